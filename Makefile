@@ -1,0 +1,72 @@
+# Needs GNU make and Python 3.11 or newer, nothing else. Each target first sets up .venv when it is missing, or when
+# pyproject.toml or constraints.txt has changed since.
+#
+#   make replicate    the baseline and one NC configuration, small, on data that needs no download
+#   make replicate DATASET=ECG5000 METHOD=barlowtwins AUGMENTATION=slice SEED=2 PRESET=paper    one cell of the thesis' grid
+#   make test         lint, tests, and a check that the built notebooks are current
+#   make notebooks    rebuild and execute every notebook from notebooks/src
+#   make bench        how long training takes on this machine
+#
+# PYTHON names the interpreter that .venv is made with:  make PYTHON=python3.12 test
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# What `make replicate` without variables shows beside the baseline.
+DEMO_METHOD := vibcreg
+DEMO_AUGMENTATION := gauss
+
+# One cell, where any of these is given on the command line (a variable of the environment does not count).
+CELL_VARIABLES := DATASET METHOD AUGMENTATION SEED PRESET
+ONE_CELL := $(strip $(foreach name,$(CELL_VARIABLES),$(if $(filter command,$(origin $(name))),$(name))))
+DATASET := TwoPatternsGenerated
+METHOD := regular
+AUGMENTATION := $(if $(filter regular,$(METHOD)),none,gauss)
+SEED := 1
+PRESET := quick
+
+# Built notebooks are the same on every machine: no local data, weights or preset.
+AS_BUILT := env -u NCVQVAE_DATA -u NCVQVAE_FCN -u NCVQVAE_PRESET
+
+.PHONY: help replicate test notebooks bench
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^#   \(make\)/\1/p' Makefile
+
+IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+
+$(STAMP): pyproject.toml constraints.txt
+	@if ! $(BIN)/python -c '$(IS_NEW_ENOUGH)' 2>/dev/null; then \
+	  if ! $(PYTHON) -c '$(IS_NEW_ENOUGH)' 2>/dev/null; then \
+	    echo "ncvqvae-lite needs Python 3.11 or newer, but PYTHON=$(PYTHON) is '$$($(PYTHON) --version 2>&1 | head -n 1)':" \
+	      "name another one, for example make PYTHON=python3.12" >&2; exit 1; \
+	  fi; \
+	  $(PYTHON) -m venv --clear $(VENV) || exit 1; \
+	fi
+	@echo "Installing into $(VENV) (a few minutes the first time: torch is large)"
+	@$(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check -c constraints.txt -e ".[notebooks,test]"
+	@touch $(STAMP)
+
+replicate: $(STAMP)
+ifeq ($(ONE_CELL),)
+	$(BIN)/ncvqvae replicate --dataset TwoPatternsGenerated --method regular --augmentation none --seed 1 --preset quick --notebook
+	$(BIN)/ncvqvae replicate --dataset TwoPatternsGenerated --method $(DEMO_METHOD) --augmentation $(DEMO_AUGMENTATION) \
+	  --seed 1 --preset quick --notebook
+else
+	$(BIN)/ncvqvae replicate --dataset $(DATASET) --method $(METHOD) --augmentation $(AUGMENTATION) --seed $(SEED) \
+	  --preset $(PRESET) --notebook
+endif
+
+test: $(STAMP)
+	$(BIN)/ruff check .
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope tests
+	$(AS_BUILT) $(BIN)/python notebooks/tools/build.py --check
+
+notebooks: $(STAMP)
+	$(AS_BUILT) $(BIN)/python notebooks/tools/build.py
+
+bench: $(STAMP)
+	$(BIN)/python -m ncvqvae_lite.lab.bench

@@ -1,0 +1,111 @@
+"""Augmented views of a batch of series, all series at once, on whatever device they are.
+
+The three families of the NC-VQVAE thesis (Mathisen 2024): `warp` (window warp, then amplitude resize), `slice` (slice
+and shuffle), `gauss` (jitter). Window, cuts and amplitude are drawn once per series and shared by its channels; noise is
+independent. Every function takes x (B, C, L) and returns a new tensor of the same shape, dtype and device.
+"""
+
+import itertools
+
+import torch
+
+
+def window_warp(x, ratio=0.4, scale=(0.9, 2.0), generator=None):
+    """Stretch or squeeze one random window of each series, then resample the whole to L steps.
+
+    x        (B, C, L)
+    ratio    window length as a fraction of L, in (0, 1)
+    scale    (low, high) of the uniform stretch factor; at 1 the series is unchanged
+    raises   ValueError for a ratio outside (0, 1) or a factor that is not positive
+    """
+    batch, _, length = _shape(x)
+    if not 0 < ratio < 1 or scale[0] <= 0 or scale[1] < scale[0]:
+        raise ValueError(f"expected 0 < ratio < 1 and 0 < low <= high, got ratio {ratio}, scale {tuple(scale)}")
+    window = max(round(ratio * length), 1)
+    start = _randint(length - window, (batch, 1), x, generator).float()  # (B, 1)
+    factor = torch.empty(batch, 1, device=x.device).uniform_(*scale, generator=generator)
+    warped = (window * factor).floor().clamp(min=1)  # (B, 1) samples that the window is resampled to
+    longest = length - window + max(int(window * scale[1]), 1)
+    q = torch.arange(longest, device=x.device)  # steps of: before + warped window + after
+    past_start = q - start  # (B, longest)
+    within = past_start.clamp(min=0).minimum(warped - 1) * ((window - 1) / (warped - 1).clamp(min=1))
+    glued = _interpolate(x, q.minimum(start) + within + (past_start - warped + 1).clamp(min=0))  # (B, C, longest)
+    stretch = (length - window + warped - 1) / (length - 1)  # (B, 1) glued steps per step of the result
+    return _interpolate(glued, torch.arange(length, device=x.device) * stretch)
+
+
+def _interpolate(x, position):
+    """Linear interpolation of x (B, C, L) at the real-valued steps `position` (B, M), clamped to 0..L-1 -> (B, C, M)."""
+    last = x.shape[-1] - 1
+    left = position.long().clamp_(max=last)  # (B, M)
+    right = (left + 1).clamp_(max=last)
+    return torch.lerp(_take(x, left), _take(x, right), (position - left).to(x.dtype)[:, None, :])
+
+
+def amplitude_resize(x, std=0.2, generator=None):
+    """Multiply each series by one factor 1 + N(0, std^2)."""
+    batch, _, _ = _shape(x)
+    return x * (1 + std * torch.randn(batch, 1, 1, device=x.device, dtype=x.dtype, generator=generator))
+
+
+def slice_and_shuffle(x, n_segments=4, distinct=False, generator=None):
+    """Cut each series into segments and put them together in a random order.
+
+    n_segments  number of segments, at least 2 (at most 8 when `distinct`)
+    distinct    False, as in the reference: cut points are uniform in 0..L-1 with replacement, so segments may be empty
+                and the order may come out unchanged. True: no empty segment, and never the original order.
+    """
+    batch, _, length = _shape(x)
+    if not 2 <= n_segments <= (min(8, length) if distinct else length):
+        raise ValueError(f"cannot cut {length} steps into {n_segments} segments (distinct={distinct})")
+    if distinct:
+        scores = torch.rand(batch, length - 1, device=x.device, generator=generator)
+        cuts = scores.topk(n_segments - 1, dim=1).indices + 1  # (B, n-1) distinct, in 1..L-1
+        table = torch.tensor(list(itertools.permutations(range(n_segments)))[1:], device=x.device)  # without identity
+        order = table[_randint(len(table), (batch,), x, generator)]  # (B, n)
+    else:
+        cuts = _randint(length, (batch, n_segments - 1), x, generator)
+        order = torch.rand(batch, n_segments, device=x.device, generator=generator).argsort(dim=1)
+    edges = torch.nn.functional.pad(cuts.sort(dim=1).values, (1, 0))  # (B, n) start of each segment
+    ends = torch.nn.functional.pad(edges[:, 1:], (0, 1), value=length)
+    sizes = (ends - edges).gather(1, order)  # (B, n) in the new order
+    new_ends = sizes.cumsum(dim=1)
+    time = torch.arange(length, device=x.device).expand(batch, length).contiguous()
+    segment = torch.searchsorted(new_ends, time, right=True)  # (B, L) which new segment a step falls in
+    shift = edges.gather(1, order) - (new_ends - sizes)  # (B, n) from new place to old
+    return _take(x, time + shift.gather(1, segment))
+
+
+def gaussian_noise(x, std=0.05, generator=None):
+    """Add independent N(0, std^2) to every step of every channel."""
+    _shape(x)
+    return x + std * torch.randn(x.shape, device=x.device, dtype=x.dtype, generator=generator)
+
+
+def zero_tail(x, multiple=8):
+    """Zero the last L mod `multiple` steps: what the reference's detour through a second STFT does to its views (Q9)."""
+    keep = x.shape[-1] // multiple * multiple
+    return torch.nn.functional.pad(x[..., :keep], (0, x.shape[-1] - keep))
+
+
+def _warp(x, generator=None):
+    return amplitude_resize(window_warp(x, generator=generator), generator=generator)
+
+
+AUGMENTATIONS = {"warp": _warp, "slice": slice_and_shuffle, "gauss": gaussian_noise}
+
+
+def _take(x, index):
+    """x (B, C, L), index (B, L) -> x[b, c, index[b, l]]."""
+    return x.gather(2, index[:, None, :].expand(-1, x.shape[1], -1))
+
+
+def _randint(high, shape, like, generator):
+    """Uniform integers 0..high-1 on the device of `like`."""
+    return torch.randint(high, shape, device=like.device, generator=generator)
+
+
+def _shape(x):
+    if x.ndim != 3:
+        raise ValueError(f"expected series of shape (B, C, L), got {tuple(x.shape)}")
+    return x.shape

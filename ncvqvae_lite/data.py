@@ -1,0 +1,292 @@
+"""Series in, checked and numbered: a named data set, your own arrays, or the generated TwoPatterns.
+
+Values are raw: the scaling (one scalar mean and standard deviation of the train set) belongs to the experiment.
+Letters: n series, C channels, L steps, k classes.
+
+Sources: UCR archive, H. A. Dau et al., IEEE/CAA J. Autom. Sinica 6(6), 2019; the thirteen data sets are those of the
+paper (arXiv 2408.16613) and the thesis (Mathisen 2024); TwoPatterns, P. Geurts, PhD thesis, University of Liege 2002.
+"""
+
+import difflib
+import hashlib
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from . import data_files
+from .data_files import MIN_STEPS, class_order, label_names, series_array
+from .errors import BadInput, NotFound
+
+# fmt: off
+THESIS_DATASETS = (
+    "FordA", "ElectricDevices", "StarLightCurves", "Wafer", "ECG5000", "TwoPatterns", "UWaveGestureLibraryAll", "FordB",
+    "ShapesAll", "SonyAIBORobotSurface1", "SonyAIBORobotSurface2", "Symbols", "Mallat",
+)
+# fmt: on
+GENERATED = "TwoPatternsGenerated"
+PLATEAU = 5.0  # height of a pattern's plateaus over noise of standard deviation 1
+SIGNS = np.array([[1, 1], [-1, 1], [1, -1], [-1, -1]])  # of the first plateau of each of the two patterns, by class
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TimeSeriesDataset:
+    """A train and a test set of equally long series.
+
+    x_train, x_test  (n, C, L) float32 on the CPU, raw values
+    y_train, y_test  (n,) int64 in 0..k-1, or None: unlabelled
+    class_names      the k labels as text, in the order of their numbers
+    source           one sentence: where the series come from
+    content_hash     sha256 of the four arrays (shapes and bytes), whatever the file format they came in
+    """
+
+    x_train: torch.Tensor
+    y_train: torch.Tensor | None
+    x_test: torch.Tensor
+    y_test: torch.Tensor | None
+    class_names: tuple[str, ...]
+    name: str
+    source: str
+    content_hash: str
+
+    @property
+    def length(self):
+        """L, in steps."""
+        return self.x_train.shape[2]
+
+    @property
+    def channels(self):
+        """C."""
+        return self.x_train.shape[1]
+
+    @property
+    def n_classes(self):
+        """k; 0 without labels."""
+        return len(self.class_names)
+
+    def __repr__(self):
+        return (
+            f"TimeSeriesDataset({self.name}: {len(self.x_train)} train and {len(self.x_test)} test series, "
+            f"{self.channels} channel(s), {self.length} steps, {self.n_classes} classes; {self.source})"
+        )
+
+
+def from_arrays(x_train, y_train=None, x_test=None, y_test=None, *, name="mine"):
+    """A data set from numpy arrays, torch tensors or lists.
+
+    x_train, x_test  (n, L) or (n, C, L), L >= 16, finite; without x_test a fifth of train is held out (see `_hold_out`)
+    y_train, y_test  (n,) labels of any hashable kind, both or neither; classes are numbered in the sorted order of
+                     train's labels, numbers first. A label that reads as a number is that number: "1", 1, 1.0 are one
+    raises           BadInput, with what was found, what was expected and what to do
+    """
+    _check_name(name)
+    return _build(x_train, y_train, x_test, y_test, name, "arrays given by the caller")
+
+
+def load_dataset(name, root=None):
+    """The data set `name`, looked for in `root` if given, else in $NCVQVAE_DATA, aeon's bundle and aeon's download.
+
+    name    of the UCR archive, or of a file in the folder; "TwoPatternsGenerated" is always `two_patterns()`
+    root    folder with NAME.npz, or NAME_TRAIN.tsv (.txt, .ts) and NAME_TEST.tsv, itself or in its subfolder NAME
+    raises  NotFound if no place has it, with the nearest names (a given root is the only place);
+            BadInput if a file lacks a split, is damaged, or holds unusable series
+
+    A download is kept in $NCVQVAE_CACHE (else ~/.cache/ncvqvae_lite) with its content hash, checked at each later use.
+    """
+    _check_name(name)
+    if name == GENERATED:
+        return two_patterns()
+    if root is not None:
+        found = data_files.read_folder(root, name)
+        if not found:
+            held = _nearest(name, data_files.names_in(root))
+            raise NotFound(f"{name} is not in {root}, which holds {held}: correct the name or add {name}.npz there")
+        return _build(*found[:4], name, f"read from {found.files}, in the folder given as root")
+    folder = os.environ.get("NCVQVAE_DATA")
+    bundle = data_files.bundled_folder()
+    for place, where in ((folder, "in the folder that NCVQVAE_DATA names"), (bundle, "which aeon bundles")):
+        found = data_files.read_folder(place, name) if place else None
+        if found:
+            return _build(*found[:4], name, f"read from {found.files}, {where}")
+    cached = Path(os.environ.get("NCVQVAE_CACHE") or "~/.cache/ncvqvae_lite").expanduser() / f"{name}.npz"
+    if cached.exists():
+        return _from_cache(name, cached)
+    known = {GENERATED, *data_files.archive_names(), *(data_files.names_in(folder) if folder else ())}
+    if name not in known:
+        near = _nearest(name, known)
+        raise NotFound(f"{name} is not among the {near}: correct the name, or set NCVQVAE_DATA to a folder that has it")
+    return _download(name, cached)
+
+
+def _from_cache(name, cached):
+    """An earlier download, if it is as it came."""
+    found, record = data_files.read_npz(cached), cached.with_suffix(".sha256")
+    dataset = _build(*found[:4], name, f"read from {cached}, which aeon downloaded earlier")
+    if not record.exists() or record.read_text().strip() != dataset.content_hash:
+        raise BadInput(f"{cached} is not as it was downloaded (see {record.name}): delete it to download it again")
+    return dataset
+
+
+def _download(name, cached):
+    """From the archive into the cache: NAME.sha256, then NAME.npz, both by rename, so that no half file ever counts."""
+    try:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=cached.parent).close()
+    except OSError as error:
+        raise BadInput(f"cannot write to the cache ({data_files.one_line(error)}): set NCVQVAE_CACHE") from error
+    found = data_files.download(name, cached.parent)
+    dataset = _build(*found[:4], name, f"downloaded from {found.files}, and cached as {cached}")
+    arrays = {"X_train": dataset.x_train.numpy(), "X_test": dataset.x_test.numpy()}
+    if dataset.n_classes:
+        names = np.array(dataset.class_names)
+        arrays |= {"y_train": names[dataset.y_train.numpy()], "y_test": names[dataset.y_test.numpy()]}
+    for target in (cached.with_suffix(".sha256"), cached):
+        with tempfile.NamedTemporaryFile(dir=cached.parent, prefix=f".{name}-", delete=False) as file:
+            if target == cached:
+                np.savez_compressed(file, **arrays)
+            else:
+                file.write(dataset.content_hash.encode())
+        os.replace(file.name, target)
+    return dataset
+
+
+# ---- checking and numbering, the same for files and arrays
+
+
+def _build(x_train, y_train, x_test, y_test, name, source):
+    """Check everything, number the labels, hold out a test set if there is none."""
+    if y_test is not None and x_test is None:
+        raise BadInput(f"{name}: y_test is given without x_test, expected both or neither: pass x_test too")
+    if x_test is not None and (y_train is None) != (y_test is None):
+        lacking = "y_train" if y_train is None else "y_test"
+        raise BadInput(f"{name}: only {lacking} is missing, expected labels for both splits or for none: pass it too")
+    x_train = series_array(x_train, f"{name}: x_train")
+    if len(x_train) < 2:
+        raise BadInput(f"{name}: x_train holds 1 series, expected at least 2: add more")
+    if x_train.min() == x_train.max():
+        raise BadInput(f"{name}: every value of x_train is {x_train.min():g}, expected series that vary: check it")
+    if x_test is not None:
+        x_test = series_array(x_test, f"{name}: x_test")
+        if x_train.shape[1:] != x_test.shape[1:]:
+            train, test = (f"{x.shape[1]} channel(s) of {x.shape[2]} steps" for x in (x_train, x_test))
+            raise BadInput(f"{name}: x_train has {train}, x_test {test}, expected the same: cut or resample one")
+    classes, number = (), {}
+    if y_train is not None:
+        names = label_names(y_train, len(x_train), f"{name}: y_train")
+        classes = tuple(sorted(set(names), key=class_order))
+        number = {label: i for i, label in enumerate(classes)}
+        if len(classes) < 2:
+            raise BadInput(f"{name}: y_train has the one class {classes[0]}, expected at least 2: or pass no labels")
+        y_train = np.array([number[label] for label in names], dtype="<i8")
+    if x_test is None:
+        train, test = _hold_out(len(x_train), y_train, name)
+        source += f"; without a test set {len(test)} of the {len(x_train)} train series, a fifth, were held out as one"
+        x_train, x_test = x_train[train], x_train[test]
+        y_train, y_test = (y_train[train], y_train[test]) if classes else (None, None)
+    elif classes:
+        names = label_names(y_test, len(x_test), f"{name}: y_test")
+        unknown = ", ".join(sorted(set(names) - set(classes), key=class_order)[:5])
+        if unknown:
+            had = ", ".join(classes[:10])
+            raise BadInput(f"{name}: y_test has labels that y_train lacks ({unknown}), expected {had}: drop these rows")
+        y_test = np.array([number[label] for label in names], dtype="<i8")
+    return _dataset((x_train, y_train, x_test, y_test), classes, name, source)
+
+
+def _dataset(arrays, classes, name, source):
+    """Checked arrays, already numbered, as a data set with its hash."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(b"none" if array is None else f"{array.dtype.str}{array.shape}".encode())
+        digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
+    x_train, y_train, x_test, y_test = (None if array is None else torch.from_numpy(array) for array in arrays)
+    return TimeSeriesDataset(x_train, y_train, x_test, y_test, tuple(classes), name, source, digest.hexdigest())
+
+
+def _hold_out(n, y, name):
+    """Rows (train, test): about one series in five, the same ones every time, and the same share of every class.
+
+    The series are lined up by class, shuffled within each (seed 0), and the third of every five is held out. So a class
+    gives a fifth of its series, rounded up or down, and never its last one.
+    """
+    y = np.zeros(n, dtype=int) if y is None else y
+    order = np.lexsort((np.random.default_rng(0).random(n), y))
+    order = order[np.bincount(y)[y[order]] > 1]
+    test = np.sort(order[2::5])
+    if len(test) == 0:
+        raise BadInput(f"{name}: x_train has {n} series, too few to hold out a fifth as a test set: pass x_test")
+    return np.setdiff1d(np.arange(n), test), test
+
+
+def _check_name(name):
+    """Names become names of files and folders."""
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
+        raise BadInput(f"the data set is called {name!r}, expected letters, digits, '_', '-' and '.' only: rename it")
+
+
+def _nearest(name, names):
+    """The names if they are few, else their number and those that look like `name`."""
+    names = sorted(names)
+    if len(names) <= 8:
+        return ", ".join(names) or "no data set"
+    folded = {known.lower(): known for known in names}
+    close = [folded[match] for match in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.5)]
+    return f"{len(names)} data sets ({'nearest: ' + ', '.join(close) if close else 'none with a similar name'})"
+
+
+# ---- the generated TwoPatterns
+
+
+def two_patterns(n_train=1000, n_test=4000, length=128, seed=0):
+    """The synthetic set of P. Geurts (2002), by the recipe behind the archive's TwoPatterns.
+
+    n_train, n_test  numbers of series, at least 4 and 1; the train set does not depend on n_test
+    length           L, at least 16; the patterns' lengths, 16..32 steps at L = 128, scale with it, and `source` says so
+    seed             of a numpy Generator
+    returns          a data set named "TwoPatternsGenerated"; each series has mean 0 and standard deviation 1 (ddof 1);
+                     labels 0..3 stand for the archive's classes "1".."4"
+    """
+    for what, value, least in (("n_train", n_train, 4), ("n_test", n_test, 1), ("length", length, MIN_STEPS)):
+        if not isinstance(value, (int, np.integer)) or value < least:
+            raise BadInput(f"two_patterns got {what}={value!r}, expected a whole number of at least {least}: change it")
+    rng = np.random.default_rng(seed)
+    arrays = []
+    for n, every_class in ((n_train, True), (n_test, False)):
+        labels = rng.integers(4, size=n)
+        while every_class and len(set(labels)) < 4:  # only a handful of series can miss a class
+            labels = rng.integers(4, size=n)
+        x, _, _ = _raw_two_patterns(labels, length, rng)
+        x = (x - x.mean(axis=1, keepdims=True)) / x.std(axis=1, ddof=1, keepdims=True)
+        arrays += [x[:, None, :].astype("<f4"), labels.astype("<i8")]
+    source = f"generated by the recipe of P. Geurts (2002) with seed {seed}, not the archive's own series"
+    if length != 128:
+        source += f"; pattern lengths scaled from 16..32 steps to {length // 8}..{length // 4}"
+    return _dataset(arrays, "1234", GENERATED, source)
+
+
+def _raw_two_patterns(labels, length, rng):
+    """Series before normalisation: unit Gaussian noise and two patterns, each of two plateaus, +-5 and -+5.
+
+    labels   (n,) int; signs of the four plateaus by label: 0 is + - + -, 1 is - + + -, 2 is + - - +, 3 is - + - +
+    returns  series (n, length) float64; starts (n, 2) and lengths (n, 2) of the patterns, in steps
+
+    Plateaus carry no noise; of an odd length the first one is the longer. Patterns do not overlap and leave the last
+    step free, as in all of the archive's 5,000 series; within that their starts are uniform.
+    """
+    n = len(labels)
+    lengths = rng.integers(length // 8, length // 4 + 1, size=(n, 2))
+    first = rng.integers(0, length - lengths.sum(axis=1))
+    second = rng.integers(first + lengths[:, 0], length - lengths[:, 1])
+    starts = np.stack([first, second], axis=1)
+    series = rng.standard_normal((n, length))
+    for pattern in (0, 1):
+        step = np.arange(length) - starts[:, pattern, None]  # (n, length), counted from the start of the pattern
+        extent = lengths[:, pattern, None]  # (n, 1)
+        height = PLATEAU * SIGNS[labels, pattern, None]
+        shape = np.where(step < (extent + 1) // 2, height, -height)
+        series = np.where((step >= 0) & (step < extent), shape, series)
+    return series, starts, lengths

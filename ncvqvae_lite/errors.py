@@ -1,0 +1,24 @@
+"""What a user can get wrong, as exceptions whose text is one sentence: what was found, what was expected, the next step.
+
+The command line prints that sentence and exits with code 2; from Python they are ordinary ValueError / FileNotFoundError.
+"""
+
+
+class UserError(Exception):
+    """Anything that the user, not the programmer, can put right."""
+
+
+class BadInput(UserError, ValueError):
+    """A value, an array or a file whose content cannot be used."""
+
+
+class NotFound(UserError, FileNotFoundError):
+    """A file, folder or data set that is not where it was looked for."""
+
+
+class RunFolderError(UserError, OSError):
+    """A run folder that cannot be used: held by another process, read-only, or on a full disk."""
+
+
+class TrainingDiverged(UserError, ArithmeticError):
+    """A loss became NaN or infinite; the last good checkpoint is kept."""

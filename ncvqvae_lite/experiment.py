@@ -1,0 +1,286 @@
+"""One cell of the thesis' tables, end to end: series -> tokenizer -> prior -> samples -> scores.
+
+Everything is resumable: a finished stage is never redone, an unfinished one continues at its last checkpoint, and the
+results are written last. Equal seeds give equal numbers on one machine, interrupted or not.
+"""
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from .errors import BadInput, NotFound
+from .experiment_folders import claim, hold, read_json, write_json, writing_to
+from .experiment_stages import (
+    KNN,
+    Session,
+    can_probe,
+    check_trainable,
+    fcn_stage,
+    initial_weights,
+    prior_stage,
+    scale,
+    tokenizer_stage,
+)
+from .fcn import FCN, batched, file_hash
+from .metrics import frechet_distance, inception_score, running_accuracy, token_usage
+from .prior import MaskGIT
+from .tokenizer import Tokenizer
+from .training import train_fcn
+from .training_engine import derive_seed
+
+IS_SPLITS = 10
+CAS_BATCH = 256  # test batches of the running accuracy, as in the reference
+CAS_TAIL = 700  # test batches that the running mean still feels: 0.99^700 < 0.001
+
+
+def run_experiment(
+    cfg, ds, out_dir="runs", fcn_weights=None, *, device=None, progress=None, checkpoint_seconds=60.0
+):
+    """Run one configuration on one data set, or what is left of it, and return its metrics.
+
+    cfg          ExperimentConfig
+    ds           TimeSeriesDataset of the name in cfg
+    out_dir      folder of all runs; see `cell_folder` for where this one lives
+    fcn_weights  safetensors file of the FCN behind FID and IS; None trains one on the train split
+    device       "cpu", "cuda", ...; None takes a GPU where there is one
+    progress     (stage, epochs done, epochs, loss terms, steps per second), called about once a second
+    returns      dict of plain floats; what could not be computed is absent, and `not_computed` says why
+    raises       BadInput, NotFound or RunFolderError before any work starts; TrainingDiverged during training
+    """
+    check_experiment(cfg, ds, fcn_weights)
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    session = Session(Path(out_dir), device, progress, checkpoint_seconds)
+    folder = cell_folder(cfg, out_dir, fcn_weights)
+    with hold(folder), writing_to(folder):
+        settings = json.loads(json.dumps(vars(cfg)))
+        tokenizer_path = os.path.relpath(cfg.tokenizer_folder(out_dir), folder)
+        scaled = scale(ds, device)
+        settings |= {"tokenizer": tokenizer_path, "scale_mean": scaled.mean, "scale_std": scaled.std}
+        metrics = claim(folder, settings, ds, device)
+        if metrics is None:
+            metrics = _run(cfg, ds, scaled, session, folder, fcn_weights)
+    return metrics
+
+
+def cell_folder(cfg, out_dir="runs", fcn_weights=None):
+    """The folder that `run_experiment` with these arguments fills."""
+    return cfg.cell_folder(out_dir, file_hash(fcn_weights) if fcn_weights else "own")
+
+
+def check_experiment(cfg, ds, fcn_weights=None):
+    """Raise before any work what would fail later."""
+    if cfg.dataset != ds.name:
+        raise BadInput(f"the configuration is for {cfg.dataset}, the series are {ds.name}: make them agree")
+    check_trainable(cfg, ds)
+    if fcn_weights is None or ds.n_classes == 0:
+        return
+    fcn = FCN.load(fcn_weights)
+    if (fcn.n_classes, fcn.channels) != (ds.n_classes, ds.channels):
+        raise BadInput(
+            f"{fcn_weights} is for {fcn.n_classes} classes and {fcn.channels} channel(s), {ds.name} has {ds.n_classes} "
+            f"and {ds.channels}: give the weights of this data set, or none to train them"
+        )
+
+
+def not_computed(cfg, ds):
+    """Metrics that this configuration and data set do not have: name -> reason."""
+    reasons = {}
+    if ds.n_classes == 0:
+        reasons = dict.fromkeys(("knn_acc", "svm_acc", "fid", "is", "cas"), "the series have no labels")
+    elif not can_probe(ds):
+        reasons = dict.fromkeys(("knn_acc", "svm_acc"), f"fewer than {KNN} train series")
+    if ds.n_classes and len(ds.x_test) < IS_SPLITS:
+        reasons |= dict.fromkeys(("fid", "is"), f"fewer than {IS_SPLITS} test series")
+    if ds.n_classes and not cfg.cas:
+        reasons["cas"] = "switched off (cas=false)"
+    return reasons
+
+
+def _run(cfg, ds, scaled, session, folder, fcn_weights):
+    seconds, metrics = {}, {}
+
+    def timed(name, stage, *arguments):
+        start = time.monotonic()
+        result = stage(*arguments)
+        seconds[name] = time.monotonic() - start
+        return result
+
+    fcns = {}
+    if "fid" not in not_computed(cfg, ds):
+        if fcn_weights:
+            fcns["fid"] = FCN.load(fcn_weights).to(session.device)
+        else:
+            fcns["fid"], metrics["fcn_accuracy"], _ = timed("fcn", fcn_stage, cfg, ds, scaled, session)
+        if cfg.second_fcn:
+            second = (cfg, ds, scaled, session, cfg.fcn_seed + 1)
+            fcns["fid_second"], metrics["fcn_accuracy_second"], _ = timed("second fcn", fcn_stage, *second)
+    tokenizer, found = timed("tokenizer", tokenizer_stage, cfg, ds, scaled, session)
+    metrics |= found
+    prior = timed("prior", prior_stage, cfg, ds, scaled, tokenizer, session, folder)
+    metrics |= timed("evaluation", _evaluate_samples, cfg, ds, scaled, tokenizer, prior, fcns, folder)
+    if ds.n_classes and cfg.cas:
+        metrics |= timed("cas", _cas_stage, cfg, scaled, tokenizer, prior, session, folder)
+    write_json(folder / "seconds.json", seconds)
+    write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
+# --- generated series ---------------------------------------------------------------------------------------------------
+
+
+def generate(cfg, tokenizer, prior, n, seed, class_index=None):
+    """n tokens grids (n, N) drawn from the prior, and their series (n, C, L), scaled."""
+    generator = torch.Generator(prior.table.device).manual_seed(seed)
+    tokens = prior.sample(
+        n, class_index, steps=cfg.decoding_steps, choice_temperature=cfg.choice_temperature, guidance=cfg.guidance,
+        generator=generator,
+    )  # fmt: skip
+    return tokens, batched_decode(tokenizer, tokens)
+
+
+def batched_decode(tokenizer, tokens):
+    """Tokens (n, N) -> series (n, C, L), in batches."""
+    return torch.cat([tokenizer.decode(part) for part in tokens.split(256)])
+
+
+def _evaluate_samples(cfg, ds, scaled, tokenizer, prior, fcns, folder):
+    """FID and IS of unconditional samples, the floors beside them, token statistics; writes samples.npz (raw units)."""
+    n_test = len(scaled.x_test)
+    seed = derive_seed("samples", cfg.seed)
+    tokens, generated = generate(cfg, tokenizer, prior, max(n_test, cfg.min_samples), seed)
+    usage = token_usage(tokens, cfg.codebook_size)
+    metrics = {"sample_perplexity": usage.perplexity, "sample_coverage": usage.coverage}
+    saved = {"x": (generated * scaled.std + scaled.mean).cpu().numpy(), "tokens": tokens.cpu().numpy()}
+    for name, fcn in fcns.items():
+        length = tokenizer.out_length
+        train, test = scaled.x_train[..., :length], scaled.x_test[..., :length]
+        decoded = batched_decode(tokenizer, batched(tokenizer.encode, scaled.x_test))
+        real = batched(fcn.features, test)
+        features = {"": batched(fcn.features, generated[:n_test]), "_reconstruction": batched(fcn.features, decoded)}
+        features["_train_test"] = batched(fcn.features, train)
+        for suffix, found in features.items():
+            metrics[name + suffix] = frechet_distance(real, found)
+        metrics[f"{name}_train"] = frechet_distance(features["_train_test"], features[""])  # generated against train
+        metrics[f"{name}_test_halves"] = frechet_distance(*_random_halves(real))
+        if name == "fid":
+            probabilities = batched(fcn.probabilities, generated[:n_test])
+            real_probabilities = batched(fcn.probabilities, test)
+            score, real_score = (inception_score(p, IS_SPLITS) for p in (probabilities, real_probabilities))
+            metrics |= {"is": score.mean, "is_std": score.std, "is_real": real_score.mean}
+            saved["fcn_class"] = probabilities.argmax(dim=1).cpu().numpy()
+            saved["fcn_class_real"] = real_probabilities.argmax(dim=1).cpu().numpy()
+    _save_arrays(folder / "samples.npz", saved)
+    return metrics
+
+
+def _random_halves(features):
+    order = torch.randperm(len(features), generator=torch.Generator().manual_seed(0)).to(features.device)
+    half = len(features) // 2
+    return features[order[:half]], features[order[half : 2 * half]]
+
+
+def _save_arrays(file, arrays):
+    partial = file.with_suffix(".partial")
+    with open(partial, "wb") as f:
+        np.savez_compressed(f, **arrays)
+    os.replace(partial, file)
+
+
+# --- classification accuracy score --------------------------------------------------------------------------------------
+
+
+class ClassificationAccuracyScore(NamedTuple):
+    running: float  # the reference's running mean over test batches (Q16)
+    final: float  # accuracy on the whole test split after the last epoch
+
+
+def class_counts(y, n_classes, at_least=1000):
+    """How many series of each class to generate: as in train, scaled up to about `at_least` in all; a list of ints."""
+    counts = torch.bincount(y.cpu(), minlength=n_classes)
+    factor = max(1.0, at_least / len(y))
+    return [round(count * factor) for count in counts.tolist()]
+
+
+def classification_accuracy_score(
+    x, y, x_test, y_test, *, n_classes, epochs=1000, batch_size=256, lr=1e-3, weight_decay=1e-5, precision="fp32",
+    seed=0, loop=None,
+):  # fmt: skip
+    """CAS (arXiv 1905.10887): accuracy on real test series of a classifier trained on generated ones only.
+
+    x, y            (n, C, L) generated series, scaled, and the classes they were generated for
+    x_test, y_test  real test split, in file order; evaluated after each of the last epochs, which are all that the
+                    running mean feels
+    loop            arguments of `StepEngine.run`
+    """
+    with initial_weights("cas", seed):
+        fcn = FCN(n_classes, channels=x.shape[1]).to(x.device)
+    batches = math.ceil(len(x_test) / CAS_BATCH)
+    evaluated = min(epochs, math.ceil(CAS_TAIL / batches))
+
+    def judge(epoch):
+        if epoch <= epochs - evaluated:
+            return None
+        correct = (batched(fcn, x_test).argmax(dim=1) == y_test).double()
+        per_batch = [batch.mean().item() for batch in correct.split(CAS_BATCH)]
+        return {"batch_accuracies": per_batch, "accuracy": correct.mean().item()}
+
+    history = train_fcn(
+        fcn, x, y, epochs=epochs, batch_size=batch_size, lr=lr, weight_decay=weight_decay, precision=precision,
+        seed=derive_seed("cas", seed), loop=(loop or {}) | {"on_epoch": judge},
+    )  # fmt: skip
+    accuracies = [accuracy for row in history for accuracy in row.get("batch_accuracies", [])]
+    running = running_accuracy(accuracies, n_unseen=(epochs - evaluated) * batches)
+    return ClassificationAccuracyScore(running, history[-1]["accuracy"])
+
+
+def _cas_stage(cfg, scaled, tokenizer, prior, session, folder):
+    counts = class_counts(scaled.y_train, prior.n_classes)
+    y = torch.arange(prior.n_classes, device=session.device).repeat_interleave(torch.tensor(counts).to(session.device))
+    _, x = generate(cfg, tokenizer, prior, len(y), derive_seed("class samples", cfg.seed), class_index=y)
+    score = classification_accuracy_score(
+        x, y, scaled.x_test, scaled.y_test, n_classes=prior.n_classes, epochs=cfg.cas_epochs,
+        batch_size=cfg.fcn_batch_size, lr=cfg.fcn_lr, weight_decay=cfg.fcn_weight_decay, precision=cfg.fcn_precision,
+        seed=cfg.seed, loop=session.loop("cas", folder),
+    )  # fmt: skip
+    (folder / "cas.checkpoint").unlink()
+    chosen = getattr(score, cfg.cas_score)
+    return {"cas": chosen, "cas_running": score.running, "cas_final": score.final}
+
+
+# --- finished runs ------------------------------------------------------------------------------------------------------
+
+
+class Run(NamedTuple):
+    """A finished run: sample from it, encode with it."""
+
+    tokenizer: Tokenizer
+    prior: MaskGIT
+    mean: float  # of the train set, in raw units
+    std: float
+    metrics: dict
+    config: dict
+
+    def sample(self, n, class_index=None, seed=0):
+        """n new series (n, C, L) in raw units; class_index: None, an int, or an (n,) tensor."""
+        generator = torch.Generator(self.prior.table.device).manual_seed(seed)
+        tokens = self.prior.sample(
+            n, class_index, steps=self.config["decoding_steps"], guidance=self.config["guidance"],
+            choice_temperature=self.config["choice_temperature"], generator=generator,
+        )  # fmt: skip
+        return batched_decode(self.tokenizer, tokens) * self.std + self.mean
+
+
+def load_run(folder):
+    """Open the folder of a finished run (the one that holds metrics.json)."""
+    folder = Path(folder)
+    metrics, config = read_json(folder / "metrics.json"), read_json(folder / "config.json")
+    if metrics is None or config is None or "tokenizer" not in config:
+        raise NotFound(f"no finished run in {folder}: expected the cell folder that `run_experiment` filled")
+    tokenizer = Tokenizer.load(folder / config["tokenizer"])
+    return Run(tokenizer, MaskGIT.load(folder), config["scale_mean"], config["scale_std"], metrics, config)

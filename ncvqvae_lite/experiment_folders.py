@@ -1,0 +1,146 @@
+"""Run folders: held by one process at a time, every file renamed into place when whole, results last."""
+
+import contextlib
+import csv
+import errno
+import json
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import filelock
+import torch
+
+from .errors import BadInput, RunFolderError
+
+_PLAIN_REASONS = {
+    errno.ENOSPC: "the disk is full: free some space",
+    errno.EDQUOT: "the disk quota is used up: free some space",
+    errno.EROFS: "the disk is read-only: choose another folder with --out",
+    errno.EACCES: "writing there is not permitted: choose another folder with --out",
+    errno.EPERM: "writing there is not permitted: choose another folder with --out",
+    errno.ENOTDIR: "a part of that path is a file: choose another folder with --out",
+    errno.EEXIST: "a part of that path is a file: choose another folder with --out",
+}
+
+
+@contextlib.contextmanager
+def writing_to(folder):
+    """Turn a full or read-only disk into one sentence that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _PLAIN_REASONS and not isinstance(error, RunFolderError):
+            raise RunFolderError(f"cannot write to {folder}: {_PLAIN_REASONS[error.errno]}") from error
+        raise
+    except RuntimeError as error:  # torch.save and safetensors report a failed write so
+        if any(text in str(error) for text in ("No space left", "file write failed", "os error 28")):
+            raise RunFolderError(f"cannot write to {folder}: {_PLAIN_REASONS[errno.ENOSPC]}") from error
+        raise
+
+
+@contextlib.contextmanager
+def hold(folder, wait=False):
+    """Hold a run folder, which is created; released by the system even when the process is killed.
+
+    wait    True waits for another holder (a stage that several runs share); False raises RunFolderError
+    """
+    folder = Path(folder)
+    with writing_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / ".lock", timeout=-1 if wait else 0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise RunFolderError(f"{folder} is held by another process: wait for it, or use another --out") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def write_json(file, content):
+    """Write `content` as JSON, whole or not at all. NaN and infinity are refused: JSON has none."""
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    _write_atomically(file, lambda f: f.write(text))
+
+
+def write_history(file, rows):
+    """Write history.csv: one line per epoch, one column per value; empty where a value was not computed."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+
+    def write(f):
+        writer = csv.DictWriter(f, names)
+        writer.writeheader()
+        writer.writerows(rows)
+
+    _write_atomically(file, write)
+
+
+def _write_atomically(file, write):
+    partial = Path(file).with_suffix(".partial")
+    with open(partial, "w", encoding="utf-8", newline="") as f:
+        write(f)
+    os.replace(partial, file)
+
+
+def read_json(file):
+    """Content of a JSON file, or None where there is no such file."""
+    try:
+        return json.loads(Path(file).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (ValueError, OSError) as error:
+        raise BadInput(f"{file} cannot be read ({error}): delete its folder and run again") from error
+
+
+def claim(folder, settings, ds, device):
+    """Record in config.json what this folder is for, or check that it is for the same data.
+
+    returns  the metrics of a finished run, or None if there is work to do
+    """
+    folder = Path(folder)
+    recorded = read_json(folder / "config.json")
+    if recorded and recorded["data_hash"] != ds.content_hash:
+        raise BadInput(
+            f"{folder} was made from other series named {ds.name} ({recorded['data_hash'][:8]}, these are "
+            f"{ds.content_hash[:8]}): use another --out, or delete that folder"
+        )
+    metrics = read_json(folder / "metrics.json")
+    if metrics is None:
+        provenance = {"data_source": ds.source, "data_hash": ds.content_hash, **environment(device)}
+        write_json(folder / "config.json", {**settings, **provenance})
+    return metrics
+
+
+def environment(device):
+    """Where a run took place: versions, commit of the checkout (if it is one), device."""
+    names = ("torch", "numpy", "scipy", "scikit-learn")
+    return {
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in names}},
+        "package_version": package_version(),
+        "commit": _commit(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def package_version():
+    """Version of the installed package, or "source" when it runs from a folder that is not installed."""
+    try:
+        return version("ncvqvae-lite")
+    except PackageNotFoundError:
+        return "source"
+
+
+def _commit():
+    here = Path(__file__).parent
+    if not (here.parent / ".git").exists():
+        return None
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,217 @@
+"""The fully convolutional network (FCN) that judges generated series, and its weight files.
+
+Z. Wang, W. Yan, T. Oates, "Time series classification from scratch with deep neural networks", arXiv 1611.06455.
+Its pooled 128-d features give the FID, its class probabilities the Inception score (thesis, Mathisen 2024).
+"""
+
+import hashlib
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors import torch as safetensors
+from torch import nn
+
+from .errors import BadInput, NotFound, RunFolderError
+
+FEATURE_DIM = 128
+
+
+class FCN(nn.Module):
+    """Three blocks of convolution, batch norm and ReLU; the mean over time; a linear layer to class logits.
+
+    n_classes   k, number of classes, at least 2
+    channels    C, number of channels of a series
+    All three methods below take x (B, C, L) float, scaled as for training, of any length L, and run in whichever
+    mode the net is in: call eval() before judging series, because in train mode the batch norms use, and learn, the
+    statistics of the batch. `FCN.load` returns a net in eval mode, and `batched` takes care of the mode itself.
+    raises      BadInput for fewer than 2 classes, fewer than 1 channel, or x of another shape
+    """
+
+    def __init__(self, n_classes, *, channels=1):
+        super().__init__()
+        if n_classes < 2 or channels < 1:
+            raise BadInput(f"an FCN needs 2 or more classes and 1 or more channels, got {n_classes}, {channels}")
+        # "Same" padding. An even kernel needs one zero more on one side: `features` adds it on the right.
+        self.conv1 = nn.Conv1d(channels, 128, kernel_size=8, padding=3)
+        self.norm1 = nn.BatchNorm1d(128)
+        self.conv2 = nn.Conv1d(128, 256, kernel_size=5, padding=2)
+        self.norm2 = nn.BatchNorm1d(256)
+        self.conv3 = nn.Conv1d(256, FEATURE_DIM, kernel_size=3, padding=1)
+        self.norm3 = nn.BatchNorm1d(FEATURE_DIM)
+        self.head = nn.Linear(FEATURE_DIM, n_classes)
+
+    @property
+    def channels(self):
+        return self.conv1.in_channels
+
+    @property
+    def n_classes(self):
+        return self.head.out_features
+
+    def features(self, x):
+        """x (B, C, L) -> (B, 128): the last feature maps, averaged over time. FID compares these."""
+        if x.ndim != 3 or x.shape[1] != self.channels or x.shape[2] == 0:
+            raise BadInput(f"expected series of shape (B, {self.channels}, L), got {tuple(x.shape)}: reshape them")
+        x = F.pad(x, (0, 1))  # (B, C, L + 1); with conv1's own padding 3 zeros on the left, 4 on the right
+        x = F.relu(self.norm1(self.conv1(x)))  # (B, 128, L)
+        x = F.relu(self.norm2(self.conv2(x)))  # (B, 256, L)
+        x = F.relu(self.norm3(self.conv3(x)))  # (B, 128, L)
+        return x.mean(dim=-1)
+
+    def forward(self, x):
+        """x (B, C, L) -> (B, k) class logits."""
+        return self.head(self.features(x))
+
+    def probabilities(self, x):
+        """x (B, C, L) -> (B, k) class probabilities. The Inception score is computed from these."""
+        return self(x).softmax(dim=-1)
+
+    def save(self, file):
+        """Write the weights as safetensors, whole or not at all; folders on the way are made.
+
+        raises   RunFolderError if the file cannot be written
+        """
+        tensors = {name: t.cpu().contiguous() for name, t in self.state_dict().items() if _is_weight(name)}
+        file = Path(file)
+        temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                temporary.write_bytes(safetensors.save(tensors))
+                os.replace(temporary, file)
+            finally:
+                temporary.unlink(missing_ok=True)
+        except OSError as error:
+            raise RunFolderError(f"cannot write {file} ({error.strerror}): choose another folder") from error
+
+    @classmethod
+    def load(cls, file):
+        """Read weights that `save` or `import_checkpoint` wrote -> a net on the CPU, in eval mode.
+
+        The numbers of channels and classes come from the tensors.
+        raises   NotFound if there is no such file; BadInput if it is no safetensors file or holds another net
+        """
+        file = Path(file)
+        if not file.is_file():
+            raise NotFound(f"no FCN weights at {file}: expected a .safetensors file; `ncvqvae fcn import` makes one")
+        try:
+            tensors = safetensors.load(file.read_bytes())
+        except SafetensorError as error:
+            advice = "convert a checkpoint with `ncvqvae fcn import`, or fetch the file again"
+            raise BadInput(f"{file} is not a readable safetensors file ({error}): {advice}") from error
+        return _from_tensors(tensors, file)
+
+
+def _is_weight(name):
+    """Batch norm's count of training steps is left out of weight files: nothing is computed from it."""
+    return not name.endswith("num_batches_tracked")
+
+
+def _from_tensors(tensors, origin):
+    """An eval-mode FCN with these weights, after checking that they are exactly an FCN's and all finite."""
+    first, last = tensors.get("conv1.weight"), tensors.get("head.weight")
+    if first is None or first.ndim != 3 or last is None or last.ndim != 2 or last.shape[0] < 2:
+        raise BadInput(f"{origin} holds no FCN: expected tensors conv1.weight (128, C, 8), …, head.weight (k, 128)")
+    with torch.random.fork_rng(devices=[]):  # the weights drawn here are overwritten: leave the caller's stream alone
+        net = FCN(n_classes=last.shape[0], channels=first.shape[1])
+    expected = {name: tuple(t.shape) for name, t in net.state_dict().items() if _is_weight(name)}
+    found = {name: tuple(t.shape) for name, t in tensors.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            want, got = expected.get(name, "no such tensor"), found.get(name, "none")
+            raise BadInput(f"{origin} holds another net than this FCN: {name} should be {want}, found {got}")
+        if not (tensors[name].is_floating_point() and tensors[name].isfinite().all()):
+            raise BadInput(f"{origin} holds NaN, infinite or integer values in {name}: fetch or train it again")
+    net.load_state_dict(tensors, strict=False)  # only the counts of training steps are missing: checked above
+    return net.eval()
+
+
+def import_checkpoint(file_or_folder, destination):
+    """Convert supervised-FCN checkpoints to safetensors: `<Dataset>.ckpt` -> `destination/<Dataset>.safetensors`.
+
+    The public weights are in the history of github.com/danelee2601/supervised-FCN (MIT licence), commit abc479c,
+    `saved_models/<Dataset>.ckpt`. A checkpoint is a state dict of tensors, or a Lightning checkpoint that holds one
+    under "state_dict". Names are not relied on: convolutions, batch norms and the linear layer are taken in file order
+    and checked by shape. Only tensors are unpickled, so no code in a checkpoint runs.
+
+    file_or_folder   one checkpoint, or a folder with *.ckpt files
+    destination      folder, made if needed
+    returns          the files written, in the order of their names; none is written unless all checkpoints fit
+    raises           NotFound for a missing file or a folder without checkpoints; BadInput for one that does not fit
+    """
+    source, destination = Path(file_or_folder), Path(destination)
+    checkpoints = sorted(source.glob("*.ckpt")) if source.is_dir() else [source]
+    if not checkpoints or not checkpoints[0].is_file():
+        raise NotFound(f"no checkpoint at {source}: expected a .ckpt file or a folder that holds some")
+    nets = {destination / f"{file.stem}.safetensors": _convert(file) for file in checkpoints}
+    for target, net in nets.items():
+        net.save(target)
+    return list(nets)
+
+
+def _convert(file):
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged or hostile file can fail in any way inside the reader
+        raise BadInput(
+            f"{file} is refused ({type(error).__name__}): it is damaged or holds Python objects besides tensors, which "
+            "are never unpickled because they can run code; save its state dict alone and try again"
+        ) from error
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not all(isinstance(t, torch.Tensor) for t in content.values()):
+        raise BadInput(f"{file} holds no state dict: expected names with tensors, or those under 'state_dict'")
+
+    layers = {}  # "layers.0" -> {"weight": …, "bias": …}, in file order
+    for name, tensor in content.items():
+        if _is_weight(str(name)):
+            layer, _, leaf = str(name).rpartition(".")
+            layers.setdefault(layer, {})[leaf] = tensor
+    kinds = {"conv": [], "norm": [], "head": [], "unknown": []}
+    for layer in layers.values():
+        dim = layer["weight"].ndim if "weight" in layer else 0
+        kinds["norm" if "running_mean" in layer else {3: "conv", 2: "head"}.get(dim, "unknown")].append(layer)
+    counts = tuple(len(found) for found in kinds.values())
+    if counts != (3, 3, 1, 0):
+        wanted = "3 convolutions, 3 batch norms, 1 linear layer, 0 others"
+        raise BadInput(f"{file} holds no FCN: expected {wanted}, found {counts}; use a supervised-FCN checkpoint")
+
+    renamed = {"head." + leaf: t for leaf, t in kinds["head"][0].items()}
+    for kind in ("conv", "norm"):
+        for number, layer in enumerate(kinds[kind], start=1):
+            renamed |= {f"{kind}{number}.{leaf}": t for leaf, t in layer.items()}
+    return _from_tensors(renamed, file)
+
+
+def file_hash(file):
+    """First 12 hex digits of the SHA-256 of a file: says which weights stand behind an FID or an IS."""
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]
+
+
+@contextmanager
+def eval_mode(net):
+    """Within the block the net and all its parts are in eval mode; after it, each part is in the mode it was in."""
+    modes = [(part, part.training) for part in net.modules()]
+    net.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def batched(fn, x, batch_size=64):
+    """Run a net over many series, in eval mode, without gradient, a batch at a time; its mode is restored afterwards.
+
+    fn        a net or a method of one that maps (B, C, L) to (B, ...): `fcn`, `fcn.features`, `tokenizer.features`
+    x         (n, C, L); each batch is moved to the device of the net
+    returns   (n, ...) on the device of x. Batches of 64 keep the activations in a CPU's cache: faster there than 512
+    """
+    net = getattr(fn, "__self__", fn)
+    device = next((p.device for p in net.parameters()), x.device)
+    with eval_mode(net), torch.no_grad():
+        return torch.cat([fn(batch.to(device)).to(x.device) for batch in x.split(batch_size)])

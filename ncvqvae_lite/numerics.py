@@ -1,0 +1,43 @@
+"""Where precision matters: which sums stay in full fp32, and which matrix products may run in bf16.
+
+The networks' matrix products and convolutions may run in a faster format (TF32 on a GPU, bf16 anywhere). Distances to
+codes, whitening, covariances and Gram matrices may not: they subtract large numbers from each other.
+"""
+
+import contextlib
+import functools
+
+import torch
+
+PRECISIONS = ("fp32", "bf16")
+
+
+def fast_matmul(precision, device_type):
+    """Context for the networks' forward pass: bf16 products when `precision` is "bf16", else fp32 (TF32 on a GPU)."""
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    # The cache of cast weights must not outlive a captured graph, so it is used on the CPU only.
+    return torch.autocast(device_type, dtype=torch.bfloat16, cache_enabled=device_type == "cpu")
+
+
+def full_precision(fn):
+    """Decorate a function of tensors so that it computes in fp32 (or float64, when given it), whatever the context.
+
+    bf16 arguments are widened to fp32; autocast is off and, on a GPU, TF32 products are off inside.
+    """
+
+    @functools.wraps(fn)
+    def wrapped(*args, **kwargs):
+        widen = lambda v: v.float() if torch.is_tensor(v) and v.dtype in (torch.bfloat16, torch.float16) else v
+        args = [widen(v) for v in args]
+        kwargs = {name: widen(v) for name, v in kwargs.items()}
+        device_type = next((v.device.type for v in args if torch.is_tensor(v)), "cpu")
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        try:
+            with torch.autocast(device_type, enabled=False):
+                return fn(*args, **kwargs)
+        finally:
+            torch.set_float32_matmul_precision(before)
+
+    return wrapped

@@ -1,0 +1,220 @@
+"""Stage 2: a masked generative transformer over tokens, trained to fill masked positions, sampled in a few steps.
+
+MaskGIT (arXiv 2202.04200) with the backbone of NC-VQVAE (arXiv 2408.16613). The published comparison used two different
+priors: the naive arm a tied head and training masks that *keep* the cosine share (Q3), the non-contrastive arms an
+untied head and masks that *hide* it (Q4). Both are here, so that any tokens can meet either.
+"""
+
+import math
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .errors import BadInput
+from .quantizer import sample_categorical
+from .tokenizer import load_with_arguments, save_with_arguments
+
+POLARITIES = ("kept", "masked")
+
+class RMSNorm(nn.Module):
+    """x / ||x|| * sqrt(width) * gain (arXiv 1910.07467)."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(width))
+
+    def forward(self, x):
+        return x * (torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + 1e-12) * self.gain)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over all positions, without biases. Plain softmax: at N <= 76 a fused kernel is no gain."""
+
+    def __init__(self, width, heads, head_width=64):
+        super().__init__()
+        self.heads, self.scale = heads, head_width**-0.5
+        self.qkv = nn.Linear(width, 3 * heads * head_width, bias=False)
+        self.out = nn.Linear(heads * head_width, width, bias=False)
+
+    def forward(self, x):
+        batch, positions, _ = x.shape
+        q, k, v = self.qkv(x).view(batch, positions, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (B, heads, N, d) each
+        weights = torch.softmax(q @ k.transpose(-1, -2) * self.scale, dim=-1)  # (B, heads, N, N)
+        return self.out((weights @ v).transpose(1, 2).flatten(2))
+
+
+class Block(nn.Module):
+    """Pre-norm attention and feed-forward (GELU, multiple 1), each with its residual."""
+
+    def __init__(self, width, heads):
+        super().__init__()
+        self.norm1, self.attention = RMSNorm(width), Attention(width, heads)
+        self.norm2 = RMSNorm(width)
+        self.feed_forward = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
+
+    def forward(self, x):
+        x = x + self.attention(self.norm1(x))
+        return x + self.feed_forward(self.norm2(x))
+
+
+class TiedHead(nn.Module):
+    """Logits as dot products with the input embeddings, plus a bias for each position and token."""
+
+    def __init__(self, n_tokens, dim, codebook_size):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(n_tokens, codebook_size + 1))
+
+    def forward(self, h, table):
+        return (h @ table.T + self.bias)[..., :-1]  # (B, N, K): [MASK] is never predicted
+
+
+class UntiedHead(nn.Module):
+    """Logits from output weights of their own, plus a bias for each token; the input embeddings are not used."""
+
+    def __init__(self, n_tokens, dim, codebook_size):
+        super().__init__()
+        self.linear = nn.Linear(dim, codebook_size)
+
+    def forward(self, h, table):
+        return self.linear(h)  # (B, N, K)
+
+
+HEADS = {"tied": TiedHead, "untied": UntiedHead}
+
+
+class MaskGIT(nn.Module):
+    """Bidirectional transformer that predicts tokens at all positions from a partly masked grid.
+
+    n_tokens         N
+    codebook_size    K; the tokens are 0..K-1, and K stands for [MASK]
+    n_classes        number of classes, 0 for unlabelled series
+    head             "tied" (the reference's naive arm) or "untied" (its non-contrastive arms)
+    extra_positions  a second table of positions, in the transformer's width (Q18)
+    dim, width, depth, heads   width of the embeddings and of the transformer, number of blocks, attention heads
+    """
+
+    def __init__(
+        self, n_tokens, codebook_size=32, n_classes=0, head="untied", extra_positions=False,
+        dim=64, width=256, depth=4, heads=2,
+    ):  # fmt: skip
+        super().__init__()
+        if head not in HEADS:
+            raise BadInput(f"unknown head {head!r}: choose one of {', '.join(HEADS)}")
+        self.arguments = dict(n_tokens=n_tokens, codebook_size=codebook_size, n_classes=n_classes, head=head)
+        self.arguments |= dict(extra_positions=extra_positions, dim=dim, width=width, depth=depth, heads=heads)
+        self.n_tokens, self.codebook_size, self.n_classes = n_tokens, codebook_size, n_classes
+        self.table = nn.Parameter(torch.randn(codebook_size + 1, dim))  # the last row is [MASK]
+        self.classes = nn.Parameter(torch.randn(n_classes + 1, dim))  # the last row is "no class"
+        self.positions = nn.Parameter(torch.randn(n_tokens + 1, dim))  # one row unused, kept for the reference's count
+        self.embedding_norm = nn.LayerNorm(dim, eps=1e-12)
+        self.to_width = nn.Linear(dim, width, bias=False)
+        self.extra_positions = nn.Parameter(torch.randn(n_tokens + 1, width)) if extra_positions else None
+        self.blocks = nn.Sequential(*[Block(width, heads) for _ in range(depth)])
+        self.final_norm = RMSNorm(width)
+        self.to_dim = nn.Linear(width, dim, bias=False)
+        self.pre_head = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim, eps=1e-12))
+        self.head = HEADS[head](n_tokens, dim, codebook_size)
+
+    @torch.no_grad()
+    def start_from(self, codebook):
+        """Initialise the token embeddings with the tokenizer's codebook (K, dim); they stay trainable."""
+        self.table[:-1].copy_(codebook)
+
+    def forward(self, tokens, classes):
+        """tokens (B, N) in 0..K, classes (B,) in 0..n_classes (n_classes: no class) -> logits (B, N, K)."""
+        h = self.embedding_norm(F.embedding(tokens, self.table) + self.positions[: self.n_tokens])
+        h = torch.cat([F.embedding(classes, self.classes)[:, None], h], dim=1)  # (B, N+1, dim)
+        h = self.to_width(h)
+        if self.extra_positions is not None:
+            h = h + self.extra_positions * self.extra_positions.shape[1] ** -0.5
+        h = self.to_dim(self.final_norm(self.blocks(h)))
+        return self.head(self.pre_head(h)[:, 1:], self.table).float()
+
+    @torch.no_grad()
+    def sample(
+        self, n, class_index=None, steps=10, choice_temperature=4.0, guidance=1.0, generator=None, batch_size=256
+    ):
+        """Draw n token grids by iterative decoding (arXiv 2202.04200, section 3.2).
+
+        class_index         None (no class), an int, or an (n,) tensor of classes
+        steps               T; at step k the floor(N cos(pi k / 2T)) least confident positions are masked again
+        choice_temperature  of the Gumbel noise on the confidence, falling linearly to 0 at the last step
+        guidance            s in null + s (conditional - null); at 1 the unconditional pass is skipped
+        returns             (n, N) int64 on the prior's device
+        """
+        if steps < 1 or n < 1:
+            raise BadInput(f"expected at least one sample and one decoding step, got n={n}, steps={steps}")
+        classes = self._classes(n, class_index)
+        batches = classes.split(batch_size)
+        return torch.cat([self._decode(c, steps, choice_temperature, guidance, generator) for c in batches])
+
+    def _decode(self, classes, steps, choice_temperature, guidance, generator):
+        no_class = torch.full_like(classes, self.n_classes)
+        tokens = torch.full((len(classes), self.n_tokens), self.codebook_size, device=classes.device)  # all [MASK]
+        for k in range(1, steps + 1):
+            logits = self(tokens, classes)
+            if guidance != 1.0:
+                null = self(tokens, no_class)
+                logits = null + guidance * (logits - null)
+            is_masked = tokens == self.codebook_size
+            tokens = torch.where(is_masked, sample_categorical(logits, generator), tokens)
+            n_masked = math.floor(self.n_tokens * math.cos(math.pi / 2 * k / steps) + 1e-9)  # 0 at the last step
+            p_selected = torch.softmax(logits, dim=-1).gather(-1, tokens[..., None])[..., 0]  # (B, N)
+            gumbel = -torch.empty_like(p_selected).exponential_(generator=generator).log()
+            confidence = torch.log(p_selected + 1e-5) + choice_temperature * (1 - k / steps) * gumbel
+            confidence = confidence.masked_fill(~is_masked, torch.inf)
+            remask = confidence.argsort(dim=1).argsort(dim=1) < n_masked
+            tokens = torch.where(remask, self.codebook_size, tokens)
+        return tokens
+
+    def _classes(self, n, class_index):
+        device = self.table.device
+        if class_index is None:
+            return torch.full((n,), self.n_classes, device=device)
+        classes = torch.as_tensor(class_index, device=device, dtype=torch.int64).expand(n)
+        if self.n_classes == 0 or classes.min() < 0 or classes.max() >= self.n_classes:
+            raise BadInput(f"class_index must be in 0..{self.n_classes - 1}, got {class_index}: this prior knows "
+                           f"{self.n_classes} classes")  # fmt: skip
+        return classes
+
+    def save(self, folder):
+        """Write `prior.safetensors` into the folder."""
+        save_with_arguments(self, Path(folder) / "prior.safetensors", self.arguments)
+
+    @classmethod
+    def load(cls, folder):
+        """The prior that `save` wrote, on the CPU, in eval mode."""
+        return load_with_arguments(cls, Path(folder) / "prior.safetensors")
+
+
+def mask_positions(batch, n_tokens, polarity="masked", per_sample=True, generator=None, device="cpu"):
+    """Draw the training mask `is_masked` (B, N) bool; with t ~ U(0, 1) the cosine share is floor(cos(pi t / 2) N).
+
+    polarity    "masked": that share is hidden, at least one token (mean 0.64 of N; MaskGIT). "kept": that share stays
+                visible and the rest is hidden (mean 0.36), as in the reference's naive arm (Q3).
+    per_sample  one t for each sample, or one for the whole batch (Q5)
+    """
+    if polarity not in POLARITIES:
+        raise BadInput(f"unknown mask polarity {polarity!r}: choose one of {', '.join(POLARITIES)}")
+    t = torch.rand(batch if per_sample else 1, 1, device=device, generator=generator)
+    share = torch.floor(torch.cos(math.pi / 2 * t) * n_tokens)  # (B or 1, 1)
+    rank = torch.rand(batch, n_tokens, device=device, generator=generator).argsort(dim=1).argsort(dim=1)
+    if polarity == "kept":
+        return rank >= share
+    return rank < share.clamp(min=1)
+
+
+def prior_loss(prior, tokens, classes, is_masked, masked_only=True):
+    """Cross-entropy of the true tokens (B, N), given those that `is_masked` (B, N) leaves visible.
+
+    masked_only  True: mean over each sample's masked positions, then over samples; False: mean over all positions,
+                 visible ones too, as the reference does (Q5)
+    """
+    logits = prior(tokens.masked_fill(is_masked, prior.codebook_size), classes)
+    losses = F.cross_entropy(logits.transpose(1, 2), tokens, reduction="none")  # (B, N)
+    if not masked_only:
+        return losses.mean()
+    hidden = is_masked.to(losses.dtype)
+    return ((losses * hidden).sum(dim=1) / hidden.sum(dim=1).clamp(min=1)).mean()

@@ -1,0 +1,163 @@
+"""Vector quantisation with a codebook that follows the encoder by exponential moving averages.
+
+van den Oord et al. 2017 (arXiv 1711.00937), section 3.2 and appendix A.1; constants of the NC-VQVAE thesis
+(Mathisen 2024): 32 codes of width 64, decay 0.9, commitment weight 1, no k-means start, no restarts.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .numerics import full_precision
+
+
+class Quantized(NamedTuple):
+    z_q: torch.Tensor  # (B, D, F, W) code vectors; gradients pass straight through to z
+    indices: torch.Tensor  # (B, F, W) int64
+    loss: torch.Tensor  # () commitment loss, 0 in eval mode
+    perplexity: torch.Tensor  # () exp(entropy) of the codes in this batch, 1..K
+
+
+class VectorQuantizer(nn.Module):
+    """Nearest-code quantiser.
+
+    codebook_size  K
+    dim            D, width of a code
+    decay          of the moving averages, per training step
+    commitment     weight of mean (sg[e] - z)^2
+    kmeans_init    start from k-means of the first training batch instead of N(0, 1)
+    expire_below   a code whose average count falls below this is replaced by a random latent of the batch; 0 is off
+    """
+
+    def __init__(
+        self, codebook_size=32, dim=64, decay=0.9, commitment=1.0, kmeans_init=False, expire_below=0.0, smoothing=1e-5
+    ):
+        super().__init__()
+        if codebook_size < 2 or dim < 1:
+            raise ValueError(f"a codebook needs at least 2 codes of width 1, got {codebook_size} of width {dim}")
+        if not 0.0 <= decay < 1.0:
+            raise ValueError(f"decay must be in [0, 1), got {decay}")
+        self.decay, self.commitment = decay, commitment
+        self.expire_below, self.smoothing = expire_below, smoothing
+        self.needs_init = kmeans_init  # a plain bool: asking it costs no device synchronisation
+        codebook = torch.randn(codebook_size, dim)
+        self.register_buffer("codebook", codebook)  # (K, D)
+        self.register_buffer("code_sum", codebook.clone())  # (K, D) moving sum of the latents of each code
+        self.register_buffer("code_count", torch.zeros(codebook_size))  # (K,) moving count
+        self.register_load_state_dict_post_hook(lambda module, _: setattr(module, "needs_init", False))
+
+    def forward(self, z, generator=None):
+        """z (B, D, F, W) -> Quantized. In train mode the codebook moves *after* this batch was quantised with it."""
+        flat = _to_rows(z)  # (B*F*W, D)
+        if self.training and self.needs_init:
+            self.initialise(z, generator=generator)
+        indices = self.distances(flat).argmin(dim=1)  # (B*F*W,)
+        codes = F.embedding(indices, self.codebook)
+        one_hot = (indices[:, None] == torch.arange(len(self.codebook), device=z.device)).to(flat.dtype)
+        share = one_hot.mean(dim=0)  # (K,)
+        perplexity = torch.exp(-(share * torch.log(share + 1e-10)).sum())
+        loss = flat.new_zeros(())
+        if self.training:
+            loss = self.commitment * F.mse_loss(flat, codes)
+            self._update(flat.detach(), one_hot, generator)
+        codes = flat + (codes - flat).detach()  # straight-through estimator
+        return Quantized(_from_rows(codes, z), indices.view(z.shape[0], *z.shape[2:]), loss, perplexity)
+
+    @torch.no_grad()
+    def encode(self, z, temperature=0.0, generator=None):
+        """z (B, D, F, W) -> indices (B, F, W): the nearest code, or a draw from softmax(-||z - e||^2 / temperature)."""
+        distances = self.distances(_to_rows(z))
+        if temperature > 0:
+            indices = sample_categorical(-distances / temperature, generator)
+        else:
+            indices = distances.argmin(dim=1)
+        return indices.view(z.shape[0], *z.shape[2:])
+
+    def straight_through(self, z):
+        """z (B, D, F, W) -> its codes, with the gradient passed straight through; the codebook does not move."""
+        codes = self.decode(self.encode(z))
+        return z + (codes - z).detach()
+
+    def decode(self, indices):
+        """indices (B, F, W) -> z_q (B, D, F, W)."""
+        return F.embedding(indices, self.codebook).movedim(-1, 1)
+
+    def distances(self, rows):
+        """rows (M, D) -> squared Euclidean distance to every code (M, K)."""
+        return _squared_distances(rows, self.codebook)
+
+    @torch.no_grad()
+    def initialise(self, z, iterations=10, generator=None):
+        """Start the codebook from k-means of the latents z (B, D, F, W), each code with the count k-means gave it."""
+        rows = _to_rows(z).detach()
+        centres, counts = kmeans(rows, len(self.codebook), iterations, generator)
+        self.codebook.copy_(centres)
+        self.code_count.copy_(counts)
+        self.code_sum.copy_(centres * counts[:, None])
+        self.needs_init = False
+
+    @torch.no_grad()
+    def _update(self, rows, one_hot, generator):
+        """Exponential moving averages with Laplace-smoothed counts (appendix A.1 of van den Oord et al.)."""
+        self.code_count.lerp_(one_hot.sum(dim=0), 1 - self.decay)
+        self.code_sum.lerp_(_class_sums(one_hot, rows), 1 - self.decay)
+        if self.expire_below > 0:
+            self._restart_unused(rows, generator)
+        total = self.code_count.sum()
+        smoothed = (self.code_count + self.smoothing) / (total + len(self.codebook) * self.smoothing) * total
+        self.codebook.copy_(self.code_sum / smoothed[:, None])
+
+    def _restart_unused(self, rows, generator):
+        """Give every code below the usage threshold a random latent, and the averages that go with it."""
+        unused = self.code_count < self.expire_below  # (K,)
+        pick = torch.rand(len(self.codebook), device=rows.device, generator=generator) * len(rows)
+        fresh = rows[pick.long().clamp(max=len(rows) - 1)]  # (K, D)
+        self.code_count.copy_(torch.where(unused, self.expire_below, self.code_count))
+        self.code_sum.copy_(torch.where(unused[:, None], fresh * self.expire_below, self.code_sum))
+
+
+def sample_categorical(logits, generator=None):
+    """One draw per row from softmax(logits) (..., K) -> (...) int64, by the Gumbel-max rule: fixed shapes, no sync."""
+    exponential = torch.empty_like(logits).exponential_(generator=generator)
+    return (logits - exponential.log()).argmax(dim=-1)
+
+
+@torch.no_grad()
+def kmeans(rows, k, iterations=10, generator=None):
+    """Lloyd's algorithm on rows (M, D) -> centres (k, D), counts (k,). An empty cluster keeps its centre, count 0.
+
+    With fewer rows than clusters some start rows repeat, and the repeats stay empty.
+    """
+    start = torch.rand(max(len(rows), k), device=rows.device, generator=generator).argsort()[:k] % len(rows)
+    centres = rows[start].clone()
+    clusters = torch.arange(k, device=rows.device)
+    counts = rows.new_zeros(k)
+    for _ in range(iterations):
+        one_hot = (_squared_distances(rows, centres).argmin(dim=1)[:, None] == clusters).to(rows.dtype)  # (M, k)
+        counts = one_hot.sum(dim=0)
+        means = _class_sums(one_hot, rows) / counts.clamp(min=1)[:, None]
+        centres = torch.where(counts[:, None] > 0, means, centres)
+    return centres, counts
+
+
+@full_precision
+def _squared_distances(rows, codes):
+    return (rows**2).sum(1, keepdim=True) - 2 * rows @ codes.T + (codes**2).sum(1)  # (M, K)
+
+
+@full_precision
+def _class_sums(one_hot, rows):
+    return one_hot.T @ rows  # (K, D)
+
+
+def _to_rows(z):
+    if z.ndim != 4:
+        raise ValueError(f"expected latents of shape (B, D, F, W), got {tuple(z.shape)}")
+    return z.movedim(1, -1).reshape(-1, z.shape[1]).float()  # (B*F*W, D)
+
+
+def _from_rows(rows, like):
+    batch, dim, height, width = like.shape
+    return rows.view(batch, height, width, dim).movedim(-1, 1)  # (B, D, F, W)

@@ -1,0 +1,225 @@
+"""Published numbers beside ours: the thesis' tables (Mathisen 2024), the authors' own runs, and `compare`.
+
+Both tables ship with the package (data/README.md says what each column means). Names join with ours except for two:
+the authors recorded `recon_val` and `val_perplexity` on the last test batch only (Q1), so they are compared with our
+`recon_last_batch` and `val_perplexity_last_batch`, not with our means over the whole test set.
+"""
+
+import csv
+import math
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from .errors import BadInput, NotFound
+
+CONFIGURATIONS = (
+    ("regular", "none"),
+    *((method, augmentation) for method in ("barlowtwins", "vibcreg") for augmentation in ("warp", "slice", "gauss")),
+)
+
+# Cells of the thesis that disagree with the authors' run files: (table, dataset, method, augmentation, metric).
+# Two swapped cells, one slip, and a row of "best of 4" that holds the worst of 4 (Q15). We show what is printed.
+MISPRINTS = frozenset(
+    {
+        ("recon_mean", "SonyAIBORobotSurface1", "vibcreg", "warp", "recon_val"),
+        ("recon_mean", "SonyAIBORobotSurface1", "vibcreg", "slice", "recon_val"),
+        ("probe_mean", "TwoPatterns", "barlowtwins", "gauss", "svm_acc"),
+        *(("probe_top1", "Mallat", method, augmentation, "knn_acc") for method, augmentation in CONFIGURATIONS),
+    }
+)
+
+NOT_COMPUTED = "not computed"
+NOT_IN_THESIS = "not in the thesis"
+OWN_FCN = "own FCN: not comparable with the thesis"
+
+
+class Metric(NamedTuple):
+    """How one metric is called on both sides, and which direction is better ("lower", "higher" or None)."""
+
+    name: str
+    ours: str
+    theirs: str
+    better: str | None
+
+
+METRICS = (
+    Metric("recon", "recon_last_batch", "recon_val", "lower"),
+    Metric("knn_acc", "knn_acc", "knn_acc", "higher"),
+    Metric("svm_acc", "svm_acc", "svm_acc", "higher"),
+    Metric("train_perplexity", "train_perplexity", "train_perplexity", None),
+    Metric("val_perplexity", "val_perplexity_last_batch", "val_perplexity", None),
+    Metric("codebook_abs_corr", "codebook_abs_corr", "codebook_abs_corr", None),
+    Metric("codebook_abs_cos", "codebook_abs_cos", "codebook_abs_cos", None),
+    Metric("fid", "fid", "fid", "lower"),
+    Metric("is", "is", "is", "higher"),
+    Metric("cas", "cas", "cas", "higher"),
+)
+
+
+class Cell(NamedTuple):
+    """One number of the thesis' tables; `printed` keeps its digits as they stand there."""
+
+    table: str
+    dataset: str
+    method: str
+    augmentation: str
+    metric: str
+    statistic: str  # "mean" of 4 runs, or "top1": the best of 4
+    printed: str
+
+    @property
+    def misprint(self):
+        return (self.table, self.dataset, self.method, self.augmentation, self.metric) in MISPRINTS
+
+
+class Row(NamedTuple):
+    """One metric of one configuration: our value, the thesis' mean as printed, the range of the authors' runs."""
+
+    metric: str
+    ours: float | None
+    thesis_mean: float | None
+    authors_min: float | None
+    authors_max: float | None
+    verdict: str
+    misprint: bool = False  # the printed mean disagrees with the authors' run files
+    published: str = ""  # the data set and configuration of the published columns
+
+
+def data_file(name):
+    """Path of a small table that ships with the package, in an installed wheel or in a checkout.
+
+    name      relative to data/, for example "thesis_tables.csv" or "results/grid.csv"
+    raises    NotFound if there is no such file
+    """
+    package = Path(__file__).resolve().parent
+    places = (package / "_data" / name, package.parent / "data" / name)
+    for path in places:
+        if path.is_file():
+            return path
+    raise NotFound(f"no table {name!r} at {places[0]} or {places[1]}: install the package again, or look in data/")
+
+
+@cache
+def thesis_cells():
+    """All 1001 numbers of the seven tables in the thesis' results chapter, as a tuple of `Cell`."""
+    with open(data_file("thesis_tables.csv"), newline="") as file:
+        return tuple(Cell(printed=row.pop("value"), **row) for row in csv.DictReader(file))
+
+
+@cache
+def _authors():
+    """(dataset, method, augmentation) -> {metric: values in the order of the authors' files}."""
+    table = {}
+    with open(data_file("author_runs.csv"), newline="") as file:
+        for row in csv.DictReader(file):
+            cell = table.setdefault((row["dataset"], row["method"], row["augmentation"]), {})
+            cell.setdefault(row["metric"], []).append(float(row["value"]))
+    return table
+
+
+def _known(dataset, method, augmentation):
+    key = (dataset, method, augmentation)
+    if key not in _authors():
+        names = ", ".join(dict.fromkeys(name for name, *_ in _authors()))
+        pairs = ", ".join(f"{m} + {a}" for m, a in CONFIGURATIONS)
+        raise BadInput(f"no published numbers for {dataset}, {method} + {augmentation}, expected {names} with {pairs}")
+    return key
+
+
+def _thesis(statistic, dataset, method, augmentation):
+    key = _known(dataset, method, augmentation)
+    return {c.metric: c for c in thesis_cells() if c.statistic == statistic and c[1:4] == key}
+
+
+def thesis_mean(dataset, method, augmentation):
+    """Means over 4 runs as the thesis prints them: {recon_val, knn_acc, svm_acc, fid, is, cas} -> float."""
+    return {metric: float(c.printed) for metric, c in _thesis("mean", dataset, method, augmentation).items()}
+
+
+def thesis_top1(dataset, method, augmentation):
+    """Best of 4 runs as the thesis prints them: {recon_val, knn_acc, svm_acc, fid, is} -> float (no CAS there)."""
+    return {metric: float(c.printed) for metric, c in _thesis("top1", dataset, method, augmentation).items()}
+
+
+def author_runs(dataset, method, augmentation):
+    """The authors' runs: metric -> 4 values (fewer where theirs is NaN: `codebook_abs_corr` of Mallat).
+
+    Do not pair values across stages by position: seeds were not recorded, and the order differs.
+    """
+    return {metric: tuple(values) for metric, values in _authors()[_known(dataset, method, augmentation)].items()}
+
+
+def compare(metrics, dataset, method, augmentation, *, own_fcn=False):
+    """Our numbers beside the published ones, one `Row` per metric.
+
+    metrics    dict as `run_experiment` returns it; a metric that is missing, None or NaN counts as not computed
+    dataset    "TwoPatternsGenerated" is set beside the archive's TwoPatterns; a data set or configuration that the
+               thesis does not have gives rows without published numbers
+    own_fcn    True if FID and IS come from an FCN other than the authors': their scale depends on it
+    verdict    "inside" the range of the authors' runs; else "better" or "worse", or "outside" where neither is better
+    """
+    archive = "TwoPatterns" if dataset == "TwoPatternsGenerated" else dataset
+    mean, runs, published = {}, {}, ""
+    if (archive, method, augmentation) in _authors():
+        mean = _thesis("mean", archive, method, augmentation)
+        runs = author_runs(archive, method, augmentation)
+        name = archive if archive == dataset else f"archive's {archive}"
+        published = f"{name}, {method} + {augmentation}"
+    rows = []
+    for metric in METRICS:
+        ours = metrics.get(metric.ours)
+        ours = None if ours is None or math.isnan(ours) else float(ours)
+        printed, theirs = mean.get(metric.theirs), runs.get(metric.theirs, ())
+        rows.append(
+            Row(
+                metric.name,
+                ours,
+                float(printed.printed) if printed else None,
+                min(theirs, default=None),
+                max(theirs, default=None),
+                _verdict(metric, ours, theirs, own_fcn),
+                bool(printed and printed.misprint),
+                published,
+            )
+        )
+    return rows
+
+
+def _verdict(metric, ours, theirs, own_fcn):
+    if ours is None:
+        return NOT_COMPUTED
+    if not theirs:
+        return NOT_IN_THESIS
+    if own_fcn and metric.name in ("fid", "is"):
+        return OWN_FCN
+    if min(theirs) <= ours <= max(theirs):
+        return "inside"
+    if metric.better is None:
+        return "outside"
+    return "better" if (ours < min(theirs)) == (metric.better == "lower") else "worse"
+
+
+def format_table(rows):
+    """`compare`'s rows as aligned plain text, with a heading that says what the published columns stand for."""
+    header = ("metric", "ours", "thesis mean", "authors' min", "authors' max", "verdict")
+    body = [
+        (r.metric, _show(r.ours), _show(r.thesis_mean) + "*" * r.misprint, _show(r.authors_min), _show(r.authors_max))
+        + (r.verdict,)
+        for r in rows
+    ]
+    widths = [max(len(line[i]) for line in (header, *body)) for i in range(len(header))]
+    lines = []
+    for name, *numbers, verdict in (header, *body):
+        cells = [name.ljust(widths[0]), *(n.rjust(w) for n, w in zip(numbers, widths[1:-1])), verdict]
+        lines.append("  ".join(cells).rstrip())
+    published = next((r.published for r in rows if r.published), "")
+    heading = f"Published: {published} (4 runs)" if published else "Published: none, the thesis does not have this one"
+    notes = ["recon and val_perplexity: last test batch only, as the authors recorded them"]
+    if any(r.misprint for r in rows):
+        notes.append("* as printed; the authors' run files say otherwise")
+    return "\n".join([heading, *lines, *notes])
+
+
+def _show(value):
+    return "-" if value is None else f"{value:.4g}"

@@ -1,0 +1,240 @@
+"""Stage 1: the VQVAE that turns a series into tokens and back, and its naive and non-contrastive losses.
+
+Architecture of NC-VQVAE (arXiv 2408.16613; as TimeVQVAE): a spectrogram, a convolutional encoder that halves the time
+axis m times, a vector quantizer, a mirrored decoder, the inverse spectrogram.
+"""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn import functional as F
+
+from .errors import BadInput, NotFound
+from .quantizer import VectorQuantizer
+from .timefreq import istft, n_frames, stft
+
+
+def n_halvings(length, n_fft=8, width=8):
+    """How often the encoder halves the frames so that about `width` remain.
+
+    The nominal rate round(L / (log2(n_fft) - 1) / width) is rounded down to a power of two (Q22), at least 2.
+    """
+    rate = max(1, round(length / (math.log2(n_fft) - 1) / width))
+    return max(1, int(math.log2(rate)))
+
+
+class ResidualBlock(nn.Module):
+    """x + f(x), f: LeakyReLU, 3x3 convolution, (BatchNorm), LeakyReLU, 1x1 convolution."""
+
+    def __init__(self, dim, norm):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(dim, dim, 3, padding=1), nn.Conv2d(dim, dim, 1)
+        self.norm = nn.BatchNorm2d(dim) if norm else nn.Identity()
+
+    def forward(self, x):
+        return x + self.conv2(F.leaky_relu(self.norm(self.conv1(F.leaky_relu(x)))))
+
+
+class Encoder(nn.Module):
+    """Spectrogram (B, 2C, F, W) -> latents (B, dim, F, W // 2^halvings), of unit scale: it ends in a BatchNorm."""
+
+    def __init__(self, channels=1, dim=64, halvings=4, n_blocks=4):
+        super().__init__()
+        layers = []
+        for i in range(halvings):
+            conv = nn.Conv2d(2 * channels if i == 0 else dim, dim, (3, 4), (1, 2), (1, 1), padding_mode="replicate")
+            layers += [conv, nn.BatchNorm2d(dim), nn.LeakyReLU()]
+        for _ in range(n_blocks):
+            layers += [ResidualBlock(dim, norm=True), nn.BatchNorm2d(dim)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, u):
+        return self.layers(u.contiguous(memory_format=torch.channels_last))
+
+
+class Decoder(nn.Module):
+    """Latents (B, dim, F, W') -> spectrogram (B, 2C, F, W).
+
+    Doubles the frames once more than the encoder halved them, then resamples to W bilinearly.
+    """
+
+    def __init__(self, channels=1, dim=64, halvings=4, n_blocks=4, frames=251):
+        super().__init__()
+        self.frames = frames
+        layers = []
+        for _ in range(n_blocks):
+            layers += [ResidualBlock(dim, norm=False), nn.BatchNorm2d(dim)]
+        for _ in range(halvings - 1):
+            layers += [_doubling(dim, dim), nn.BatchNorm2d(dim), nn.LeakyReLU()]
+        layers += [_doubling(dim, 2 * channels), _doubling(2 * channels, 2 * channels)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, z):
+        u = self.layers(z.contiguous(memory_format=torch.channels_last)).float()  # (B, 2C, F, W' * 2^(m+1))
+        return F.interpolate(u, size=(u.shape[2], self.frames), mode="bilinear", align_corners=True)
+
+
+def _doubling(channels_in, channels_out):
+    return nn.ConvTranspose2d(channels_in, channels_out, (3, 4), (1, 2), (1, 1))
+
+
+class Tokenizer(nn.Module):
+    """Series (B, C, L), scaled -> N tokens (B, N) -> series.
+
+    length, channels   L and C of the series
+    n_fft, width       frequency resolution; number of frames that the encoder aims at
+    dim, n_blocks      width D of the latents; residual blocks of encoder and decoder each
+    odd_tail           True returns all L samples; False drops the last of an odd length, as the reference does (Q12)
+    quantizer          further arguments of VectorQuantizer
+    """
+
+    def __init__(self, length, channels=1, n_fft=8, width=8, dim=64, n_blocks=4, odd_tail=True, **quantizer):
+        super().__init__()
+        self.arguments = dict(length=length, channels=channels, n_fft=n_fft, width=width, dim=dim, n_blocks=n_blocks)
+        self.arguments |= dict(odd_tail=odd_tail, **quantizer)
+        self.length, self.channels, self.n_fft = length, channels, n_fft
+        self.out_length = length if odd_tail else length // 2 * 2
+        frames, halvings = n_frames(length, n_fft), n_halvings(length, n_fft, width)
+        if frames >> halvings < 1:
+            raise BadInput(f"series of {length} steps are too short for n_fft {n_fft}: use 16 steps or more")
+        self.grid = (n_fft // 2 + 1, frames >> halvings)  # (F, W') of the latents; N = F * W'
+        self.encoder = Encoder(channels, dim, halvings, n_blocks).to(memory_format=torch.channels_last)
+        self.quantizer = VectorQuantizer(dim=dim, **quantizer)
+        self.decoder = Decoder(channels, dim, halvings, n_blocks, frames).to(memory_format=torch.channels_last)
+
+    @property
+    def n_tokens(self):
+        return self.grid[0] * self.grid[1]
+
+    def latents(self, x):
+        """x (B, C, L) -> continuous latents z (B, D, F, W')."""
+        if x.ndim != 3 or x.shape[1:] != (self.channels, self.length):
+            raise BadInput(f"expected series (B, {self.channels}, {self.length}), got {tuple(x.shape)}")
+        return self.encoder(stft(x, self.n_fft))
+
+    def generate(self, z):
+        """Latents (B, D, F, W'), quantised or not -> series (B, C, L) and spectrogram (B, 2C, F, W)."""
+        u = self.decoder(z)
+        return istft(u, self.out_length, self.n_fft), u
+
+    @torch.no_grad()
+    def encode(self, x, temperature=0.0, generator=None):
+        """x (B, C, L) -> tokens (B, N) int64, row-major over (frequency, time)."""
+        return self.quantizer.encode(self.latents(x), temperature, generator).flatten(1)
+
+    @torch.no_grad()
+    def decode(self, tokens):
+        """tokens (B, N) -> series (B, C, L)."""
+        return self.generate(self.quantizer.decode(tokens.view(-1, *self.grid)))[0]
+
+    @torch.no_grad()
+    def token_logits(self, x):
+        """x (B, C, L) -> -||z - e_k||^2 for every token position and code (B, N, K)."""
+        z = self.latents(x)  # (B, D, F, W')
+        return -self.quantizer.distances(z.movedim(1, -1).flatten(0, 2)).view(len(x), self.n_tokens, -1)
+
+    @torch.no_grad()
+    def features(self, x):
+        """x (B, C, L) -> quantised latents averaged over the grid (B, D): what the probes read."""
+        return self.quantizer(self.latents(x)).z_q.mean(dim=(2, 3))
+
+    @torch.no_grad()
+    def reconstruction_loss(self, x):
+        """x (B, C, L) -> mean squared errors in time and over the spectrogram, without gradients."""
+        return squared_errors(self, x, self.quantizer(self.latents(x)).z_q)
+
+    def save(self, folder):
+        """Write `tokenizer.safetensors` into the folder: weights, codebook, and the arguments of the constructor."""
+        save_with_arguments(self, Path(folder) / "tokenizer.safetensors", self.arguments)
+
+    @classmethod
+    def load(cls, folder):
+        """The tokenizer that `save` wrote, on the CPU, in eval mode."""
+        return load_with_arguments(cls, Path(folder) / "tokenizer.safetensors")
+
+
+class TokenizerLoss(NamedTuple):
+    total: torch.Tensor
+    time: torch.Tensor  # MSE(x, x_hat)
+    spectrum: torch.Tensor  # MSE(u, u_hat)
+    commitment: torch.Tensor
+    perplexity: torch.Tensor  # of the codes in this batch
+    augmented: torch.Tensor  # MSE(x', x_hat') + MSE(u', u_hat')
+    ssl: torch.Tensor  # weighted non-contrastive loss
+
+
+def squared_errors(tokenizer, x, z):
+    """Mean squared errors of the series and of the spectrogram decoded from latents z; the longer series is cut."""
+    x_hat, u_hat = tokenizer.generate(z)
+    return F.mse_loss(x_hat, x[..., : x_hat.shape[-1]]), F.mse_loss(u_hat, stft(x, tokenizer.n_fft))
+
+
+def naive_loss(tokenizer, x):
+    """MSE(x, x_hat) + MSE(u, u_hat) + commitment: the VQVAE alone."""
+    q = tokenizer.quantizer(tokenizer.latents(x))
+    time, spectrum = squared_errors(tokenizer, x, q.z_q)
+    zero = torch.zeros_like(time)
+    return TokenizerLoss(time + spectrum + q.loss, time, spectrum, q.loss, q.perplexity, zero, zero)
+
+
+def non_contrastive_loss(
+    tokenizer, projector, ssl_loss, x, view, aug_recon=0.2, ssl_latents="mixed", quantise_view=False
+):
+    """The naive loss, plus the augmented view's reconstruction, plus the loss between the projected views.
+
+    projector      maps pooled latents of both views, (B, 2D) each, to their projections
+    ssl_loss       (a, b) -> weighted scalar
+    view           (B, C, L) augmented x
+    aug_recon      weight of the view's reconstruction
+    ssl_latents    what enters the projector (Q7): "mixed", the original quantised and the view continuous, as in the
+                   reference; "quantised" or "continuous", both alike
+    quantise_view  decode the view from its codes instead of its continuous latents (Q8); never moves the codebook
+    """
+    z = tokenizer.latents(x)
+    q = tokenizer.quantizer(z)
+    time, spectrum = squared_errors(tokenizer, x, q.z_q)
+    z_view = tokenizer.latents(view)
+    needs_codes = quantise_view or ssl_latents == "quantised"
+    q_view = tokenizer.quantizer.straight_through(z_view) if needs_codes else None
+    augmented = sum(squared_errors(tokenizer, view, q_view if quantise_view else z_view))
+    first = z if ssl_latents == "continuous" else q.z_q
+    second = q_view if ssl_latents == "quantised" else z_view
+    ssl = ssl_loss(*projector(pool(first), pool(second)))
+    total = time + spectrum + q.loss + aug_recon * augmented + ssl
+    return TokenizerLoss(total, time, spectrum, q.loss, q.perplexity, augmented, ssl)
+
+
+def pool(z):
+    """z (B, D, F, W) -> global average and global maximum, side by side (B, 2D)."""
+    return torch.cat([z.mean(dim=(2, 3)), z.amax(dim=(2, 3))], dim=1)
+
+
+def save_with_arguments(module, file, arguments):
+    """Write a module's state and the arguments of its constructor to one safetensors file, atomically."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial")
+    state = {name: value.contiguous() for name, value in module.state_dict().items()}
+    save_file(state, partial, metadata={"arguments": json.dumps(arguments)})
+    os.replace(partial, file)
+
+
+def load_with_arguments(cls, file):
+    """Rebuild what `save_with_arguments` wrote, on the CPU, in eval mode."""
+    if not file.is_file():
+        raise NotFound(f"no {file.name} in {file.parent}: expected a folder that {cls.__name__}.save wrote")
+    try:
+        with safe_open(file, framework="pt") as f:
+            arguments = json.loads(f.metadata()["arguments"])
+            state = {name: f.get_tensor(name) for name in f.keys()}
+    except Exception as error:
+        raise BadInput(f"{file} is not a saved {cls.__name__} ({error}): delete it and save or train again") from error
+    module = cls(**arguments)
+    module.load_state_dict(state)
+    return module.eval()

@@ -1,0 +1,46 @@
+"""Fixtures shared by all tests. Real series are used where $NCVQVAE_DATA names a folder that has them, and skipped visibly where not."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from ncvqvae_lite.data import load_dataset
+
+
+@pytest.fixture(autouse=True)
+def _one_seed_per_test():
+    """Every test starts from the same global seed, so that its result does not depend on its neighbours."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """`real_data(name)` -> TimeSeriesDataset of real series, or a visible skip."""
+
+    def load(name):
+        root = os.environ.get("NCVQVAE_DATA")
+        if not root or not (Path(root) / f"{name}.npz").exists():
+            pytest.skip(f"real series of {name}: set NCVQVAE_DATA to a folder that holds {name}.npz")
+        return load_dataset(name, root=root)
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def reference_fcn():
+    """`reference_fcn(name)` -> path of the reference's FCN weights, or a visible skip."""
+
+    def path(name):
+        root = os.environ.get("NCVQVAE_FCN")
+        if not root or not (Path(root) / f"{name}.safetensors").exists():
+            pytest.skip(f"FCN weights of {name}: set NCVQVAE_FCN to a folder that holds {name}.safetensors")
+        return Path(root) / f"{name}.safetensors"
+
+    return path
