@@ -28,7 +28,7 @@ _ROOMS = {
     ),
     "training": ("train_tokenizer", "train_prior", "train_fcn"),
     "config": ("ExperimentConfig",),
-    "experiment": ("run_experiment", "classification_accuracy_score", "load_run"),
+    "experiment": ("run_experiment", "classification_accuracy_score", "cell_folder", "load_run"),
     "thesis": ("compare",),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

@@ -1,7 +1,7 @@
 """Augmented views of a batch of series, all series at once, on whatever device they are.
 
-The three families of the NC-VQVAE thesis (Mathisen 2024): `warp` (window warp, then amplitude resize), `slice` (slice
-and shuffle), `gauss` (jitter). Window, cuts and amplitude are drawn once per series and shared by its channels; noise is
+The three families of the NC-VQVAE thesis (Mathisen 2024): `warp` (window warp, then amplitude resize), `slice`
+(slice and shuffle), `gauss` (jitter). Window, cuts and amplitude are drawn once per series and shared by its channels; noise is
 independent. Every function takes x (B, C, L) and returns a new tensor of the same shape, dtype and device.
 """
 

@@ -1,4 +1,4 @@
-"""One experiment as a frozen record: every constant of the paper, every choice between what the reference did and better.
+"""One experiment as a frozen record: every constant of the paper, every choice the reference made or might have made.
 
 Importing this module loads neither torch nor data, so that hundreds of run folders can be named in a moment.
 Qn numbers the quirks of the reference implementation; data/README.md and the course explain them.
@@ -37,7 +37,7 @@ class ExperimentConfig:
     method: str = "regular"
     augmentation: str = "none"
     seed: int = 1  # the reference used 1, 2, 3, 5
-    preset: str = "paper"  # the name this record started from; recorded, not hashed
+    preset_name: str = "paper"  # the preset that this record started from; recorded, not hashed
 
     # Stage 1: the tokenizer (Mathisen 2024; arXiv 2408.16613)
     n_fft: int = _field(TOKENIZER, 8)
@@ -51,6 +51,7 @@ class ExperimentConfig:
     expire_below: float = _field(TOKENIZER, 0.0)  # Q11: dead codes stay dead; improved: restart below 1 hit a step
     odd_tail: bool = _field(TOKENIZER, False)  # Q12: the last sample of an odd length is lost; improved: kept
     epochs: int = _field(TOKENIZER, 1000)
+    min_steps: int = _field(TOKENIZER, 0)  # small sets train more epochs, until there are so many steps; quick: 240
     batch_size: int = _field(TOKENIZER, 128)
     lr: float = _field(TOKENIZER, 1e-3)
     weight_decay: float = _field(TOKENIZER, 1e-3)
@@ -90,6 +91,7 @@ class ExperimentConfig:
     prior_heads: int = _field(CELL, 2)
     p_unconditional: float = _field(CELL, 0.2)
     prior_epochs: int = _field(CELL, 1000)
+    prior_min_steps: int = _field(CELL, 0)  # quick: 160
     prior_batch_size: int = _field(CELL, 256)
     prior_lr: float = _field(CELL, 1e-3)
     prior_weight_decay: float = _field(CELL, 1e-3)
@@ -102,9 +104,10 @@ class ExperimentConfig:
     min_samples: int = _field(CELL, 256)
     cas: bool = _field(CELL, True)  # compute the classification accuracy score (trains an FCN)
     cas_epochs: int = _field(CELL, 1000)
-    cas_score: str = _field(CELL, "running", ("running", "final"))  # Q16: a running mean over test batches; improved: final
+    cas_score: str = _field(CELL, "running", ("running", "final"))  # Q16: running mean; improved: final
     second_fcn: bool = _field(CELL, False)  # Q24: improved: FID on a second, independently trained FCN too
     fcn_epochs: int = _field(FCN, 1000)
+    fcn_min_steps: int = _field(FCN, 0)  # of the feature nets and of the classifier behind CAS; quick: 48
     fcn_batch_size: int = _field(FCN, 256)
     fcn_lr: float = _field(FCN, 1e-3)
     fcn_weight_decay: float = _field(FCN, 1e-5)
@@ -114,7 +117,7 @@ class ExperimentConfig:
     def __post_init__(self):
         check_name("method", self.method, METHODS)
         check_name("augmentation", self.augmentation, AUGMENTATION_NAMES)
-        check_name("preset", self.preset, PRESETS)
+        check_name("preset", self.preset_name, PRESETS)
         if (self.method == "regular") != (self.augmentation == "none"):
             found, wanted = (
                 (f"'regular' with the augmentation {self.augmentation!r}", "it has no second view: use 'none'")
@@ -140,13 +143,14 @@ class ExperimentConfig:
         """The preset `quick`, `paper` or `improved` for one cell; `changes` replaces single fields by name."""
         check_name("preset", name, PRESETS)
         check_name("method", method, METHODS)
-        known = {f.name for f in fields(cls)}
+        known = {f.name for f in fields(cls)} - {"preset_name"}
         for unknown in set(changes) - known:
             raise BadInput(f"unknown setting {unknown!r}{nearest(unknown, known)}")
         values = {"mask_polarity": "kept", "head": "tied"} if method == "regular" else _NC_PRIOR
         if name != "paper":
             values = _IMPROVED | (_QUICK if name == "quick" else {})
-        return cls(dataset=dataset, method=method, augmentation=augmentation, seed=seed, preset=name, **values | changes)
+        cell = dict(dataset=dataset, method=method, augmentation=augmentation, seed=seed, preset_name=name)
+        return cls(**cell, **values | changes)
 
     def settings(self, stage):
         """The fields that `stage` reads itself, as a dict; data set, method, augmentation and seed are in its path."""
@@ -159,7 +163,7 @@ class ExperimentConfig:
             settings = {name: value for name, value in settings.items() if name not in _BRANCH}
         return settings
 
-    # --- where a stage's results live ---------------------------------------------------------------------------------
+    # --- where a stage's results live ---
 
     def fcn_folder(self, out_dir, seed=None):
         """Folder of the FCN trained with these settings (and another seed, for the second feature net)."""
@@ -186,7 +190,8 @@ _IMPROVED = _NC_PRIOR | {
     "extra_positions": False, "prior_validation": "argmax", "cas_score": "final", "second_fcn": True,
 }  # fmt: skip
 _QUICK = {
-    "epochs": 30, "prior_epochs": 40, "fcn_epochs": 12, "cas_epochs": 12, "projector_width": 256, "probe_every": 10,
+    "epochs": 30, "prior_epochs": 40, "fcn_epochs": 12, "cas_epochs": 12, "probe_every": 15,
+    "min_steps": 240, "prior_min_steps": 160, "fcn_min_steps": 48, "projector_width": 256, "whitening_groups": 16,
     "precision": "bf16", "prior_precision": "bf16", "fcn_precision": "bf16",
 }  # fmt: skip
 _BRANCH = {
@@ -194,10 +199,10 @@ _BRANCH = {
     "barlow_weight", "barlow_offdiagonal", "vibcreg_weight", "vibcreg_sim", "vibcreg_var", "vibcreg_cov",
 }  # fmt: skip
 _POSITIVE = (
-    "n_fft", "width", "dim", "n_blocks", "codebook_size", "epochs", "batch_size", "lr", "projector_width", "probe_every",
-    "whitening_groups", "token_temperature", "prior_dim", "prior_width", "prior_depth", "prior_heads", "prior_epochs",
-    "prior_batch_size", "prior_lr", "decoding_steps", "min_samples", "cas_epochs", "fcn_epochs", "fcn_batch_size",
-    "fcn_lr",
+    "n_fft", "width", "dim", "n_blocks", "codebook_size", "epochs", "batch_size", "lr", "projector_width",
+    "whitening_groups", "probe_every", "token_temperature", "prior_dim", "prior_width", "prior_depth", "prior_heads",
+    "prior_epochs", "prior_batch_size", "prior_lr", "decoding_steps", "min_samples", "cas_epochs", "fcn_epochs",
+    "fcn_batch_size", "fcn_lr",
 )  # fmt: skip
 
 # The rooms whose code decides what a number is; an edit elsewhere (plots, notebooks, prose) reruns nothing.

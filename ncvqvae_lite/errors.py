@@ -1,6 +1,6 @@
-"""What a user can get wrong, as exceptions whose text is one sentence: what was found, what was expected, the next step.
+"""What a user can get wrong, as exceptions whose text is one sentence: what was found, expected, and the next step.
 
-The command line prints that sentence and exits with code 2; from Python they are ordinary ValueError / FileNotFoundError.
+The command line prints that sentence and exits with code 2; from Python they are ordinary ValueError, OSError, ...
 """
 
 

@@ -15,12 +15,13 @@ import numpy as np
 import torch
 
 from .errors import BadInput, NotFound
-from .experiment_folders import claim, hold, read_json, write_json, writing_to
+from .experiment_folders import claim, discard_checkpoints, hold, read_json, write_json, writing_to
 from .experiment_stages import (
     KNN,
     Session,
     can_probe,
     check_trainable,
+    fcn_epochs,
     fcn_stage,
     initial_weights,
     prior_stage,
@@ -39,9 +40,7 @@ CAS_BATCH = 256  # test batches of the running accuracy, as in the reference
 CAS_TAIL = 700  # test batches that the running mean still feels: 0.99^700 < 0.001
 
 
-def run_experiment(
-    cfg, ds, out_dir="runs", fcn_weights=None, *, device=None, progress=None, checkpoint_seconds=60.0
-):
+def run_experiment(cfg, ds, out_dir="runs", fcn_weights=None, *, device=None, progress=None, checkpoint_seconds=60.0):
     """Run one configuration on one data set, or what is left of it, and return its metrics.
 
     cfg          ExperimentConfig
@@ -61,10 +60,12 @@ def run_experiment(
         settings = json.loads(json.dumps(vars(cfg)))
         tokenizer_path = os.path.relpath(cfg.tokenizer_folder(out_dir), folder)
         scaled = scale(ds, device)
-        settings |= {"tokenizer": tokenizer_path, "scale_mean": scaled.mean, "scale_std": scaled.std}
+        settings |= {"tokenizer": tokenizer_path, "fcn": file_hash(fcn_weights) if fcn_weights else "own"}
+        settings |= {"scale_mean": scaled.mean, "scale_std": scaled.std}
         metrics = claim(folder, settings, ds, device)
         if metrics is None:
             metrics = _run(cfg, ds, scaled, session, folder, fcn_weights)
+        discard_checkpoints(folder)
     return metrics
 
 
@@ -131,7 +132,7 @@ def _run(cfg, ds, scaled, session, folder, fcn_weights):
     return metrics
 
 
-# --- generated series ---------------------------------------------------------------------------------------------------
+# --- generated series ---
 
 
 def generate(cfg, tokenizer, prior, n, seed, class_index=None):
@@ -173,10 +174,17 @@ def _evaluate_samples(cfg, ds, scaled, tokenizer, prior, fcns, folder):
             real_probabilities = batched(fcn.probabilities, test)
             score, real_score = (inception_score(p, IS_SPLITS) for p in (probabilities, real_probabilities))
             metrics |= {"is": score.mean, "is_std": score.std, "is_real": real_score.mean}
-            saved["fcn_class"] = probabilities.argmax(dim=1).cpu().numpy()
-            saved["fcn_class_real"] = real_probabilities.argmax(dim=1).cpu().numpy()
+            classes, real_classes = (p.argmax(dim=1) for p in (probabilities, real_probabilities))
+            metrics["class_mix_error"] = _class_mix_error(classes, real_classes, ds.n_classes)
+            saved |= {"fcn_class": classes.cpu().numpy(), "fcn_class_real": real_classes.cpu().numpy()}
     _save_arrays(folder / "samples.npz", saved)
     return metrics
+
+
+def _class_mix_error(classes, real_classes, n_classes):
+    """Total variation distance, 0..1, between the class shares that the FCN sees in generated and in real series."""
+    shares = (torch.bincount(c, minlength=n_classes) / len(c) for c in (classes, real_classes))
+    return torch.sub(*shares).abs().sum().item() / 2
 
 
 def _random_halves(features):
@@ -192,7 +200,7 @@ def _save_arrays(file, arrays):
     os.replace(partial, file)
 
 
-# --- classification accuracy score --------------------------------------------------------------------------------------
+# --- classification accuracy score ---
 
 
 class ClassificationAccuracyScore(NamedTuple):
@@ -208,20 +216,21 @@ def class_counts(y, n_classes, at_least=1000):
 
 
 def classification_accuracy_score(
-    x, y, x_test, y_test, *, n_classes, epochs=1000, batch_size=256, lr=1e-3, weight_decay=1e-5, precision="fp32",
-    seed=0, loop=None,
+    x, y, x_test, y_test, *, n_classes, epochs=1000, evaluated=None, batch_size=256, lr=1e-3, weight_decay=1e-5,
+    precision="fp32", seed=0, loop=None,
 ):  # fmt: skip
     """CAS (arXiv 1905.10887): accuracy on real test series of a classifier trained on generated ones only.
 
     x, y            (n, C, L) generated series, scaled, and the classes they were generated for
-    x_test, y_test  real test split, in file order; evaluated after each of the last epochs, which are all that the
-                    running mean feels
+    x_test, y_test  real test split, in file order
+    evaluated       after how many of the last epochs the test split is evaluated; None: as many as the running mean
+                    feels. With fewer, the running mean is over those alone
     loop            arguments of `StepEngine.run`
     """
     with initial_weights("cas", seed):
         fcn = FCN(n_classes, channels=x.shape[1]).to(x.device)
     batches = math.ceil(len(x_test) / CAS_BATCH)
-    evaluated = min(epochs, math.ceil(CAS_TAIL / batches))
+    evaluated = min(epochs, evaluated or math.ceil(CAS_TAIL / batches))
 
     def judge(epoch):
         if epoch <= epochs - evaluated:
@@ -244,16 +253,14 @@ def _cas_stage(cfg, scaled, tokenizer, prior, session, folder):
     y = torch.arange(prior.n_classes, device=session.device).repeat_interleave(torch.tensor(counts).to(session.device))
     _, x = generate(cfg, tokenizer, prior, len(y), derive_seed("class samples", cfg.seed), class_index=y)
     score = classification_accuracy_score(
-        x, y, scaled.x_test, scaled.y_test, n_classes=prior.n_classes, epochs=cfg.cas_epochs,
+        x, y, scaled.x_test, scaled.y_test, n_classes=prior.n_classes, epochs=fcn_epochs(cfg, cfg.cas_epochs, len(x)),
         batch_size=cfg.fcn_batch_size, lr=cfg.fcn_lr, weight_decay=cfg.fcn_weight_decay, precision=cfg.fcn_precision,
-        seed=cfg.seed, loop=session.loop("cas", folder),
+        seed=cfg.seed, loop=session.loop("cas", folder), evaluated=1 if cfg.cas_score == "final" else None,
     )  # fmt: skip
-    (folder / "cas.checkpoint").unlink()
-    chosen = getattr(score, cfg.cas_score)
-    return {"cas": chosen, "cas_running": score.running, "cas_final": score.final}
+    return {"cas": getattr(score, cfg.cas_score), "cas_final": score.final}
 
 
-# --- finished runs ------------------------------------------------------------------------------------------------------
+# --- finished runs ---
 
 
 class Run(NamedTuple):

@@ -115,6 +115,12 @@ def claim(folder, settings, ds, device):
     return metrics
 
 
+def discard_checkpoints(folder):
+    """Delete the checkpoints of a finished stage; a kill may have left them beside its results."""
+    for checkpoint in Path(folder).glob("*.checkpoint"):
+        checkpoint.unlink()
+
+
 def environment(device):
     """Where a run took place: versions, commit of the checkout (if it is one), device."""
     names = ("torch", "numpy", "scipy", "scikit-learn")

@@ -1,4 +1,4 @@
-"""The stages of one experiment: feature net, tokenizer, prior. Each has a folder, is resumed, and is never done twice."""
+"""The stages of one experiment: feature net, tokenizer, prior. Each has a folder, resumes, and is never done twice."""
 
 import contextlib
 import copy
@@ -11,7 +11,7 @@ import torch
 
 from .augmentations import AUGMENTATIONS, slice_and_shuffle, zero_tail
 from .errors import BadInput
-from .experiment_folders import claim, hold, write_history, write_json, writing_to
+from .experiment_folders import claim, discard_checkpoints, hold, write_history, write_json, writing_to
 from .fcn import FCN, batched, file_hash
 from .metrics import codebook_similarity, knn_accuracy, perplexity, reconstruction_error, svm_accuracy
 from .prior import MaskGIT, mask_positions, prior_loss
@@ -19,7 +19,7 @@ from .quantizer import sample_categorical
 from .ssl_losses import Projector, barlow_twins, vibcreg
 from .tokenizer import Tokenizer
 from .training import train_fcn, train_prior, train_tokenizer
-from .training_engine import derive_seed
+from .training_engine import derive_seed, epochs_for
 
 KNN = 5
 JUDGED = ("recon_val", "recon_last_batch", "val_perplexity", "val_perplexity_last_batch", "knn_acc", "svm_acc")
@@ -71,7 +71,7 @@ def initial_weights(*seed):
         yield
 
 
-# --- the feature net ---------------------------------------------------------------------------------------------------
+# --- the feature net ---
 
 
 def fcn_stage(cfg, ds, scaled, session, seed=None):
@@ -86,10 +86,11 @@ def fcn_stage(cfg, ds, scaled, session, seed=None):
         if metrics is None:
             with initial_weights("fcn", settings["fcn_seed"]):
                 fcn = FCN(ds.n_classes, channels=ds.channels).to(session.device)
+            epochs = fcn_epochs(cfg, cfg.fcn_epochs, len(scaled.x_train))
             history = train_fcn(
-                fcn, scaled.x_train, scaled.y_train, epochs=cfg.fcn_epochs, batch_size=cfg.fcn_batch_size, lr=cfg.fcn_lr,
-                weight_decay=cfg.fcn_weight_decay, precision=cfg.fcn_precision, seed=derive_seed(settings["fcn_seed"]),
-                loop=session.loop("fcn", folder),
+                fcn, scaled.x_train, scaled.y_train, epochs=epochs, batch_size=cfg.fcn_batch_size, lr=cfg.fcn_lr,
+                weight_decay=cfg.fcn_weight_decay, precision=cfg.fcn_precision,
+                seed=derive_seed(settings["fcn_seed"]), loop=session.loop("fcn", folder),
             )  # fmt: skip
             fcn.eval().save(folder / "fcn.safetensors")
             write_history(folder / "history.csv", history)
@@ -98,9 +99,14 @@ def fcn_stage(cfg, ds, scaled, session, seed=None):
                 "accuracy_test": accuracy(fcn, scaled.x_test, scaled.y_test),
             }
             write_json(folder / "metrics.json", metrics)
-            (folder / "fcn.checkpoint").unlink()
+        discard_checkpoints(folder)
     file = folder / "fcn.safetensors"
     return FCN.load(file).to(session.device), metrics["accuracy_test"], file_hash(file)
+
+
+def fcn_epochs(cfg, epochs, n):
+    """Epochs of an FCN on n series: those given, or more for a small set."""
+    return epochs_for(n, cfg.fcn_batch_size, epochs, cfg.fcn_min_steps)
 
 
 def accuracy(fcn, x, y):
@@ -108,14 +114,14 @@ def accuracy(fcn, x, y):
     return (batched(fcn, x).argmax(dim=1) == y).double().mean().item()
 
 
-# --- stage 1 ------------------------------------------------------------------------------------------------------------
+# --- stage 1 ---
 
 
 def tokenizer_stage(cfg, ds, scaled, session):
     """Stage 1: a trained tokenizer, shared by every prior that builds on it; returns it with its metrics."""
     folder = cfg.tokenizer_folder(session.out_dir)
     settings = cfg.tokenizer_settings() | {
-        name: getattr(cfg, name) for name in ("dataset", "method", "augmentation", "seed", "preset")
+        name: getattr(cfg, name) for name in ("dataset", "method", "augmentation", "seed", "preset_name")
     }
     with hold(folder, wait=True), writing_to(folder):
         metrics = claim(folder, settings, ds, session.device)
@@ -123,10 +129,12 @@ def tokenizer_stage(cfg, ds, scaled, session):
             with initial_weights("tokenizer", cfg.seed):
                 tokenizer = new_tokenizer(cfg, ds).to(session.device)
                 branch = {} if cfg.method == "regular" else non_contrastive_branch(cfg, session.device)
+            epochs = epochs_for(len(scaled.x_train), cfg.batch_size, cfg.epochs, cfg.min_steps)
+            judge = functools.partial(judge_tokenizer, cfg, tokenizer, scaled, epochs)
             history = train_tokenizer(
-                tokenizer, scaled.x_train, **branch, epochs=cfg.epochs, batch_size=cfg.batch_size, lr=cfg.lr,
+                tokenizer, scaled.x_train, **branch, epochs=epochs, batch_size=cfg.batch_size, lr=cfg.lr,
                 weight_decay=cfg.weight_decay, precision=cfg.precision, seed=derive_seed("tokenizer", cfg.seed),
-                loop=session.loop("tokenizer", folder, functools.partial(judge_tokenizer, cfg, tokenizer, scaled)),
+                loop=session.loop("tokenizer", folder, judge),
             )  # fmt: skip
             tokenizer.eval().save(folder)
             write_history(folder / "history.csv", history)
@@ -136,7 +144,7 @@ def tokenizer_stage(cfg, ds, scaled, session):
             similarity = codebook_similarity(tokenizer.quantizer.codebook)
             metrics |= {f"codebook_{k}": v for k, v in similarity._asdict().items() if v == v}  # absent if undefined
             write_json(folder / "metrics.json", metrics)
-            (folder / "tokenizer.checkpoint").unlink()
+        discard_checkpoints(folder)
     return Tokenizer.load(folder).to(session.device), metrics
 
 
@@ -151,9 +159,7 @@ def new_tokenizer(cfg, ds):
 
 def non_contrastive_branch(cfg, device):
     """Augmentation, projector and loss of a configuration, as arguments of `train_tokenizer`."""
-    projector = Projector(
-        2 * cfg.dim, cfg.projector_width, whiten=cfg.method == "vibcreg", groups=cfg.whitening_groups
-    )
+    projector = Projector(2 * cfg.dim, cfg.projector_width, whiten=cfg.method == "vibcreg", groups=cfg.whitening_groups)
     return dict(
         view=view_of(cfg), projector=projector.to(device), ssl_loss=ssl_loss_of(cfg), aug_recon=cfg.aug_recon,
         ssl_latents=cfg.ssl_latents, quantise_view=cfg.quantise_view,
@@ -178,9 +184,9 @@ def ssl_loss_of(cfg):
     return lambda a, b: cfg.vibcreg_weight * vibcreg(a, b, **weights).total
 
 
-def judge_tokenizer(cfg, tokenizer, scaled, epoch):
+def judge_tokenizer(cfg, tokenizer, scaled, epochs, epoch):
     """Reconstruction, token usage and probes on the test split, every `probe_every` epochs and at the end."""
-    if epoch % cfg.probe_every and epoch != cfg.epochs:
+    if epoch % cfg.probe_every and epoch != epochs:
         return None
     recon = reconstruction_error(tokenizer, scaled.x_test, batch_size=cfg.batch_size)
     tokens = batched(tokenizer.encode, scaled.x_test)
@@ -227,7 +233,7 @@ def _shuffled(x):
     return x[order.to(x.device)]
 
 
-# --- stage 2 ------------------------------------------------------------------------------------------------------------
+# --- stage 2 ---
 
 
 def prior_stage(cfg, ds, scaled, tokenizer, session, folder):
@@ -243,21 +249,21 @@ def prior_stage(cfg, ds, scaled, tokenizer, session, folder):
         prior.start_from(tokenizer.quantizer.codebook)
     train = token_logits(tokenizer, scaled.x_train, cfg.token_temperature)
     test = token_logits(tokenizer, scaled.x_test, cfg.token_temperature)
+    epochs = epochs_for(len(train), cfg.prior_batch_size, cfg.prior_epochs, cfg.prior_min_steps)
 
     def judge(epoch):
-        if epoch == cfg.prior_epochs or epoch % cfg.probe_every == 0:
+        if epoch == epochs or epoch % cfg.probe_every == 0:
             return {"validation": prior_validation(cfg, prior, test, scaled.y_test)}
         return None
 
     history = train_prior(
         prior, train, labels_or_zeros(scaled.y_train, train), polarity=cfg.mask_polarity, t_per_sample=cfg.t_per_sample,
-        masked_only=cfg.masked_only, p_unconditional=cfg.p_unconditional, epochs=cfg.prior_epochs,
+        masked_only=cfg.masked_only, p_unconditional=cfg.p_unconditional, epochs=epochs,
         batch_size=cfg.prior_batch_size, lr=cfg.prior_lr, weight_decay=cfg.prior_weight_decay,
         precision=cfg.prior_precision, seed=derive_seed("prior", cfg.seed), loop=session.loop("prior", folder, judge),
     )  # fmt: skip
     write_history(folder / "history.csv", history)
     prior.eval().save(folder)
-    (folder / "prior.checkpoint").unlink()
     return prior
 
 

@@ -28,9 +28,8 @@ def full_precision(fn):
 
     @functools.wraps(fn)
     def wrapped(*args, **kwargs):
-        widen = lambda v: v.float() if torch.is_tensor(v) and v.dtype in (torch.bfloat16, torch.float16) else v
-        args = [widen(v) for v in args]
-        kwargs = {name: widen(v) for name, v in kwargs.items()}
+        args = [_widened(value) for value in args]
+        kwargs = {name: _widened(value) for name, value in kwargs.items()}
         device_type = next((v.device.type for v in args if torch.is_tensor(v)), "cpu")
         before = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("highest")
@@ -41,3 +40,7 @@ def full_precision(fn):
             torch.set_float32_matmul_precision(before)
 
     return wrapped
+
+
+def _widened(value):
+    return value.float() if torch.is_tensor(value) and value.dtype in (torch.bfloat16, torch.float16) else value

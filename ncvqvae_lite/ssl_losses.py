@@ -32,7 +32,7 @@ class VICReg(NamedTuple):
 
 @full_precision
 def barlow_twins(a, b, offdiagonal=0.005):
-    """Barlow Twins: the cross-correlation matrix of the views should be the identity (arXiv 2103.03230, eq. 1, over D)."""
+    """Barlow Twins: the cross-correlation matrix of the views should be the identity (arXiv 2103.03230, eq. 1, / D)."""
     _check_pair(a, b)
     batch, dim = a.shape
     a, b = _standardise(a), _standardise(b)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from .errors import TrainingDiverged
+from .errors import BadInput, TrainingDiverged
 from .numerics import fast_matmul
 
 
@@ -29,6 +29,11 @@ def batch_sizes(n, batch_size):
     if rest == 1 and full:
         sizes[-2:] = [batch_size + 1]
     return sizes
+
+
+def epochs_for(n, batch_size, epochs, min_steps):
+    """`epochs`, or as many as it takes to make `min_steps` steps on n series."""
+    return max(epochs, math.ceil(min_steps / len(batch_sizes(n, batch_size))))
 
 
 class StepEngine:
@@ -65,7 +70,7 @@ class StepEngine:
         )
         self._create_optimizer_state()
 
-    # --- one step: no host synchronisation, fixed shapes -------------------------------------------------------------
+    # --- one step: no host synchronisation, fixed shapes ---
 
     def step(self, index):
         """One optimisation step on the series `index` (B,)."""
@@ -118,7 +123,7 @@ class StepEngine:
                 self.step(static_index)
             self.graphs[size] = graph, static_index
 
-    # --- the loop ----------------------------------------------------------------------------------------------------
+    # --- the loop ---
 
     def run(self, *, checkpoint=None, checkpoint_seconds=60.0, on_epoch=None, progress=None):
         """Train all epochs, from the checkpoint if there is one; returns the history, one dict per epoch.
@@ -189,7 +194,7 @@ class StepEngine:
                 f"check the scale of the series.{kept}"
             )
 
-    # --- state -------------------------------------------------------------------------------------------------------
+    # --- state ---
 
     def state(self):
         """Everything that a step changes, as a nested dict of the live tensors."""
@@ -232,7 +237,10 @@ class StepEngine:
         os.replace(partial, checkpoint)
 
     def _restore(self, checkpoint):
-        content = torch.load(checkpoint, map_location=self.device, weights_only=True)
+        try:
+            content = torch.load(checkpoint, map_location=self.device, weights_only=True)
+        except Exception as error:
+            raise BadInput(f"{checkpoint} cannot be read: delete it to start this stage again") from error
         self.term_names = tuple(content["term_names"])
         self.load_state(content["state"])
         return content["epochs_done"], content["evaluations"]

@@ -1,0 +1,134 @@
+"""The command `ncvqvae`: finds the subcommand, and turns whatever ends it into one line and an exit code.
+
+    0    done                        3    the training diverged
+    1    `doctor` found a fault      4    out of memory
+    2    the user can put it right   130  interrupted (Ctrl-C)
+
+Nothing heavy is imported here: `ncvqvae --help` answers at once, and mistakes on the command line are found before
+torch is loaded.
+"""
+
+import contextlib
+import io
+import re
+import sys
+from dataclasses import fields
+from importlib import import_module
+from itertools import groupby
+
+from . import __version__
+from .config import ExperimentConfig, check_name, nearest
+from .errors import BadInput, TrainingDiverged, UserError
+
+COMMANDS = {  # name -> (module, class with the arguments as fields and a method run(), what the help says)
+    "replicate": ("cli_replicate", "Replicate", "run one cell of the thesis' tables, compare with the published one"),
+    "fcn": ("cli_fcn", "Fcn", "fcn import FILE_OR_FOLDER: convert the public weights behind the thesis' FID and IS"),
+    "doctor": ("cli_doctor", "Doctor", "what is installed, which data and weights are found, and does it work here"),
+}
+DONE, FAULT, USER_ERROR, DIVERGED, OUT_OF_MEMORY, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+
+def main(argv=None):
+    """Run one command; returns the exit code.
+
+    argv    list of arguments; None takes those of the process
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        return _run(argv)
+    except TrainingDiverged as error:
+        return _fail(error, DIVERGED)
+    except UserError as error:
+        return _fail(error, USER_ERROR)
+    except KeyboardInterrupt:
+        resumes = ": run the same command again to continue at the last checkpoint" if argv[:1] == ["replicate"] else ""
+        return _fail(f"interrupted{resumes}", INTERRUPTED)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        advice = "free some, or use smaller batches (--set batch_size=64 prior_batch_size=64), and run again"
+        return _fail(f"out of memory: {advice}", OUT_OF_MEMORY)
+
+
+def _run(argv):
+    name, *rest = argv or ["--help"]
+    if name in ("-h", "--help"):
+        print(_help())
+        return DONE
+    if name in ("-V", "--version"):
+        print(f"ncvqvae-lite {__version__}")
+        return DONE
+    if name.startswith("-"):
+        raise BadInput(f"unknown option {name}: `ncvqvae --help` lists the commands")
+    check_name("command", name, COMMANDS)
+    module, kind, _ = COMMANDS[name]
+    command = _parse(getattr(import_module(f".{module}", __package__), kind), f"ncvqvae {name}", rest)
+    return DONE if command is None else command.run() or DONE
+
+
+def _help():
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {what}" for name, (_, _, what) in COMMANDS.items()]
+    return "\n".join(
+        ["usage: ncvqvae COMMAND ...", "", "NC-VQVAE: tokenize, understand and generate time series.", "", "commands:"]
+        + lines
+        + ["", "`ncvqvae COMMAND --help` explains a command; `ncvqvae --version` prints the version."]
+    )
+
+
+def _fail(message, code):
+    print("error: " + " ".join(str(message).split("\n")), file=sys.stderr, flush=True)
+    return code
+
+
+def _is_out_of_memory(error):
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, on a GPU
+        return True
+    return "can't allocate memory" in str(error) or "not enough memory" in str(error)  # torch's on a CPU: RuntimeError
+
+
+# --- arguments ---
+
+
+def _parse(kind, program, argv):
+    """An instance of the dataclass `kind` from its arguments, or None after --help; raises BadInput in one sentence."""
+    import tyro
+
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(printed):
+            command, unknown = tyro.cli(kind, prog=program, args=argv, return_unknown_args=True)
+    except SystemExit as stop:
+        if not stop.code:
+            return None
+        raise BadInput(f"{_sentence(printed.getvalue())}: see `{program} --help`") from None
+    if unknown:
+        raise BadInput(_unknown(unknown, kind, program))
+    return command
+
+
+def _unknown(arguments, kind, program):
+    """What to do about arguments that no option took."""
+    first = arguments[0].partition("=")[0]
+    setting = first.lstrip("-").replace("-", "_")
+    if program == "ncvqvae replicate" and setting in {f.name for f in fields(ExperimentConfig)}:
+        return f"unknown option {first}: settings are changed by --set, for example --set {setting}=..."
+    close = nearest(first, [f"--{f.name}" for f in fields(kind)] + ["--set", "--help"])
+    return f"unknown argument {' '.join(arguments)}{close}: see `{program} --help`"
+
+
+def _sentence(printed):
+    """The message in a frame that the parser printed: its first section, on one line, without frame and colours."""
+    plain = re.sub(r"\x1b\[[\d;]*m", "", printed)
+    lines = [line for line in plain.splitlines() if not set("╭╰") & set(line)]
+    lines = [line.strip(" │") for line in lines if not re.match(r".? {9}", line)]  # no help texts
+    by_rules = groupby(filter(None, lines), key=lambda line: set(line) <= set("─-"))
+    sections = [" ".join(section) for is_rule, section in by_rules if not is_rule]
+    message = sections[0 if "╭" in plain else 1]  # without a frame (a terminal without Unicode) the title is a section
+    message = message.removeprefix("Error parsing ").rstrip(".")
+    message = message[:1].lower() + message[1:]
+    return message.replace("invalid literal for int() with base 10:", "expected a whole number, got")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""`ncvqvae doctor`: what is installed, which device, data and weights are found, and whether a small run works here."""
+
+import os
+import platform
+import re
+import tempfile
+import time
+import tomllib
+import zipfile
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from . import __version__
+from .cli_fcn import HOW_TO_GET, THESIS_WEIGHTS, is_thesis_weights, user_folder
+from .config import ExperimentConfig
+from .errors import BadInput
+
+PACKAGE = "ncvqvae-lite"
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Say what is installed, which device, data sets and FCN weights are found, and try a small run (seconds).
+
+    The exit code is 1 if a package that is always needed is missing or the small run fails.
+    """
+
+    def run(self):
+        """Print the report; returns the exit code."""
+        missing = report_packages()
+        if missing:
+            print(f"\nfailed: {', '.join(missing)} not installed: pip install {PACKAGE}")
+            return 1
+        report_device()
+        report_data()
+        report_weights()
+        try:
+            seconds = self_test()
+        except Exception as error:  # whatever goes wrong here, the answer is that it does not work
+            print(f"\nfailed: the self-test ended in {type(error).__name__}: {error}")
+            return 1
+        print(f"\nSelf-test: a small run was trained, interrupted, resumed and sampled from, in {seconds:.0f} s\nok")
+        return 0
+
+
+# --- packages ---
+
+
+def declared_packages():
+    """What the package asks for: {"": [names always needed], extra: [names]}, installed or run from a checkout."""
+    try:
+        declared = metadata.requires(PACKAGE) or []
+    except metadata.PackageNotFoundError:
+        with open(Path(__file__).parent.parent / "pyproject.toml", "rb") as file:
+            project = tomllib.load(file)["project"]
+        declared = list(project["dependencies"])
+        for extra, texts in project["optional-dependencies"].items():
+            declared += [f'{text}; extra == "{extra}"' for text in texts]
+    packages = {}
+    for text in declared:
+        extra = re.search(r"""extra\s*==\s*["']([\w-]+)""", text)
+        packages.setdefault(extra[1] if extra else "", []).append(re.match(r"[\w.-]+", text)[0])
+    return {extra: [name for name in names if name != PACKAGE] for extra, names in packages.items()}
+
+
+def report_packages():
+    """Print versions; returns the names of missing packages that are always needed."""
+    print(f"{PACKAGE} {__version__}, Python {platform.python_version()}, {platform.platform(terse=True)}")
+    missing = []
+    for extra, names in declared_packages().items():
+        versions = {name: _version(name) for name in names}
+        absent = [name for name, version in versions.items() if version is None]
+        found = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+        if extra:
+            state = f"absent ({', '.join(absent)} missing: pip install '{PACKAGE}[{extra}]')" if absent else "present"
+            print(f"Extra {extra}: {state}{'; ' + found if found else ''}")
+        else:
+            print(f"Packages: {found}")
+            missing = absent
+    return missing
+
+
+def _version(name):
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def report_device():
+    import torch
+
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    used = f"GPU {gpus[0]}" if torch.cuda.is_available() else "CPU (torch finds no CUDA GPU)"
+    print(f"Device: {used}; torch uses {torch.get_num_threads()} threads on {os.cpu_count()} CPU cores")
+
+
+# --- data ---
+
+
+def report_data():
+    """Print where data sets are looked for, and what the first place that has one of the thesis' thirteen holds."""
+    from .data import THESIS_DATASETS
+    from .data_files import bundled_folder, names_in
+
+    places = {"$NCVQVAE_DATA": os.environ.get("NCVQVAE_DATA"), "bundled with aeon": bundled_folder()}
+    places["downloaded earlier"] = os.environ.get("NCVQVAE_CACHE") or "~/.cache/ncvqvae_lite"
+    places = {name: Path(folder).expanduser() if folder else None for name, folder in places.items()}
+    print("\nData sets, in the order in which they are looked for (TwoPatternsGenerated is made and needs no file):")
+    for name, folder in places.items():
+        if folder is None:
+            print(f"  {name}: not set")
+        elif not folder.is_dir():
+            print(f"  {name}: no folder {folder}")
+        else:
+            print(f"  {name}: {len(names_in(folder))} data sets in {folder}")
+    print("The thesis' data sets:")
+    for dataset in THESIS_DATASETS:
+        states = (state_in(folder, dataset) for folder in places.values() if folder and folder.is_dir())
+        state = next(filter(None, states), "missing: downloaded when it is first used")
+        print(f"  {dataset:<{max(map(len, THESIS_DATASETS))}}  {state}")
+
+
+def state_in(folder, name):
+    """What `folder` holds of a data set: "complete ...", "partial ..." or "unreadable ...", or None if nothing."""
+    half = None
+    for place in (folder, folder / name):
+        file = place / f"{name}.npz"
+        if file.exists():
+            return _state_of_npz(file)
+        for suffix in (".tsv", ".txt", ".ts"):
+            files = {split: place / f"{name}_{split}{suffix}" for split in ("TRAIN", "TEST")}
+            absent = [file.name for file in files.values() if not file.exists()]
+            if not absent:
+                return f"complete: {files['TRAIN']} and {files['TEST'].name}"
+            if len(absent) == 1:
+                half = half or f"partial: {place} has no {absent[0]}"
+    return half
+
+
+def _state_of_npz(file):
+    try:
+        with zipfile.ZipFile(file) as archive:
+            held = {name.lower() for name in archive.namelist()}
+    except (OSError, zipfile.BadZipFile) as error:
+        return f"unreadable: {file} ({error})"
+    absent = [split for split in ("train", "test") if f"x_{split}.npy" not in held]
+    return f"partial: {file} has no {' and no '.join(absent)} split" if absent else f"complete: {file}"
+
+
+# --- weights ---
+
+
+def report_weights():
+    """Which FCN weights `replicate` finds, whether they are those of the thesis, and how to get them."""
+    folder = user_folder()
+    named = "$NCVQVAE_FCN" if os.environ.get("NCVQVAE_FCN") else "the cache; NCVQVAE_FCN is not set"
+    files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+    found = {file.stem: _whose(file) for file in files}
+    print(f"\nFCN weights behind FID and IS: {len(found)} in {folder} ({named})")
+    for what in dict.fromkeys(found.values()):
+        print(f"  {what}: {', '.join(name for name, whose in found.items() if whose == what)}")
+    lacking = [name for name in THESIS_WEIGHTS if name not in found]
+    if lacking:
+        print(f"  none for {', '.join(lacking)}: an FCN is trained there, and FID and IS are not comparable")
+        print("\n    ".join(["  Those of the thesis are public, for these and many other data sets:", *HOW_TO_GET]))
+
+
+def _whose(file):
+    try:
+        return "used by the thesis" if is_thesis_weights(file, file.stem) else "others"
+    except BadInput as error:
+        return f"unusable ({error})"
+
+
+# --- self-test ---
+
+
+class _Interrupted(Exception):
+    """Stands for a kill in the middle of a run."""
+
+
+def self_test():
+    """Run a micro experiment twice, once undisturbed and once interrupted and resumed; returns the seconds it took.
+
+    raises   BadInput if the two differ or the samples are not what they should be; whatever a run raises
+    """
+    import torch
+
+    from .data import two_patterns
+    from .experiment import cell_folder, load_run, run_experiment
+
+    start = time.monotonic()
+    ds = two_patterns(n_train=40, n_test=20, length=32)
+    cfg = ExperimentConfig.preset(
+        "paper", dataset=ds.name, method="vibcreg", augmentation="gauss", epochs=2, prior_epochs=2, fcn_epochs=1,
+        cas=False, batch_size=20, dim=16, n_blocks=1, projector_width=64, prior_width=32, prior_depth=1, min_samples=20,
+    )  # fmt: skip
+
+    def interrupt(stage, done, *_):
+        if (stage, done) == ("prior", 2):  # the first epoch is in a checkpoint
+            raise _Interrupted
+
+    with tempfile.TemporaryDirectory(prefix="ncvqvae-doctor-") as folder:
+        undisturbed, disturbed = (Path(folder) / name for name in ("undisturbed", "disturbed"))
+        expected = run_experiment(cfg, ds, undisturbed)
+        try:
+            run_experiment(cfg, ds, disturbed, progress=interrupt, checkpoint_seconds=0)
+        except _Interrupted:
+            pass
+        found = run_experiment(cfg, ds, disturbed)
+        if found != expected:
+            names = ", ".join(name for name in expected if found.get(name) != expected[name])
+            raise BadInput(f"a resumed run gives other numbers than an undisturbed one: {names}")
+        series = load_run(cell_folder(cfg, disturbed)).sample(4)
+        if series.shape != (4, 1, 32) or not torch.isfinite(series).all():
+            raise BadInput(f"samples are not 4 finite series of 32 steps: {tuple(series.shape)}")
+    return time.monotonic() - start

@@ -1,0 +1,192 @@
+"""`ncvqvae replicate`: one cell of the thesis' tables, from the command line to the comparison."""
+
+import importlib.util
+import math
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from .cli_fcn import find_weights, is_thesis_weights
+from .cli_progress import progress_on
+from .config import ExperimentConfig, nearest
+from .errors import BadInput
+from .thesis import compare, format_table
+
+GENERATED = "TwoPatternsGenerated"
+_plain = tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")
+
+
+@dataclass(frozen=True)
+class Replicate:
+    """Train a tokenizer and a prior, generate series, judge them, and set the numbers beside the published ones.
+
+    A run that was interrupted continues where it stopped when the same command is given again; a finished one is not
+    repeated.
+    """
+
+    dataset: Annotated[str, tyro.conf.arg(metavar="D")] = GENERATED
+    """a data set of the UCR archive or of the folder --data; TwoPatternsGenerated needs no download"""
+    method: Annotated[str, tyro.conf.arg(metavar="M")] = "regular"
+    """regular, barlowtwins or vibcreg"""
+    augmentation: Annotated[str, tyro.conf.arg(metavar="A")] = "none"
+    """warp, slice or gauss; none for regular"""
+    seed: Annotated[int, tyro.conf.arg(metavar="S")] = 1
+    """a whole number"""
+    preset: Annotated[str, tyro.conf.arg(metavar="P")] = "quick"
+    """quick (small and short), paper (the thesis' values) or improved (its quirks put right)"""
+    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs")
+    """folder of all runs"""
+    notebook: tyro.conf.FlagCreatePairsOff[Annotated[bool, tyro.conf.arg(help_behavior_hint="")]] = False
+    """also execute the notebook of this run and keep it in the run's folder (needs the extra `notebooks`)"""
+    data: Annotated[Path | None, _plain] = None
+    """folder with D.npz, or D_TRAIN.tsv and D_TEST.tsv (.txt, .ts); if not given: $NCVQVAE_DATA, the series that aeon
+    bundles, the archive"""
+    fcn: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    """weights (.safetensors) of the FCN behind FID and IS; if not given: D.safetensors in the folder that $NCVQVAE_FCN
+    names, else in the folder fcn of the cache ($NCVQVAE_CACHE, else ~/.cache/ncvqvae_lite); `ncvqvae fcn import` fills
+    it. Without weights an FCN is trained, and FID and IS are not comparable with the thesis"""
+    settings: Annotated[
+        tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]],
+        tyro.conf.arg(name="set", metavar="FIELD=VALUE", help_behavior_hint=""),
+    ] = ()
+    """replace single settings of the preset, for example --set epochs=100 cas=false"""
+
+    def run(self):
+        """Run what is left of the cell and print the comparison; returns the exit code."""
+        changes = parse_changes(self.settings)
+        cell = {name: getattr(self, name) for name in ("dataset", "method", "augmentation", "seed")}
+        cfg = ExperimentConfig.preset(self.preset, **cell, **changes)
+        if self.data and self.dataset == GENERATED:
+            raise BadInput(f"{GENERATED} is made, not read: leave out --data, or name a data set of it by --dataset")
+        weights = find_weights(self.dataset, self.fcn)
+        if self.notebook:
+            _check_notebook_extra()
+
+        from .data import load_dataset
+        from .experiment import cell_folder, check_experiment, not_computed, run_experiment
+
+        ds = load_dataset(self.dataset, self.data)
+        if not ds.n_classes:
+            weights = None  # neither FID nor IS is computed
+        check_experiment(cfg, ds, weights)
+        folder = cell_folder(cfg, self.out, weights)
+        _say(_about(cfg, ds, changes))
+        absent = not_computed(cfg, ds)
+        if "fid" not in absent:
+            _say(f"FCN: {_about_weights(weights, self)}")
+        if (folder / "metrics.json").exists():
+            _say("This run is finished: nothing is computed again.")
+        with progress_on(sys.stderr) as progress:
+            metrics = run_experiment(cfg, ds, self.out, weights, progress=progress)
+
+        own_fcn = not (weights and is_thesis_weights(weights, self.dataset))
+        _say(f"\n{format_table(compare(metrics, cfg.dataset, cfg.method, cfg.augmentation, own_fcn=own_fcn))}\n")
+        for line in _reasons(absent):
+            _say(f"Not computed: {line}")
+        if "fid" not in absent:
+            _say(f"FID and IS: {_judge(cfg, self.out, weights, own_fcn, metrics)}")
+        _say(f"Run folder: {folder}")
+        if self.notebook:
+            return _execute_notebook(cfg, self, weights, changes)
+        return 0
+
+
+def _execute_notebook(cfg, command, weights, changes):
+    """Run notebook 08 over the finished run; returns the exit code, 1 if a cell fails (the traceback is printed)."""
+    from .lab.runner import NotebookFailed, replicate_notebook
+
+    try:
+        notebook = replicate_notebook(cfg, command.out, data=command.data, fcn=weights, settings=changes)
+    except NotebookFailed as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    _say(f"Notebook: {notebook}")
+    return 0
+
+
+def _say(text):
+    print(text, flush=True)
+
+
+def _about(cfg, ds, changes):
+    changed = "".join(f", {name}={value}" for name, value in changes.items())
+    return (
+        f"Run: {cfg.dataset}, {cfg.method} + {cfg.augmentation}, seed {cfg.seed}, preset {cfg.preset_name}{changed}\n"
+        f"Data: {len(ds.x_train)} train and {len(ds.x_test)} test series, {ds.channels} channel(s), {ds.length} steps, "
+        f"{ds.n_classes or 'no'} classes; {ds.source}"
+    )
+
+
+def _about_weights(weights, command):
+    if weights is None:
+        return "trained on this data set, because there are no weights for it (see `ncvqvae doctor`)"
+    return f"{weights}{'' if command.fcn else ', found there because --fcn was not given'}"
+
+
+def _judge(cfg, out, weights, own_fcn, metrics):
+    """Which feature net stands behind FID and IS."""
+    from .fcn import file_hash
+
+    if weights is None:
+        file = cfg.fcn_folder(out) / "fcn.safetensors"
+        accuracy = f"test accuracy {metrics['fcn_accuracy']:.3f}, SHA-256 {file_hash(file)}"
+        return f"our own FCN ({accuracy}): not comparable with the thesis"
+    comparable = "another FCN than the thesis used: not comparable with it" if own_fcn else "the FCN of the thesis"
+    return f"{comparable} ({weights}, SHA-256 {file_hash(weights)})"
+
+
+def _reasons(absent):
+    """{metric: reason} -> one text per reason, with its metrics."""
+    by_reason = {}
+    for name, reason in absent.items():
+        by_reason.setdefault(reason, []).append(name)
+    return [f"{', '.join(names)} ({reason})" for reason, names in by_reason.items()]
+
+
+def _check_notebook_extra():
+    missing = [name for name in ("jupytext", "papermill", "ipykernel") if importlib.util.find_spec(name) is None]
+    if missing:
+        install = "pip install 'ncvqvae-lite[notebooks]'"
+        raise BadInput(f"--notebook needs {', '.join(missing)}, not installed here: {install}, or leave out --notebook")
+
+
+# --- --set field=value ---
+
+
+def parse_changes(groups):
+    """(("epochs=100", "cas=false"), ...) -> {"epochs": 100, "cas": False}, by the types of ExperimentConfig's fields.
+
+    raises   BadInput for unknown fields (with the nearest names), values of another type, and fields given twice
+    """
+    options = ("dataset", "method", "augmentation", "seed", "preset")
+    kinds = {f.name: f.type for f in fields(ExperimentConfig) if "stage" in f.metadata}
+    changes = {}
+    for text in [text for group in groups for text in group or ("",)]:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise BadInput(f"--set got {text!r}, expected FIELD=VALUE, for example --set epochs=100")
+        if name in options:
+            raise BadInput(f"--set {text}: use the option --{name} {value}")
+        if name not in kinds:
+            raise BadInput(f"--set got the unknown setting {name!r}{nearest(name, kinds)}: config.py lists all")
+        if name in changes:
+            raise BadInput(f"--set got {name} twice ({changes[name]} and {value}): give it once")
+        changes[name] = _value(name, value, kinds[name])
+    return changes
+
+
+def _value(name, text, kind):
+    """The text of a setting as int, float, bool or str."""
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        value = kind(text)
+        if kind is float and not math.isfinite(value):
+            raise ValueError
+    except (ValueError, KeyError):
+        expected = {int: "a whole number", float: "a finite number", bool: "true or false"}[kind]
+        raise BadInput(f"--set {name}={text}: expected {expected}, got {text!r}") from None
+    return value

@@ -1,0 +1,206 @@
+"""Run a notebook as a job: strict parameters, a kernel of this very Python, an output that is whole or marked partial.
+
+papermill executes. What it leaves open is settled here: it only warns about a parameter that the notebook does not
+have, cannot read percent source, and starts kernels on TCP ports that many kernels at once compete for.
+"""
+
+import ast
+import os
+import re
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+from .. import errors
+from ..config import nearest
+from ..errors import BadInput, NotFound
+
+PACKAGE = Path(__file__).resolve().parent.parent
+FOLDERS = (PACKAGE.parent / "notebooks" / "src", PACKAGE / "_notebooks")  # of a checkout, of an installed package
+REPLICATE = "08_replicate"
+
+# glibc gives large buffers back to the system after each step and asks for them again; these limits make it keep them.
+# Training steps on a CPU get 5 to 15 % faster.
+KEEP_BUFFERS = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "4294967296"}
+
+
+class NotebookFailed(RuntimeError):
+    """A cell raised what no user can put right, or the kernel died; the traceback is on the console and in the log."""
+
+
+def run_notebook(name_or_path, parameters, output, *, cwd=None):
+    """Execute a notebook with these parameters and write it to `output`, which appears only when every cell has run.
+
+    name_or_path   a percent script (.py), a notebook (.ipynb), or a name such as "08_replicate"
+    parameters     name -> Python value, replacing values of the cell tagged `parameters`; the others stay
+    output         .ipynb file. While it runs, and after a failure, the cells done so far are in OUTPUT.partial.ipynb;
+                   what the kernel wrote to stderr is in OUTPUT.log
+    cwd            working directory of the kernel; None takes the output's folder
+    returns        output, as a Path
+    raises         BadInput before anything starts for an unknown name, another type, or a notebook without parameters;
+                   an error of `ncvqvae_lite.errors` that a cell raised, as itself; MemoryError; NotebookFailed
+    """
+    output = Path(output).resolve()
+    if output.suffix != ".ipynb":
+        raise BadInput(f"the output {output} is no notebook: choose a name that ends in .ipynb")
+    notebook = read_notebook(find_notebook(name_or_path))
+    parameters = check_parameters(declared_parameters(notebook), parameters)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial, log_file = output.with_suffix(".partial.ipynb"), output.with_suffix(".log")
+    with open(log_file, "w", encoding="utf-8") as log, kernel_class(cwd or output.parent, log) as kernel:
+        _execute(notebook, partial, parameters, kernel, log)
+    os.replace(partial, output)
+    return output
+
+
+def replicate_notebook(cfg, out, data=None, fcn=None, settings=None):
+    """Execute notebook 08 for one cell and put it into the cell's folder; returns the path.
+
+    Meant for after `run_experiment` with the same arguments: the notebook then finds every stage finished.
+
+    cfg        ExperimentConfig
+    out        folder of all runs
+    data, fcn  folder of the series and FCN weights, as for `load_dataset` and `run_experiment`; None for their defaults
+    settings   fields that differ from the preset, by name; None finds them in cfg
+    """
+    import json
+
+    from .. import nb
+    from ..experiment import cell_folder
+
+    settings = nb.changed_settings(cfg) if settings is None else settings
+    parameters = {
+        "dataset": cfg.dataset, "method": cfg.method, "augmentation": cfg.augmentation, "seed": cfg.seed,
+        "preset": cfg.preset_name, "out": str(Path(out).resolve()), "settings": json.dumps(settings),
+        "data": "" if data is None else str(Path(data).resolve()),
+        "fcn": "" if fcn is None else str(Path(fcn).resolve()),
+    }  # fmt: skip
+    return run_notebook(REPLICATE, parameters, cell_folder(cfg, out, fcn) / "notebook.ipynb")
+
+
+# --- the notebook and its parameters ---
+
+
+def find_notebook(name_or_path):
+    """The file of a notebook, by path or by name; raises NotFound with the names that there are."""
+    if Path(name_or_path).suffix in (".py", ".ipynb"):
+        places = [Path(name_or_path)]
+    else:
+        places = [folder / f"{name_or_path}.py" for folder in FOLDERS]
+    for place in places:
+        if place.is_file():
+            return place
+    known = sorted({file.stem for folder in FOLDERS for file in folder.glob("[0-9]*.py")})
+    raise NotFound(f"no notebook {name_or_path}: give the path of a .py or .ipynb file, or one of {', '.join(known)}")
+
+
+def read_notebook(file):
+    """A percent script or a notebook as an nbformat notebook."""
+    import jupytext
+
+    try:
+        return jupytext.read(file, fmt="py:percent" if file.suffix == ".py" else None)
+    except Exception as error:
+        raise BadInput(f"{file} cannot be read as a notebook ({error}): build or fetch it again") from error
+
+
+def declared_parameters(notebook):
+    """name -> default value, from the one cell tagged `parameters`; raises BadInput if it is not made of literals."""
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
+    if len(cells) != 1:
+        raise BadInput(f"{len(cells)} cells are tagged `parameters`, expected one: tag the cell with the defaults")
+    found = {}
+    for statement in ast.parse(cells[0].source).body:
+        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+        if len(targets) != 1 or not isinstance(targets[0], ast.Name):
+            raise BadInput(f"the parameters cell holds `{ast.unparse(statement)}`, expected `name: type = value` lines")
+        try:
+            found[targets[0].id] = ast.literal_eval(statement.value)
+        except (ValueError, TypeError):
+            raise BadInput(f"parameter {targets[0].id} is no literal: derive values in the next cell") from None
+    return found
+
+
+def check_parameters(declared, given):
+    """The given values, after comparing names and types with the declared defaults; raises BadInput."""
+    checked = {}
+    for name, value in given.items():
+        if name not in declared:
+            close = nearest(name, declared)
+            raise BadInput(f"unknown parameter {name!r}{close}: the notebook has {', '.join(declared)}")
+        kind = type(declared[name])
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            raise BadInput(f"parameter {name} must be {kind.__name__}, like {declared[name]!r}, got {value!r}")
+        checked[name] = kind(value)
+    return checked
+
+
+# --- the kernel ---
+
+
+@contextmanager
+def kernel_class(cwd, log, **environment):
+    """A kernel manager class for nbclient and papermill; its kernel's sockets and settings live until the block ends.
+
+    The kernel runs this interpreter and this package, whatever kernels are registered. It listens on sockets in a
+    temporary folder of its own (IPC; TCP on Windows, which has none) and writes its stderr to `log`, an open file.
+    """
+    from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import KernelSpec
+
+    spec = KernelSpec(language="python", display_name="Python 3")
+    spec.argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    with tempfile.TemporaryDirectory(prefix="nc-", ignore_cleanup_errors=True) as folder:
+
+        class Kernel(AsyncKernelManager):
+            kernel_spec = spec
+
+            def __init__(self, **settings):
+                settings |= {"connection_file": str(Path(folder, "k.json"))}
+                super().__init__(transport="tcp" if os.name == "nt" else "ipc", **settings)
+
+            async def start_kernel(self, **arguments):
+                env = kernel_environment(folder) | environment
+                await self._async_start_kernel(cwd=str(cwd), env=env, stderr=log, **arguments)
+
+        yield Kernel
+
+
+def kernel_environment(folder):
+    """Environment variables of a kernel; `folder` takes what IPython writes, so that no user settings change a run."""
+    env = dict(os.environ) | KEEP_BUFFERS | {"IPYTHONDIR": folder, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    env.pop("NCVQVAE_PRESET", None)  # it would overrule the parameter of that name
+    if (PACKAGE.parent / "pyproject.toml").is_file():  # a checkout need not be installed
+        paths = [str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+        env["PYTHONPATH"] = os.pathsep.join(paths)
+    return env
+
+
+def _execute(notebook, partial, parameters, kernel, log):
+    """Run all cells with papermill; a failure is told on the console and raised as what it is."""
+    import nbformat
+    from nbclient.exceptions import DeadKernelError
+    from papermill import execute_notebook
+    from papermill.exceptions import PapermillExecutionError
+
+    nbformat.write(notebook, partial)
+    try:
+        execute_notebook(
+            partial, partial, parameters=parameters, kernel_name="python3", language="python", progress_bar=False,
+            stderr_file=log, kernel_manager_class=kernel,
+        )  # fmt: skip
+    except PapermillExecutionError as error:
+        kind = getattr(errors, error.ename, None)
+        if isinstance(kind, type) and issubclass(kind, errors.UserError):
+            raise kind(error.evalue) from None
+        if error.ename in ("MemoryError", "OutOfMemoryError"):
+            raise MemoryError(error.evalue) from None
+        trace = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(error.traceback))
+        print(trace, file=sys.stderr)
+        log.write(trace + "\n")
+        said = f"cell {error.exec_count} of the notebook raised {error.ename}: {error.evalue}"
+        raise NotebookFailed(f"{said}; the cells that ran are in {partial}") from None
+    except DeadKernelError:
+        died = "the notebook's kernel died, perhaps for lack of memory"
+        raise NotebookFailed(f"{died}; its last words are in {log.name}, the cells that ran in {partial}") from None

@@ -1,0 +1,274 @@
+"""Every figure, one function each: it takes arrays or history rows and returns a matplotlib Figure.
+
+Colours are those of Okabe and Ito, which colour-blind readers can tell apart. A method and an augmentation have the
+same colour in every figure; what is real is grey. Nothing here touches pyplot, so a notebook shows a figure once.
+Letters: n series, C channels, L steps, K codes, k classes.
+"""
+
+import io
+import textwrap
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from .errors import BadInput
+from .metrics import token_usage as usage_of
+
+METHOD_COLOURS = {"regular": "#0072B2", "barlowtwins": "#D55E00", "vibcreg": "#009E73"}
+AUGMENTATION_COLOURS = {"none": "#999999", "warp": "#E69F00", "slice": "#56B4E9", "gauss": "#CC79A7"}
+REAL, INK = "#999999", "#000000"
+_CLASSES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#F0E442")
+_MARKERS = "osD^v<>P"
+
+WIDTH, DPI = 7.2, 100  # inches and dots per inch: text stays legible when a page shows a figure at half its width
+TEXT, SMALL = 13, 11.5  # points
+MAX_CLASSES = 4  # rows of a figure with one row per class
+SCALED = "value (train std = 1)"
+STEPS = "time (steps)"
+
+
+class NotebookFigure(Figure):
+    """A figure that notebooks show by themselves; equal data give equal bytes (fixed dpi, no version, no date)."""
+
+    def _repr_png_(self):
+        file = io.BytesIO()
+        self.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+        return file.getvalue()
+
+
+def augmented_views(x, y, class_names, views, used=None):
+    """One series of each class (grey) with its augmented views: rows are classes, columns augmentations.
+
+    x      (n, C, L) series, scaled; y (n,) labels, or None: then the first rows are shown
+    views  augmentation -> (n, C, L), the views of x
+    used   the augmentation of this run; its column says so
+    """
+    x, rows = _array(x), _first_of_each(y, class_names, len(x))
+    fig, axes = _figure(len(rows), len(views), height=1.25 * len(rows) + 1.3, sharex=True, sharey="row")
+    for column, (name, view) in zip(axes.T, views.items()):
+        title = f"{name} (this run)" if name == used else name
+        column[0].set_title(title, fontsize=TEXT, fontweight="bold" if name == used else "normal")
+        for ax, (label, row) in zip(column, rows):
+            ax.plot(x[row, 0], color=REAL, linewidth=2.2, label="original")
+            ax.plot(_array(view)[row, 0], color=AUGMENTATION_COLOURS[name], linewidth=1.2, label=f"view: {name}")
+            if column is axes.T[0]:
+                ax.set_ylabel(label, fontsize=TEXT)
+        column[-1].set_xlabel(STEPS, fontsize=TEXT)
+    fig.supylabel(SCALED + _channel_note(x), fontsize=TEXT)
+    handles = [axes[0, 0].lines[0], *(ax.lines[1] for ax in axes[0])]
+    fig.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=SMALL, frameon=False)
+    return fig
+
+
+def loss_curves(tokenizer_history, prior_history, method, augmentation="none"):
+    """Loss terms by epoch, from the rows of history.csv: the tokenizer's on the left, the prior's on the right.
+
+    Rows are dicts with `epoch` and the terms as floats; terms that are 0 throughout (a branch that is not there) are
+    left out. Dots are values on the test split, where they were computed.
+    """
+    fig, axes = _figure(1, 2, height=4.5)
+    left, right = axes[0]
+    colour = METHOD_COLOURS[method]
+    terms = {
+        "time": ("series", dict(color=colour)),
+        "spectrum": ("spectrogram", dict(color=colour, linestyle="--")),
+        "commitment": ("commitment", dict(color=colour, linestyle=":")),
+        "augmented": ("augmented view", dict(color=AUGMENTATION_COLOURS[augmentation])),
+        "ssl": ("SSL loss", dict(color=INK, linestyle="-.")),
+    }
+    for name, (label, style) in terms.items():
+        epochs, values = _column(tokenizer_history, name)
+        if np.any(values > 0):
+            left.plot(epochs, values, label=label, linewidth=2, **style)
+    _dots(left, tokenizer_history, "recon_val", "test: series\n+ spectrogram")
+    left.set_yscale("log")
+    left.set_title("tokenizer (stage 1)", fontsize=TEXT)
+    left.set_ylabel("loss term (log scale)", fontsize=TEXT)
+
+    right.plot(*_column(prior_history, "total"), color=colour, linewidth=2, label="train")
+    _dots(right, prior_history, "validation", "test")
+    right.set_title("prior (stage 2)", fontsize=TEXT)
+    right.set_ylabel("cross-entropy (nats per token)", fontsize=TEXT)
+    for ax in (left, right):
+        ax.set_xlabel("epoch", fontsize=TEXT)
+        ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        ax.legend(fontsize=SMALL, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+    return fig
+
+
+def reconstructions(x, x_hat, method, columns=3):
+    """Test series and their reconstructions: above those of median error, below the worst.
+
+    x, x_hat  (n, C, L) scaled, and (n, C, L') with L' <= L; the error of a series is its mean squared error
+    """
+    x, x_hat = _array(x), _array(x_hat)
+    errors = ((x[..., : x_hat.shape[-1]] - x_hat) ** 2).mean(axis=(1, 2))
+    order, columns = np.argsort(errors, kind="stable"), min(columns, len(x))
+    middle = max(0, (len(x) - columns) // 2)
+    chosen = np.stack([order[middle : middle + columns], order[::-1][:columns]])  # (2, columns)
+    fig, axes = _figure(2, columns, height=4.4, sharex=True, sharey=True)
+    for ax, row in zip(axes.flat, chosen.flat):
+        ax.plot(x[row, 0], color=REAL, linewidth=2.2, label="test series")
+        ax.plot(x_hat[row, 0], color=METHOD_COLOURS[method], linewidth=1.3, label=f"reconstruction ({method})")
+        ax.set_title(f"no. {row}, error {errors[row]:.2g}", fontsize=SMALL)
+    for ax, kind in zip(axes[:, 0], ("median error", "worst")):
+        ax.set_ylabel(kind, fontsize=TEXT)
+    for ax in axes[-1]:
+        ax.set_xlabel(STEPS, fontsize=TEXT)
+    fig.supylabel(SCALED + _channel_note(x), fontsize=TEXT)
+    handles = axes[0, 0].get_legend_handles_labels()[0]
+    fig.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=SMALL, frameon=False)
+    return fig
+
+
+def token_usage(groups, codebook_size, method):
+    """Share of each code among the tokens of train, test and generated series, most used in the first group first.
+
+    groups  name -> tokens, integers of any shape; the first is drawn as grey bars, "generated" in the method's colour
+    """
+    usages = {name: usage_of(_array(tokens), codebook_size) for name, tokens in groups.items()}
+    shares = {name: usage.counts / usage.counts.sum() for name, usage in usages.items()}
+    first = next(iter(groups))
+    order = np.argsort(-shares[first], kind="stable")
+    fig, axes = _figure(1, 1, height=3.9)
+    ax = axes[0, 0]
+    rank = np.arange(1, codebook_size + 1)
+    for name, share in shares.items():
+        label = f"{name}: perplexity {usages[name].perplexity:.1f}"
+        if name == first:
+            ax.bar(rank, share[order], width=0.9, color="#CCCCCC", label=label)
+        else:
+            colour, marker = (METHOD_COLOURS[method], "o") if name == "generated" else (INK, "_")
+            ax.plot(rank, share[order], marker, color=colour, markersize=6, markeredgewidth=2, label=label)
+    ax.axhline(1 / codebook_size, color=INK, linewidth=1, linestyle=":", label="all codes alike")
+    ax.set_xlabel(f"code, by its use in {first} (K = {codebook_size})", fontsize=TEXT)
+    ax.set_ylabel("share of the tokens", fontsize=TEXT)
+    ax.set_xlim(0.3, codebook_size + 0.7)
+    ax.legend(fontsize=SMALL, frameon=False)
+    return fig
+
+
+def latent_map(features, y, class_names, perplexity=30.0, seed=0, max_points=1000):
+    """t-SNE of pooled latents in two dimensions, one colour and marker per class.
+
+    features    (n, D) of test series, for example `tokenizer.features`; y (n,) labels, or None
+    perplexity  of t-SNE, lowered for few series; it and the number of points stand above the figure
+    seed        of the choice of at most `max_points` series and of t-SNE
+    raises      BadInput for fewer than 4 series
+    """
+    from sklearn.manifold import TSNE
+
+    features = _array(features).astype(np.float64)
+    if len(features) < 4:
+        raise BadInput(f"t-SNE of {len(features)} series shows nothing: give at least 4")
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(features))[:max_points])
+    perplexity = min(perplexity, (len(chosen) - 1) / 3)
+    points = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(features[chosen])
+    fig, axes = _figure(1, 1, height=5.2)
+    ax = axes[0, 0]
+    labels = np.zeros(len(chosen), dtype=int) if y is None else _array(y)[chosen]
+    few = len(class_names) <= len(_CLASSES)
+    if few:
+        for label in np.unique(labels):
+            name = f"class {class_names[label]}" if class_names else "unlabelled"
+            style = dict(color=_CLASSES[label] if class_names else REAL, marker=_MARKERS[label], label=name)
+            ax.scatter(*points[labels == label].T, s=22, alpha=0.75, linewidths=0, **style)
+        ax.legend(fontsize=SMALL, markerscale=1.6, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    else:
+        dots = ax.scatter(*points.T, c=labels, cmap="viridis", s=22, alpha=0.75, linewidths=0)
+        bar = fig.colorbar(dots, ax=ax)
+        bar.set_label("class (its number)", fontsize=TEXT)
+    ax.set_title(f"t-SNE, perplexity {perplexity:g}, {len(chosen)} of {len(features)} test series", fontsize=TEXT)
+    ax.set_xlabel("t-SNE axis 1 (no unit)", fontsize=TEXT)
+    ax.set_ylabel("t-SNE axis 2 (no unit)", fontsize=TEXT)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    return fig
+
+
+def real_and_generated(real, y_real, generated, y_generated, class_names, method, n=12):
+    """Real (left) and generated (right) series of the same class on one scale: n thin lines, one of them drawn bold.
+
+    real, generated      (n, C, L), both raw or both scaled
+    y_real, y_generated  labels, and the classes that the generated series were asked for; None where there are none
+    """
+    real, generated = _array(real), _array(generated)
+    rows = _first_of_each(y_real, class_names, 1)
+    fig, axes = _figure(len(rows), 2, height=1.35 * len(rows) + 1.2, sharex=True, sharey="row")
+    sides = (real, y_real, "real (test split)"), (generated, y_generated, "generated")
+    for column, (x, y, title), colour in zip(axes.T, sides, ("#555555", METHOD_COLOURS[method])):
+        column[0].set_title(title, fontsize=TEXT)
+        for ax, (label, first) in zip(column, rows):
+            chosen = np.arange(len(x)) if y is None else np.flatnonzero(_array(y) == _array(y_real)[first])
+            for i, row in enumerate(chosen[:n][::-1]):
+                bold = i == len(chosen[:n]) - 1
+                ax.plot(x[row, 0], color=colour, linewidth=1.8 if bold else 0.6, alpha=1.0 if bold else 0.35)
+            if column is axes.T[0]:
+                ax.set_ylabel("" if y is None else label, fontsize=TEXT)
+        column[-1].set_xlabel(STEPS, fontsize=TEXT)
+    fig.supylabel("value (raw units)" + _channel_note(real), fontsize=TEXT)
+    return fig
+
+
+def class_shares(real_classes, generated_classes, class_names, method):
+    """How often the FCN sees each class in real test series and in unconditional samples: a lost class shows here.
+
+    real_classes, generated_classes  (n,) classes that the FCN gives the series
+    """
+    k = len(class_names)
+    fig, axes = _figure(1, 1, height=3.6)
+    ax = axes[0, 0]
+    place = np.arange(k)
+    sides = (("real (test split)", real_classes, REAL), ("generated", generated_classes, METHOD_COLOURS[method]))
+    for shift, (label, classes, colour) in zip((-0.2, 0.2), sides):
+        classes = _array(classes)
+        share = np.bincount(classes, minlength=k) / len(classes)
+        ax.bar(place + shift, share, width=0.38, color=colour, label=f"{label}, n = {len(classes)}")
+    ax.set_xticks(place[:: max(1, k // 12)], class_names[:: max(1, k // 12)])
+    ax.set_xlabel("class that the FCN sees", fontsize=TEXT)
+    ax.set_ylabel("share of the series", fontsize=TEXT)
+    ax.legend(fontsize=SMALL, frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.22), ncols=2)
+    return fig
+
+
+# --- shared ---
+
+
+def _figure(rows, columns, height, sharex=False, sharey=False):
+    """A figure and its axes, an array (rows, columns)."""
+    fig = NotebookFigure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
+    axes = fig.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
+    for ax in axes.flat:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.tick_params(labelsize=SMALL)
+    return fig, axes
+
+
+def _first_of_each(y, class_names, n):
+    """[(row label, index of the first series)], one per class, at most MAX_CLASSES; the first series without labels."""
+    if y is None:
+        return [(f"series {row}", row) for row in range(min(n, MAX_CLASSES))]
+    labels = _array(y)
+    present = np.unique(labels)[:MAX_CLASSES]
+    return [(textwrap.shorten(f"class {class_names[c]}", 14), int(np.argmax(labels == c))) for c in present]
+
+
+def _column(rows, name):
+    """Epochs and values of one column of a history, where it was computed."""
+    found = [(row["epoch"], row[name]) for row in rows if row.get(name) is not None]
+    return np.array(found, dtype=float).reshape(-1, 2).T
+
+
+def _dots(ax, rows, name, label):
+    epochs, values = _column(rows, name)
+    if len(epochs):
+        ax.plot(epochs, values, "o", color=INK, markersize=5, label=label)
+
+
+def _channel_note(x):
+    return f", channel 1 of {x.shape[1]}" if x.shape[1] > 1 else ""
+
+
+def _array(values):
+    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
