@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests. Real series are used where $NCVQVAE_DATA names a folder that has them, and skipped visibly where not."""
+"""Fixtures of all tests. Real series are used where $NCVQVAE_DATA names a folder that has them, else skipped visibly."""
 
 import os
 from pathlib import Path

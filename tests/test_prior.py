@@ -1,6 +1,7 @@
 """The prior against a numpy transformer, exact expectations of its masks, and spies on its decoding."""
 
 import copy
+import itertools
 import math
 
 import numpy as np
@@ -13,7 +14,7 @@ from ncvqvae_lite.errors import BadInput, NotFound
 from ncvqvae_lite.prior import Attention, MaskGIT, RMSNorm, mask_positions, prior_loss
 from ncvqvae_lite.training import train_prior
 
-# Data set, tokens N, classes, parameters with the tied head and with the untied one (as counted on the reference's priors).
+# Data set, tokens N, classes, parameters with the tied head and with the untied one (counted on the reference's priors).
 THESIS = [
     ("FordA", 75, 2, 1_119_211, 1_118_816),
     ("ElectricDevices", 60, 7, 1_114_236, 1_114_336),
@@ -58,7 +59,7 @@ def random_logits(tokens, classes):
     return torch.randn(*tokens.shape, K)
 
 
-# --- the network ----------------------------------------------------------------------------------------------------------
+# --- the network ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "n_tokens", "n_classes", "tied", "untied"), THESIS, ids=[row[0] for row in THESIS])
@@ -183,7 +184,7 @@ def test_what_cannot_be_loaded_or_built(tmp_path):
         MaskGIT(N, K, head="tide")
 
 
-# --- masks ----------------------------------------------------------------------------------------------------------------
+# --- masks ------------------------------------------------------------------------------------------------------------
 
 
 def expected_share(n_tokens, polarity):
@@ -197,18 +198,18 @@ def expected_share(n_tokens, polarity):
 @pytest.mark.parametrize(("polarity", "limit"), [("kept", 1 - 2 / math.pi), ("masked", 2 / math.pi)])
 @pytest.mark.parametrize("n_tokens", [5, 40])
 def test_mean_masked_share(polarity, limit, n_tokens, generator):
-    is_masked = mask_positions(60_000, n_tokens, polarity, generator=generator)
-    assert is_masked.shape == (60_000, n_tokens) and is_masked.dtype == torch.bool
+    is_masked = mask_positions(30_000, n_tokens, polarity, generator=generator)
+    assert is_masked.shape == (30_000, n_tokens) and is_masked.dtype == torch.bool
     expected = expected_share(n_tokens, polarity)
-    assert is_masked.double().mean().item() == pytest.approx(expected, abs=0.005)  # 4 standard errors
+    assert is_masked.double().mean().item() == pytest.approx(expected, abs=0.008)  # 4 standard errors
     assert expected_share(4000, polarity) == pytest.approx(limit, abs=1e-3)  # 0.36 and 0.64
 
 
 def test_masked_share_above_ninety_percent(generator):
     """Share of draws with more than 90 % masked: 6 % where the cosine is kept, 29 % where it is masked."""
-    for polarity, expected in (("kept", 2 / math.pi * math.asin(0.1)), ("masked", 2 / math.pi * math.acos(0.9))):
-        share = mask_positions(20_000, 1000, polarity, generator=generator).double().mean(dim=1)
-        assert (share > 0.9).double().mean().item() == pytest.approx(expected, abs=0.01)
+    for polarity, expected in (("kept", 2 / math.pi * math.asin(0.1)), ("masked", 2 / math.pi * math.acos(181 / 200))):
+        count = mask_positions(8_000, 200, polarity, generator=generator).sum(dim=1)
+        assert (count > 180).double().mean().item() == pytest.approx(expected, abs=0.02)  # 4 standard errors
 
 
 def test_at_least_one_token_is_masked(generator):
@@ -239,7 +240,7 @@ def test_unknown_polarity():
         mask_positions(2, 3, "hidden")
 
 
-# --- the loss -------------------------------------------------------------------------------------------------------------
+# --- the loss ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -291,7 +292,7 @@ def test_targets_of_visible_tokens_count_only_without_masked_only(batch):
             assert (prior.to_width.weight.grad - gradient).abs().max() > 1e-3
 
 
-# --- decoding -------------------------------------------------------------------------------------------------------------
+# --- decoding ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("n_tokens", "steps"), [(10, 10), (10, 1), (5, 20), (7, 3), (1, 4), (40, 8)])
@@ -315,7 +316,7 @@ def test_number_of_masked_tokens_at_each_step(n_tokens, steps):
     prior = Scripted(random_logits, n_tokens)
     prior.sample(6, steps=steps)
     cosines = np.cos(np.pi * np.arange(steps) / (2 * steps))
-    expected = [int(math.floor(round(n_tokens * c, 9))) for c in cosines]  # 8 cos 60° is 4, not 4 plus a rounding error
+    expected = [math.floor(round(n_tokens * c, 9)) for c in cosines]  # 8 cos 60° is 4, not 4 plus a rounding error
     assert [(tokens == MASK).sum(dim=1).tolist() for tokens, _ in prior.shown] == [[count] * 6 for count in expected]
 
 
@@ -323,25 +324,20 @@ def test_decided_tokens_stay():
     prior = Scripted(random_logits, n_tokens=30)
     result = prior.sample(20, steps=7)
     seen = [tokens for tokens, _ in prior.shown] + [result]
-    for before, after in zip(seen, seen[1:], strict=False):
+    for before, after in itertools.pairwise(seen):
         decided = before != MASK
         assert torch.equal(after[decided], before[decided])
 
 
 def test_the_most_confident_tokens_are_decided_first():
-    """Without noise, position i with confidence 1 - 0.001 i is decided before i + 1."""
-    p = 1 - 0.001 * torch.arange(20)
+    """Without noise, position i with confidence 1 - 0.0001 i is decided before i + 1."""
+    p = 1 - 1e-4 * torch.arange(20)
     logits = torch.log(torch.stack([p, *[(1 - p + 1e-9) / (K - 1)] * (K - 1)], dim=-1))
     prior = Scripted(lambda tokens, classes: logits.expand(len(tokens), -1, -1), n_tokens=20)
-    prior.sample(30, steps=4, choice_temperature=0.0)
-    # Only rows in which every draw was the likely token 0 say which confidence each position had.
-    for tokens, _ in prior.shown[1:]:
-        likely = ((tokens == 0) | (tokens == MASK)).all(dim=1)
-        n_masked = (tokens[0] == MASK).sum()
-        assert likely.sum() >= 10
-        expected = torch.arange(20) >= 20 - n_masked
-        matching = (tokens[likely] == MASK).eq(expected).all(dim=1).double().mean()
-        assert matching > 0.6  # a masked position may have drawn an unlikely token, and then another one stays hidden
+    prior.sample(100, steps=4, choice_temperature=0.0)
+    for (tokens, _), n_masked in zip(prior.shown[1:], (18, 14, 7), strict=True):
+        in_order = ((tokens == MASK) == (torch.arange(20) >= 20 - n_masked)).all(dim=1)
+        assert in_order.double().mean() > 0.9  # all but the few rows in which an unlikely token was drawn
 
 
 def test_gumbel_noise_on_the_confidence():
@@ -410,23 +406,26 @@ def test_wrong_arguments_of_sample():
             prior.sample(2, class_index)
     with pytest.raises(BadInput, match="knows 0 classes"):
         tiny_prior(n_classes=0).sample(2, 0)
-    with pytest.raises(BadInput, match="class"):
-        prior.sample(5, torch.tensor([0, 1, 2]))  # three classes for five samples
     for n, steps in ((0, 10), (2, 0)):
         with pytest.raises(BadInput, match="at least one sample and one decoding step"):
             prior.sample(n, steps=steps)
+
+
+def test_a_wrong_number_of_classes():
+    with pytest.raises(BadInput, match="3"):
+        tiny_prior(n_classes=3).sample(5, torch.tensor([0, 1, 2]))  # three classes for five samples
 
 
 def test_unlabelled_prior_samples():
     assert tiny_prior(n_classes=0).sample(3).max() < K
 
 
-# --- learning -------------------------------------------------------------------------------------------------------------
+# --- learning ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("head", ["tied", "untied"])
 def test_a_prior_learns_which_class_has_which_tokens(head):
-    """Class 0 is all 1, class 1 all 3: conditional samples follow, unconditional ones hold both."""
+    """Class 0 is all 1, class 1 all 3: conditional samples follow, unconditional ones are one or the other."""
     classes = torch.arange(32) % 2
     tokens = torch.tensor([1, 3])[classes][:, None].expand(32, 6)
     logits = 50.0 * F.one_hot(tokens, K)
@@ -439,5 +438,5 @@ def test_a_prior_learns_which_class_has_which_tokens(head):
     sampled = prior.sample(60, wanted, generator=generator)
     assert (sampled == torch.tensor([1, 3])[wanted][:, None]).double().mean() > 0.97
     free = prior.sample(60, generator=generator)
-    assert 0.2 < (free == 1).double().mean() < 0.8 and ((free == 1) | (free == 3)).double().mean() > 0.95
+    assert ((free == 1) | (free == 3)).double().mean() > 0.95
     assert ((free == free[:, :1]).all(dim=1)).double().mean() > 0.9  # no mixture within a series

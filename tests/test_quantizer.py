@@ -62,7 +62,7 @@ class EmaByHand:
 
 
 class TestAssignment:
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=25, deadline=None)
     @given(
         k=st.integers(2, 33),
         dim=st.integers(1, 16),
@@ -108,7 +108,7 @@ class TestAssignment:
             torch.testing.assert_close(a, b, rtol=0, atol=0)
         torch.testing.assert_close(vq.codebook, other.codebook, rtol=0, atol=0)
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=25, deadline=None)
     @given(k=st.integers(2, 64), dim=st.integers(4, 64), batch=st.integers(1, 4), seed=st.integers(0, 1000))
     def test_codes_indices_codes(self, k, dim, batch, seed):
         torch.manual_seed(seed)
@@ -187,7 +187,7 @@ class TestMovingAverages:
             by_hand.step(rows_of(z), decay)
             by_hand.check(vq)
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=25, deadline=None)
     @given(k=st.integers(2, 12), dim=st.integers(2, 8), batch=st.integers(1, 3), seed=st.integers(0, 1000))
     def test_one_step_of_any_shape(self, k, dim, batch, seed):
         torch.manual_seed(seed)
@@ -219,19 +219,19 @@ class TestDeadCodes:
         norms = []
         flushes = torch.set_flush_denormal(True)
         try:
-            for step in range(1, 181):
+            for step in range(1, 151):
                 assert vq(z).indices.max() <= 1
                 total = 24 * (1 - 0.9**step)
                 expected = 50 * 0.9**step / (1e-5 / (total + 4e-5) * total)
                 norms.append(vq.codebook[2:].norm(dim=1).tolist())
                 assert norms[-1] == pytest.approx([expected, expected], rel=1e-3)
-            vq.decay = 0.4  # the rest of the way in fewer steps: below 1e-38 instead of 900
-            for _ in range(100):
+            vq.decay = 0.1  # the rest of the way, below 1e-38, in 40 steps instead of 800
+            for _ in range(40):
                 assert vq(z).indices.max() <= 1
         finally:
             torch.set_flush_denormal(False)
         assert norms[0][0] > 1e6  # unreachable at once
-        assert norms[90][0] > 10 > 1 > norms[170][0]  # later through the scale of the data
+        assert norms[90][0] > 100 > 1 > norms[149][0]  # later through the scale of the data
         assert not vq.codebook[2:].any() if flushes else vq.codebook[2:].norm() < 1e-30
         assert torch.isfinite(vq.codebook).all()
 
@@ -368,8 +368,8 @@ class TestKmeans:
         assert course == sorted(course, reverse=True) and course[-1] < 0.8 * course[0]
         assert course[-1] < 0.8 * inertia(rows, torch.randn(8, 4))
 
-    @settings(max_examples=20, deadline=None)
-    @given(m=st.integers(1, 50), k=st.integers(2, 20), dim=st.integers(1, 5), seed=st.integers(0, 1000))
+    @settings(max_examples=25, deadline=None)
+    @given(m=st.integers(1, 40), k=st.integers(2, 20), dim=st.integers(1, 5), seed=st.integers(0, 1000))
     def test_any_shape(self, m, k, dim, seed):
         rows = torch.randn(m, dim, generator=seeded(seed))
         centres, counts = kmeans(rows, k, generator=seeded(seed))
