@@ -1,8 +1,8 @@
 """Augmented views of a batch of series, all series at once, on whatever device they are.
 
 The three families of the NC-VQVAE thesis (Mathisen 2024): `warp` (window warp, then amplitude resize), `slice`
-(slice and shuffle), `gauss` (jitter). Window, cuts and amplitude are drawn once per series and shared by its channels; noise is
-independent. Every function takes x (B, C, L) and returns a new tensor of the same shape, dtype and device.
+(slice and shuffle), `gauss` (jitter). Window, cuts and amplitude are drawn once per series and shared by its channels;
+noise is independent. Every function takes x (B, C, L) and returns a new tensor of the same shape, dtype and device.
 """
 
 import itertools
@@ -35,7 +35,7 @@ def window_warp(x, ratio=0.4, scale=(0.9, 2.0), generator=None):
 
 
 def _interpolate(x, position):
-    """Linear interpolation of x (B, C, L) at the real-valued steps `position` (B, M), clamped to 0..L-1 -> (B, C, M)."""
+    """Linear interpolation of x (B, C, L) at the real-valued steps `position` (B, M), kept in 0..L-1: (B, C, M)."""
     last = x.shape[-1] - 1
     left = position.long().clamp_(max=last)  # (B, M)
     right = (left + 1).clamp_(max=last)
@@ -83,7 +83,7 @@ def gaussian_noise(x, std=0.05, generator=None):
 
 
 def zero_tail(x, multiple=8):
-    """Zero the last L mod `multiple` steps: what the reference's detour through a second STFT does to its views (Q9)."""
+    """Zero the last L mod `multiple` steps: the effect of the reference's second STFT on its views (Q9)."""
     keep = x.shape[-1] // multiple * multiple
     return torch.nn.functional.pad(x[..., :keep], (0, x.shape[-1] - keep))
 

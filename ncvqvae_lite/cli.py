@@ -1,8 +1,9 @@
 """The command `ncvqvae`: finds the subcommand, and turns whatever ends it into one line and an exit code.
 
-    0    done                        3    the training diverged
-    1    `doctor` found a fault      4    out of memory
-    2    the user can put it right   130  interrupted (Ctrl-C)
+    0  done                                3    the training diverged
+    1  `doctor` or a notebook failed       4    out of memory
+    2  a mistake that the user can mend    130  interrupted (Ctrl-C)
+                                           141  the reader of the output has left
 
 Nothing heavy is imported here: `ncvqvae --help` answers at once, and mistakes on the command line are found before
 torch is loaded.
@@ -10,6 +11,7 @@ torch is loaded.
 
 import contextlib
 import io
+import os
 import re
 import sys
 from dataclasses import fields
@@ -25,7 +27,7 @@ COMMANDS = {  # name -> (module, class with the arguments as fields and a method
     "fcn": ("cli_fcn", "Fcn", "fcn import FILE_OR_FOLDER: convert the public weights behind the thesis' FID and IS"),
     "doctor": ("cli_doctor", "Doctor", "what is installed, which data and weights are found, and does it work here"),
 }
-DONE, FAULT, USER_ERROR, DIVERGED, OUT_OF_MEMORY, INTERRUPTED = 0, 1, 2, 3, 4, 130
+DONE, USER_ERROR, DIVERGED, OUT_OF_MEMORY, INTERRUPTED, PIPE_CLOSED = 0, 2, 3, 4, 130, 141
 
 
 def main(argv=None):
@@ -35,7 +37,9 @@ def main(argv=None):
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
-        return _run(argv)
+        code = _run(argv)
+        sys.stdout.flush()
+        return code
     except TrainingDiverged as error:
         return _fail(error, DIVERGED)
     except UserError as error:
@@ -43,6 +47,9 @@ def main(argv=None):
     except KeyboardInterrupt:
         resumes = ": run the same command again to continue at the last checkpoint" if argv[:1] == ["replicate"] else ""
         return _fail(f"interrupted{resumes}", INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output has left, as in `ncvqvae doctor | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it closes stdout
+        return PIPE_CLOSED
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise

@@ -24,8 +24,8 @@ class Bars:
         if self.bar is None or stage != self.stage:
             self._close()
             layout = "{desc:<9} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} epochs{postfix}, {remaining} left"
-            width = shutil.get_terminal_size().columns  # 80 where the terminal does not say
-            self.bar = tqdm(total=total, initial=done, desc=stage, bar_format=layout, file=self.stream, ncols=width)
+            size = {"ncols": shutil.get_terminal_size().columns or 80, "nrows": 20}  # some terminals say 0 by 0
+            self.bar = tqdm(total=total, initial=done, desc=stage, bar_format=layout, file=self.stream, **size)
             self.stage = stage
         self.bar.set_postfix_str(f"loss {_loss(terms):.4g}, {rate:.3g} steps/s", refresh=False)
         self.bar.update(done - self.bar.n)

@@ -10,6 +10,7 @@ import difflib
 import hashlib
 import io
 import json
+import math
 import tokenize
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -132,9 +133,11 @@ class ExperimentConfig:
             if not isinstance(value, f.type) or isinstance(value, bool) != (f.type is bool):
                 if not (f.type is float and isinstance(value, int) and not isinstance(value, bool)):
                     raise BadInput(f"{f.name} must be {_article(f.type)}, got {value!r}")
-        for name in _POSITIVE:
-            if getattr(self, name) <= 0:
-                raise BadInput(f"{name} must be positive, got {getattr(self, name)}")
+        for name, (low, high, in_words) in _RANGES.items():
+            if not low <= getattr(self, name) < high:  # NaN fails too
+                raise BadInput(f"{name} must be {in_words}, got {getattr(self, name)}")
+        if self.n_fft % 4:
+            raise BadInput(f"n_fft must be a multiple of 4 (the hop is a quarter of it), got {self.n_fft}")
         if self.projector_width % self.whitening_groups:
             raise BadInput(f"projector_width {self.projector_width} does not split into {self.whitening_groups} groups")
 
@@ -198,11 +201,24 @@ _BRANCH = {
     "aug_recon", "ssl_latents", "quantise_view", "zero_tail", "distinct_slices", "projector_width", "whitening_groups",
     "barlow_weight", "barlow_offdiagonal", "vibcreg_weight", "vibcreg_sim", "vibcreg_var", "vibcreg_cov",
 }  # fmt: skip
-_POSITIVE = (
-    "n_fft", "width", "dim", "n_blocks", "codebook_size", "epochs", "batch_size", "lr", "projector_width",
-    "whitening_groups", "probe_every", "token_temperature", "prior_dim", "prior_width", "prior_depth", "prior_heads",
-    "prior_epochs", "prior_batch_size", "prior_lr", "decoding_steps", "min_samples", "cas_epochs", "fcn_epochs",
-    "fcn_batch_size", "fcn_lr",
+_RANGES = (
+    dict.fromkeys(
+        ("width", "dim", "n_blocks", "epochs", "batch_size", "projector_width", "whitening_groups", "probe_every",
+         "prior_dim", "prior_width", "prior_depth", "prior_heads", "prior_epochs", "prior_batch_size", "decoding_steps",
+         "min_samples", "cas_epochs", "fcn_epochs", "fcn_batch_size"),
+        (1, math.inf, "1 or more"),
+    )
+    | dict.fromkeys(("lr", "token_temperature", "prior_lr", "fcn_lr"), (5e-324, math.inf, "positive and finite"))
+    | dict.fromkeys(
+        ("commitment", "expire_below", "min_steps", "weight_decay", "aug_recon", "barlow_weight", "barlow_offdiagonal",
+         "vibcreg_weight", "vibcreg_sim", "vibcreg_var", "vibcreg_cov", "prior_min_steps", "prior_weight_decay",
+         "choice_temperature", "guidance", "fcn_min_steps", "fcn_weight_decay"),
+        (0, math.inf, "0 or more, and finite"),
+    )
+    | {
+        "n_fft": (4, math.inf, "4 or more"), "codebook_size": (2, math.inf, "2 or more"),
+        "codebook_decay": (0, 1, "at least 0 and below 1"), "p_unconditional": (0, 1, "at least 0 and below 1"),
+    }
 )  # fmt: skip
 
 # The rooms whose code decides what a number is; an edit elsewhere (plots, notebooks, prose) reruns nothing.

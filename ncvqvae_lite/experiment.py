@@ -79,8 +79,10 @@ def check_experiment(cfg, ds, fcn_weights=None):
     if cfg.dataset != ds.name:
         raise BadInput(f"the configuration is for {cfg.dataset}, the series are {ds.name}: make them agree")
     check_trainable(cfg, ds)
-    if fcn_weights is None or ds.n_classes == 0:
+    if fcn_weights is None:
         return
+    if ds.n_classes == 0:
+        raise BadInput(f"{ds.name} has no labels, so no FID is computed: leave out the FCN weights {fcn_weights}")
     fcn = FCN.load(fcn_weights)
     if (fcn.n_classes, fcn.channels) != (ds.n_classes, ds.channels):
         raise BadInput(

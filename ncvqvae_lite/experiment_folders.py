@@ -21,6 +21,7 @@ _PLAIN_REASONS = {
     errno.EROFS: "the disk is read-only: choose another folder with --out",
     errno.EACCES: "writing there is not permitted: choose another folder with --out",
     errno.EPERM: "writing there is not permitted: choose another folder with --out",
+    errno.ENOENT: "there is no such place: choose another folder with --out",
     errno.ENOTDIR: "a part of that path is a file: choose another folder with --out",
     errno.EEXIST: "a part of that path is a file: choose another folder with --out",
 }

@@ -4,13 +4,16 @@ import csv
 import json
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from .augmentations import AUGMENTATIONS
 from .config import ExperimentConfig
 from .errors import BadInput
+from .experiment_stages import view_of
 
 COMPARISONS = (
     ("fid", "generated, unconditional"),
@@ -160,6 +163,12 @@ def describe_data(ds):
     if ds.n_classes > 8:
         lines.append(f"... and {ds.n_classes - 8} more classes")
     return "\n".join(lines if ds.n_classes else [*lines, "no labels"])
+
+
+def views_of(cfg, x, generator):
+    """Views of series x (n, C, L) by each augmentation, with this configuration's settings: name -> (n, C, L)."""
+    variants = {name: replace(cfg, method="vibcreg", augmentation=name) for name in AUGMENTATIONS}
+    return {name: view_of(variant)(x, generator=generator) for name, variant in variants.items()}
 
 
 def print_epochs(lines=4):

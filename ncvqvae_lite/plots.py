@@ -10,14 +10,14 @@ import textwrap
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+from PIL import Image
 
 from .errors import BadInput
-from .metrics import token_usage as usage_of
 
 METHOD_COLOURS = {"regular": "#0072B2", "barlowtwins": "#D55E00", "vibcreg": "#009E73"}
 AUGMENTATION_COLOURS = {"none": "#999999", "warp": "#E69F00", "slice": "#56B4E9", "gauss": "#CC79A7"}
-REAL, INK = "#999999", "#000000"
+REAL, PALE, INK = "#999999", "#CCCCCC", "#000000"
 _CLASSES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#F0E442")
 _MARKERS = "osD^v<>P"
 
@@ -32,9 +32,11 @@ class NotebookFigure(Figure):
     """A figure that notebooks show by themselves; equal data give equal bytes (fixed dpi, no version, no date)."""
 
     def _repr_png_(self):
-        file = io.BytesIO()
-        self.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
-        return file.getvalue()
+        """PNG with a palette: line drawings need a third of the bytes that true colour takes."""
+        drawn, small = io.BytesIO(), io.BytesIO()
+        self.savefig(drawn, format="png", dpi=DPI, metadata={"Software": None})
+        Image.open(drawn).convert("RGB").quantize(256).save(small, format="png", optimize=True)
+        return small.getvalue()
 
 
 def augmented_views(x, y, class_names, views, used=None):
@@ -44,17 +46,17 @@ def augmented_views(x, y, class_names, views, used=None):
     views  augmentation -> (n, C, L), the views of x
     used   the augmentation of this run; its column says so
     """
-    x, rows = _array(x), _first_of_each(y, class_names, len(x))
+    x = _array(x)
+    labels, rows = _first_of_each(y, class_names, len(x))
     fig, axes = _figure(len(rows), len(views), height=1.25 * len(rows) + 1.3, sharex=True, sharey="row")
     for column, (name, view) in zip(axes.T, views.items()):
         title = f"{name} (this run)" if name == used else name
         column[0].set_title(title, fontsize=TEXT, fontweight="bold" if name == used else "normal")
-        for ax, (label, row) in zip(column, rows):
-            ax.plot(x[row, 0], color=REAL, linewidth=2.2, label="original")
+        for ax, row in zip(column, rows):
+            ax.plot(x[row, 0], color=PALE, linewidth=3.5, label="original")
             ax.plot(_array(view)[row, 0], color=AUGMENTATION_COLOURS[name], linewidth=1.2, label=f"view: {name}")
-            if column is axes.T[0]:
-                ax.set_ylabel(label, fontsize=TEXT)
         column[-1].set_xlabel(STEPS, fontsize=TEXT)
+    _label_rows(axes, labels)
     fig.supylabel(SCALED + _channel_note(x), fontsize=TEXT)
     handles = [axes[0, 0].lines[0], *(ax.lines[1] for ax in axes[0])]
     fig.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=SMALL, frameon=False)
@@ -65,35 +67,41 @@ def loss_curves(tokenizer_history, prior_history, method, augmentation="none"):
     """Loss terms by epoch, from the rows of history.csv: the tokenizer's on the left, the prior's on the right.
 
     Rows are dicts with `epoch` and the terms as floats; terms that are 0 throughout (a branch that is not there) are
-    left out. Dots are values on the test split, where they were computed.
+    left out. Dots are values on the test split, where they were computed. Reconstruction is the sum of the mean
+    squared errors of the series and of their spectrograms.
     """
-    fig, axes = _figure(1, 2, height=4.5)
+    fig, axes = _figure(1, 2, height=5)
     left, right = axes[0]
     colour = METHOD_COLOURS[method]
+    both = [row | {"both": row["time"] + row["spectrum"]} for row in tokenizer_history if "time" in row]
+    left.plot(*_column(both, "both"), color=colour, linewidth=2.5, label="reconstruction, train")
+    _dots(left, tokenizer_history, "recon_val", "reconstruction, test")
     terms = {
-        "time": ("series", dict(color=colour)),
-        "spectrum": ("spectrogram", dict(color=colour, linestyle="--")),
-        "commitment": ("commitment", dict(color=colour, linestyle=":")),
+        "time": ("its part in time", dict(color=colour, linestyle="--")),
+        "spectrum": ("its part in frequency", dict(color=colour, linestyle=":")),
+        "commitment": ("commitment", dict(color=REAL)),
         "augmented": ("augmented view", dict(color=AUGMENTATION_COLOURS[augmentation])),
         "ssl": ("SSL loss", dict(color=INK, linestyle="-.")),
     }
     for name, (label, style) in terms.items():
         epochs, values = _column(tokenizer_history, name)
         if np.any(values > 0):
-            left.plot(epochs, values, label=label, linewidth=2, **style)
-    _dots(left, tokenizer_history, "recon_val", "test: series\n+ spectrogram")
+            left.plot(epochs, values, label=label, linewidth=1.6, **style)
     left.set_yscale("log")
+    left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    left.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    left.yaxis.set_minor_formatter(NullFormatter())
     left.set_title("tokenizer (stage 1)", fontsize=TEXT)
     left.set_ylabel("loss term (log scale)", fontsize=TEXT)
 
     right.plot(*_column(prior_history, "total"), color=colour, linewidth=2, label="train")
     _dots(right, prior_history, "validation", "test")
     right.set_title("prior (stage 2)", fontsize=TEXT)
-    right.set_ylabel("cross-entropy (nats per token)", fontsize=TEXT)
+    right.set_ylabel("cross-entropy (nats/token)", fontsize=TEXT)
     for ax in (left, right):
         ax.set_xlabel("epoch", fontsize=TEXT)
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        ax.legend(fontsize=SMALL, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+        ax.legend(fontsize=SMALL, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2))
     return fig
 
 
@@ -112,8 +120,7 @@ def reconstructions(x, x_hat, method, columns=3):
         ax.plot(x[row, 0], color=REAL, linewidth=2.2, label="test series")
         ax.plot(x_hat[row, 0], color=METHOD_COLOURS[method], linewidth=1.3, label=f"reconstruction ({method})")
         ax.set_title(f"no. {row}, error {errors[row]:.2g}", fontsize=SMALL)
-    for ax, kind in zip(axes[:, 0], ("median error", "worst")):
-        ax.set_ylabel(kind, fontsize=TEXT)
+    _label_rows(axes, ("median error", "worst"))
     for ax in axes[-1]:
         ax.set_xlabel(STEPS, fontsize=TEXT)
     fig.supylabel(SCALED + _channel_note(x), fontsize=TEXT)
@@ -127,7 +134,9 @@ def token_usage(groups, codebook_size, method):
 
     groups  name -> tokens, integers of any shape; the first is drawn as grey bars, "generated" in the method's colour
     """
-    usages = {name: usage_of(_array(tokens), codebook_size) for name, tokens in groups.items()}
+    from . import metrics  # loads torch, which the other figures do without
+
+    usages = {name: metrics.token_usage(_array(tokens), codebook_size) for name, tokens in groups.items()}
     shares = {name: usage.counts / usage.counts.sum() for name, usage in usages.items()}
     first = next(iter(groups))
     order = np.argsort(-shares[first], kind="stable")
@@ -137,7 +146,7 @@ def token_usage(groups, codebook_size, method):
     for name, share in shares.items():
         label = f"{name}: perplexity {usages[name].perplexity:.1f}"
         if name == first:
-            ax.bar(rank, share[order], width=0.9, color="#CCCCCC", label=label)
+            ax.bar(rank, share[order], width=0.9, color=PALE, label=label)
         else:
             colour, marker = (METHOD_COLOURS[method], "o") if name == "generated" else (INK, "_")
             ax.plot(rank, share[order], marker, color=colour, markersize=6, markeredgewidth=2, label=label)
@@ -145,7 +154,9 @@ def token_usage(groups, codebook_size, method):
     ax.set_xlabel(f"code, by its use in {first} (K = {codebook_size})", fontsize=TEXT)
     ax.set_ylabel("share of the tokens", fontsize=TEXT)
     ax.set_xlim(0.3, codebook_size + 0.7)
-    ax.legend(fontsize=SMALL, frameon=False)
+    handles, labels = ax.get_legend_handles_labels()
+    in_order = sorted(zip(handles, labels), key=lambda entry: not entry[1].startswith(f"{first}:"))
+    ax.legend(*zip(*in_order), fontsize=SMALL, frameon=False)
     return fig
 
 
@@ -179,7 +190,7 @@ def latent_map(features, y, class_names, perplexity=30.0, seed=0, max_points=100
         dots = ax.scatter(*points.T, c=labels, cmap="viridis", s=22, alpha=0.75, linewidths=0)
         bar = fig.colorbar(dots, ax=ax)
         bar.set_label("class (its number)", fontsize=TEXT)
-    ax.set_title(f"t-SNE, perplexity {perplexity:g}, {len(chosen)} of {len(features)} test series", fontsize=TEXT)
+    ax.set_title(f"t-SNE, perplexity {perplexity:.3g}, {len(chosen)} of {len(features)} test series", fontsize=TEXT)
     ax.set_xlabel("t-SNE axis 1 (no unit)", fontsize=TEXT)
     ax.set_ylabel("t-SNE axis 2 (no unit)", fontsize=TEXT)
     ax.set_xticks([])
@@ -187,26 +198,26 @@ def latent_map(features, y, class_names, perplexity=30.0, seed=0, max_points=100
     return fig
 
 
-def real_and_generated(real, y_real, generated, y_generated, class_names, method, n=12):
+def real_and_generated(real, y_real, generated, y_generated, class_names, method, n=8):
     """Real (left) and generated (right) series of the same class on one scale: n thin lines, one of them drawn bold.
 
     real, generated      (n, C, L), both raw or both scaled
     y_real, y_generated  labels, and the classes that the generated series were asked for; None where there are none
     """
     real, generated = _array(real), _array(generated)
-    rows = _first_of_each(y_real, class_names, 1)
+    labels, rows = _first_of_each(y_real, class_names, 1)
     fig, axes = _figure(len(rows), 2, height=1.35 * len(rows) + 1.2, sharex=True, sharey="row")
     sides = (real, y_real, "real (test split)"), (generated, y_generated, "generated")
     for column, (x, y, title), colour in zip(axes.T, sides, ("#555555", METHOD_COLOURS[method])):
         column[0].set_title(title, fontsize=TEXT)
-        for ax, (label, first) in zip(column, rows):
+        for ax, first in zip(column, rows):
             chosen = np.arange(len(x)) if y is None else np.flatnonzero(_array(y) == _array(y_real)[first])
             for i, row in enumerate(chosen[:n][::-1]):
                 bold = i == len(chosen[:n]) - 1
-                ax.plot(x[row, 0], color=colour, linewidth=1.8 if bold else 0.6, alpha=1.0 if bold else 0.35)
-            if column is axes.T[0]:
-                ax.set_ylabel("" if y is None else label, fontsize=TEXT)
+                ax.plot(x[row, 0], color=colour, linewidth=1.8 if bold else 0.7, alpha=1.0 if bold else 0.45)
         column[-1].set_xlabel(STEPS, fontsize=TEXT)
+    if y_real is not None:
+        _label_rows(axes, labels)
     fig.supylabel("value (raw units)" + _channel_note(real), fontsize=TEXT)
     return fig
 
@@ -246,12 +257,18 @@ def _figure(rows, columns, height, sharex=False, sharey=False):
 
 
 def _first_of_each(y, class_names, n):
-    """[(row label, index of the first series)], one per class, at most MAX_CLASSES; the first series without labels."""
+    """Row labels and the index of the first series of each class, at most MAX_CLASSES; the first series without y."""
     if y is None:
-        return [(f"series {row}", row) for row in range(min(n, MAX_CLASSES))]
-    labels = _array(y)
-    present = np.unique(labels)[:MAX_CLASSES]
-    return [(textwrap.shorten(f"class {class_names[c]}", 14), int(np.argmax(labels == c))) for c in present]
+        rows = range(min(n, MAX_CLASSES))
+        return [f"series {row}" for row in rows], rows
+    present = np.unique(_array(y))[:MAX_CLASSES]
+    names = [textwrap.shorten(f"class {class_names[c]}", 14, placeholder="…") for c in present]
+    return names, [int(np.argmax(_array(y) == c)) for c in present]
+
+
+def _label_rows(axes, labels):
+    for ax, label in zip(axes[:, 0], labels):
+        ax.set_ylabel(label, fontsize=TEXT)
 
 
 def _column(rows, name):

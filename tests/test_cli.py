@@ -25,7 +25,7 @@ from ncvqvae_lite.thesis import OWN_FCN, author_runs
 ROOT = Path(__file__).resolve().parents[1]
 MICRO = {
     "epochs": 2, "prior_epochs": 2, "fcn_epochs": 1, "cas_epochs": 1, "probe_every": 1, "dim": 16, "n_blocks": 1,
-    "prior_width": 32, "prior_depth": 1, "min_samples": 16, "batch_size": 20,
+    "prior_width": 32, "prior_depth": 1, "prior_heads": 1, "decoding_steps": 2, "min_samples": 16, "batch_size": 20,
 }  # fmt: skip
 
 
@@ -147,21 +147,20 @@ def test_mistakes_on_the_command_line(case, capsys, no_training):
     assert_user_error(capsys, command, *words)
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
+def test_mistakes_are_found_before_torch_is_loaded():
+    """In a process of its own."""
+    commands = [
         ["replicate", "--sead", "3"],
         ["replicate", "--method", "vibcregg"],
         ["replicate", "--set", "epochs=x"],
         ["replicate", "--fcn", "nowhere.safetensors"],
-    ],
-)
-def test_mistakes_are_found_before_torch_is_loaded(command):
-    """In a process of its own, as a user runs it."""
-    code = "import sys; from ncvqvae_lite.cli import main; print(main(sys.argv[1:]), 'torch' in sys.modules)"
-    ran = subprocess.run([sys.executable, "-c", code, *command], cwd=ROOT, capture_output=True, text=True)
-    assert ran.stdout.split() == ["2", "False"], ran.stderr
-    assert ran.stderr.startswith("error: ") and ran.stderr.count("\n") == 1
+    ]
+    code = (
+        f"import sys; from ncvqvae_lite.cli import main; print(*[main(c) for c in {commands}], 'torch' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert ran.stdout.split() == ["2", "2", "2", "2", "False"], ran.stderr
+    assert [line[:7] for line in ran.stderr.splitlines()] == ["error: "] * 4
 
 
 FRAMED = (
@@ -386,13 +385,14 @@ def test_import_of_checkpoints(capsys, tmp_path, monkeypatch):
     assert_user_error(capsys, ["fcn", "import", str(source)], "Bad.ckpt is refused")
 
 
-@pytest.mark.parametrize("name", cli_fcn.THESIS_WEIGHTS)
-def test_weights_of_the_thesis_are_recognised(name, reference_fcn, tmp_path):
-    file = reference_fcn(name)
-    assert cli_fcn.is_thesis_weights(file, name)
-    assert not cli_fcn.is_thesis_weights(file, "Wafer" if name == "FordA" else "FordA")
-    FCN.load(file).save(tmp_path / "again.safetensors")
-    assert cli_fcn.is_thesis_weights(tmp_path / "again.safetensors", name)  # other bytes, same weights
+def test_weights_of_the_thesis_are_recognised(reference_fcn, tmp_path):
+    again = tmp_path / "again.safetensors"
+    for name in cli_fcn.THESIS_WEIGHTS:
+        file = reference_fcn(name)
+        assert cli_fcn.is_thesis_weights(file, name)
+        assert not cli_fcn.is_thesis_weights(file, "Wafer" if name == "FordA" else "FordA")
+        FCN.load(file).save(again)
+        assert cli_fcn.is_thesis_weights(again, name) and file_hash(again) != file_hash(file)  # the bytes differ
 
 
 # --- runs ---
@@ -633,7 +633,7 @@ def test_durations(seconds, text):
         (["--help"], ["replicate", "doctor", "fcn import", "--version"]),
         (["--version"], ["ncvqvae-lite 0.1.0"]),
         (["replicate", "--help"], ["--augmentation", "--set FIELD=VALUE", "$NCVQVAE_FCN", "TwoPatternsGenerated"]),
-        (["fcn", "--help"], ["FILE_OR_FOLDER", "abc479c", "$NCVQVAE_FCN", "ncvqvae_lite/fcn"]),
+        (["fcn", "--help"], ["FILE_OR_FOLDER", "abc479c", "$NCVQVAE_FCN", "~/.cache/ncvqvae_lite"]),
         (["doctor", "--help"], ["small run"]),
     ],
 )
@@ -643,6 +643,15 @@ def test_help(command, words, capsys):
     assert err == ""
     for word in words:
         assert word in out
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    command = [sys.executable, "-c", "import sys; from ncvqvae_lite.cli import main; sys.exit(main(['fcn', '--help']))"]
+    read, write = os.pipe()
+    os.close(read)
+    ran = subprocess.run(command, cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert ran.returncode == 141 and ran.stderr == ""
 
 
 def test_help_loads_nothing():

@@ -14,7 +14,7 @@ from ncvqvae_lite.errors import BadInput, NotFound
 from ncvqvae_lite.prior import Attention, MaskGIT, RMSNorm, mask_positions, prior_loss
 from ncvqvae_lite.training import train_prior
 
-# Data set, tokens N, classes, parameters with the tied head and with the untied one (counted on the reference's priors).
+# Data set, tokens N, classes, parameters with the tied head and with the untied one (counted on the reference's).
 THESIS = [
     ("FordA", 75, 2, 1_119_211, 1_118_816),
     ("ElectricDevices", 60, 7, 1_114_236, 1_114_336),
@@ -59,7 +59,7 @@ def random_logits(tokens, classes):
     return torch.randn(*tokens.shape, K)
 
 
-# --- the network ------------------------------------------------------------------------------------------------------
+# --- the network ---
 
 
 @pytest.mark.parametrize(("name", "n_tokens", "n_classes", "tied", "untied"), THESIS, ids=[row[0] for row in THESIS])
@@ -184,7 +184,7 @@ def test_what_cannot_be_loaded_or_built(tmp_path):
         MaskGIT(N, K, head="tide")
 
 
-# --- masks ------------------------------------------------------------------------------------------------------------
+# --- masks ---
 
 
 def expected_share(n_tokens, polarity):
@@ -240,7 +240,7 @@ def test_unknown_polarity():
         mask_positions(2, 3, "hidden")
 
 
-# --- the loss ---------------------------------------------------------------------------------------------------------
+# --- the loss ---
 
 
 @pytest.fixture
@@ -292,7 +292,7 @@ def test_targets_of_visible_tokens_count_only_without_masked_only(batch):
             assert (prior.to_width.weight.grad - gradient).abs().max() > 1e-3
 
 
-# --- decoding ---------------------------------------------------------------------------------------------------------
+# --- decoding ---
 
 
 @pytest.mark.parametrize(("n_tokens", "steps"), [(10, 10), (10, 1), (5, 20), (7, 3), (1, 4), (40, 8)])
@@ -420,7 +420,7 @@ def test_unlabelled_prior_samples():
     assert tiny_prior(n_classes=0).sample(3).max() < K
 
 
-# --- learning ---------------------------------------------------------------------------------------------------------
+# --- learning ---
 
 
 @pytest.mark.parametrize("head", ["tied", "untied"])

@@ -71,7 +71,7 @@ def mean_square(a, b):
     return float(((a.double() - b.double()) ** 2).mean())
 
 
-# --- sizes ------------------------------------------------------------------------------------------------------------
+# --- sizes ---
 
 
 @pytest.mark.parametrize(("name", "length", "width", "out", "encoder", "decoder"), THESIS, ids=[r[0] for r in THESIS])
@@ -111,7 +111,7 @@ def test_wrong_series_are_named():
         Tokenizer(1)
 
 
-# --- what the parts return --------------------------------------------------------------------------------------------
+# --- what the parts return ---
 
 
 def test_tokens_are_nearest_codes_in_row_major_order():
@@ -163,7 +163,7 @@ def test_pool_is_average_and_maximum():
     np.testing.assert_allclose(pool(z).numpy(), expected, atol=1e-6)
 
 
-# --- losses -----------------------------------------------------------------------------------------------------------
+# --- losses ---
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -286,7 +286,7 @@ def test_view_of_the_same_series_has_the_same_continuous_latents():
     assert F.mse_loss(*seen["mixed"]) > 1e-3
 
 
-# --- files ------------------------------------------------------------------------------------------------------------
+# --- files ---
 
 
 def test_save_and_load_are_exact(tmp_path):
@@ -328,7 +328,7 @@ def test_loading_another_network(tmp_path):
         Tokenizer.load(tmp_path)
 
 
-# --- training ---------------------------------------------------------------------------------------------------------
+# --- training ---
 
 
 def test_a_few_steps_learn_an_easy_set():

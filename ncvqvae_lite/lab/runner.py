@@ -188,7 +188,7 @@ def _execute(notebook, partial, parameters, kernel, log):
     try:
         execute_notebook(
             partial, partial, parameters=parameters, kernel_name="python3", language="python", progress_bar=False,
-            stderr_file=log, kernel_manager_class=kernel,
+            stderr_file=log, kernel_manager_class=kernel, coalesce_streams=True,
         )  # fmt: skip
     except PapermillExecutionError as error:
         kind = getattr(errors, error.ename, None)

@@ -27,6 +27,7 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+EXECUTION = {"record_timing": False, "coalesce_streams": True, "timeout": None}  # printed lines arrive in any portions
 FIGURE_BYTES, NOTEBOOK_BYTES = 150_000, 1_500_000
 LOCAL = ("NCVQVAE_DATA", "NCVQVAE_FCN", "NCVQVAE_CACHE", "NCVQVAE_PRESET")  # what would make machines differ
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
@@ -56,7 +57,7 @@ def build(source, target):
     with tempfile.TemporaryDirectory() as folder, open(Path(folder, "log"), "w", encoding="utf-8") as log:
         with kernel_class(folder, log, NCVQVAE_OUT=folder, **dict.fromkeys(LOCAL, ""), **ONE_THREAD) as kernel:
             try:
-                NotebookClient(notebook, kernel_manager_class=kernel, record_timing=False, timeout=None).execute()
+                NotebookClient(notebook, kernel_manager_class=kernel, **EXECUTION).execute()
             except CellExecutionError as error:
                 raise BadInput(f"{source.name} fails: {error}") from None
         paths = (folder, str(Path.home()), str(NOTEBOOKS.parent))

@@ -1,0 +1,320 @@
+"""Presets against the tables they come from, folder names against what they must and must not depend on."""
+
+import ast
+import io
+import json
+import os
+import subprocess
+import sys
+import tokenize
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+import ncvqvae_lite
+from ncvqvae_lite import config
+from ncvqvae_lite.config import METHODS, PRESETS, ExperimentConfig
+from ncvqvae_lite.errors import BadInput
+
+PACKAGE = Path(ncvqvae_lite.__file__).parent
+ARMS = [("regular", "none")]
+ARMS += [(method, augmentation) for method in METHODS[1:] for augmentation in ("warp", "slice", "gauss")]
+every_arm = pytest.mark.parametrize(("method", "augmentation"), ARMS, ids="-".join)
+OUT = Path("runs")
+FIELDS = [f for f in fields(ExperimentConfig) if "stage" in f.metadata]
+
+# What the reference does and what is better, quirk by quirk: field -> (paper, improved).
+QUIRKS = {
+    "probe_statistics": ("batch", "running"),  # Q2
+    "masked_only": (False, True),  # Q5
+    "t_per_sample": (False, True),  # Q5
+    "zero_tail": (True, False),  # Q9
+    "distinct_slices": (False, True),  # Q10
+    "kmeans_init": (False, True),  # Q11
+    "odd_tail": (False, True),  # Q12
+    "prior_validation": ("sampled", "argmax"),  # Q13
+    "cas_score": ("running", "final"),  # Q16
+    "extra_positions": (True, False),  # Q18
+    "second_fcn": (False, True),  # Q24
+}
+# Constants that the main runs of the thesis share.
+SHARED = dict(
+    n_fft=8, width=8, dim=64, n_blocks=4, codebook_size=32, codebook_decay=0.9, commitment=1.0, epochs=1000,
+    batch_size=128, lr=1e-3, weight_decay=1e-3, aug_recon=0.2, ssl_latents="mixed", quantise_view=False,
+    barlow_weight=1.0, barlow_offdiagonal=0.005, vibcreg_weight=0.01, vibcreg_sim=25.0, vibcreg_var=25.0,
+    vibcreg_cov=100.0, reproduce_probe_leak=False, token_temperature=1.0, prior_width=256, prior_depth=4, prior_heads=2,
+    p_unconditional=0.2, prior_epochs=1000, prior_batch_size=256, prior_lr=1e-3, prior_weight_decay=1e-3,
+    decoding_steps=10, choice_temperature=4.0, guidance=1.0, min_samples=256, cas_epochs=1000, fcn_epochs=1000,
+    fcn_batch_size=256, fcn_lr=1e-3, fcn_weight_decay=1e-5, precision="fp32", prior_precision="fp32",
+    fcn_precision="fp32",
+)  # fmt: skip
+
+
+def preset(name="paper", method="vibcreg", augmentation="warp", seed=1, **changes):
+    return ExperimentConfig.preset(
+        name, dataset="ECG5000", method=method, augmentation=augmentation, seed=seed, **changes
+    )
+
+
+def folders(cfg):
+    """(FCN's folder, tokenizer's folder, cell's folder)."""
+    return cfg.fcn_folder(OUT), cfg.tokenizer_folder(OUT), cfg.cell_folder(OUT)
+
+
+# --- presets ---
+
+
+@every_arm
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_valid_for_every_arm(name, method, augmentation):
+    cfg = preset(name, method, augmentation, seed=5)
+    assert (cfg.dataset, cfg.method, cfg.augmentation, cfg.seed) == ("ECG5000", method, augmentation, 5)
+    assert cfg.preset_name == name
+
+
+@every_arm
+def test_paper_and_improved_values(method, augmentation):
+    paper, improved = (preset(name, method, augmentation) for name in ("paper", "improved"))
+    for name, values in QUIRKS.items():
+        assert (getattr(paper, name), getattr(improved, name)) == values, name
+    for name, value in SHARED.items():
+        assert getattr(paper, name) == getattr(improved, name) == value, name
+    assert (paper.projector_width, improved.projector_width) == (4096, 1024)  # Q17
+    groups = [cfg.projector_width // cfg.whitening_groups for cfg in (paper, improved)]
+    assert groups == [64, 16]  # features that are whitened together
+    assert paper.expire_below == 0 < improved.expire_below  # Q11
+    assert (improved.mask_polarity, improved.head) == ("masked", "untied")  # Q3, Q4
+    assert (paper.mask_polarity, paper.head) == (("kept", "tied") if method == "regular" else ("masked", "untied"))
+
+
+def test_the_default_record_is_the_paper_preset_of_the_naive_arm():
+    assert ExperimentConfig("ECG5000") == preset("paper", "regular", "none")
+
+
+@every_arm
+def test_quick_walks_the_same_paths_as_improved(method, augmentation):
+    """Every switch and choice is that of `improved`; only amounts, and the precision, differ."""
+    quick, improved = (preset(name, method, augmentation) for name in ("quick", "improved"))
+    differing = [f for f in FIELDS if getattr(quick, f.name) != getattr(improved, f.name)]
+    amounts = [f.name for f in differing if f.type in (int, float)]
+    assert {f.name for f in differing} - {*amounts} <= {"precision", "prior_precision", "fcn_precision"}
+    for name in amounts:  # what is off stays off, save for the least number of steps
+        assert getattr(quick, name) > 0 and (getattr(improved, name) > 0 or name.endswith("min_steps")), name
+    assert quick.epochs < improved.epochs and quick.prior_epochs < improved.prior_epochs
+
+
+def test_changes_replace_single_fields():
+    assert preset("quick", epochs=7, lr=1) == replace(preset("quick"), epochs=7, lr=1)
+    with pytest.raises(AttributeError):
+        preset().epochs = 3  # frozen
+
+
+# --- mistakes ---
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: preset("papr"), r"unknown preset 'papr' \(did you mean paper\?\): choose one of improved, paper, q"),
+        (lambda: preset(method="barlow_twins"), r"unknown method 'barlow_twins' \(did you mean barlowtwins\?\)"),
+        (lambda: preset(augmentation="warps"), r"unknown augmentation 'warps' \(did you mean warp\?\)"),
+        (lambda: preset(epoch=3), r"unknown setting 'epoch' \(did you mean epochs"),
+        (lambda: preset(preset_name="paper"), "unknown setting 'preset_name'"),
+        (lambda: preset(qqq=3), r"unknown setting 'qqq'$"),
+        (lambda: preset(head="tide"), r"unknown head 'tide' \(did you mean tied"),
+        (lambda: preset(precision="fp16"), "unknown precision 'fp16'"),
+        (lambda: preset(mask_polarity="mask"), r"unknown mask_polarity 'mask' \(did you mean masked\?\)"),
+        (lambda: preset(method="regular"), "'regular' with the augmentation 'warp'.*use 'none'"),
+        (lambda: preset(augmentation="none"), "'vibcreg' without an augmentation.*warp, slice, gauss"),
+        (lambda: preset(epochs="10"), "epochs must be an integer, got '10'"),
+        (lambda: preset(epochs=1.5), "epochs must be an integer, got 1.5"),
+        (lambda: preset(epochs=True), "epochs must be an integer, got True"),
+        (lambda: preset(lr="fast"), "lr must be a number, got 'fast'"),
+        (lambda: preset(lr=True), "lr must be a number, got True"),
+        (lambda: preset(cas=1), "cas must be true or false, got 1"),
+        (lambda: preset(seed="1"), "seed must be an integer, got '1'"),
+        (lambda: preset(seed=None), "seed must be an integer, got None"),
+        (lambda: ExperimentConfig(5), "dataset must be a text, got 5"),
+        (lambda: preset(epochs=0), "epochs must be positive, got 0"),
+        (lambda: preset(lr=-0.1), "lr must be positive, got -0.1"),
+        (lambda: preset(projector_width=100), "projector_width 100 does not split into 64 groups"),
+        (lambda: preset("quick", projector_width=100), "projector_width 100 does not split"),
+    ],
+)
+def test_mistakes_are_named(build, message):
+    with pytest.raises(BadInput, match=message) as caught:
+        build()
+    assert "\n" not in str(caught.value)
+
+
+# --- folders ---
+
+
+def test_shape_of_the_folders():
+    fcn, tokenizer, cell = folders(preset(seed=3))
+    assert fcn.parts[:3] == ("runs", "fcn", "ECG5000") and len(fcn.parts) == 4
+    assert tokenizer.parts[:4] == ("runs", "tokenizers", "ECG5000", "vibcreg-warp")
+    assert cell.parts[:4] == ("runs", "cells", "ECG5000", "vibcreg-warp")
+    assert tokenizer.parts[5:] == cell.parts[5:] == ("seed3",)
+    for digest in (fcn.parts[3], tokenizer.parts[4], cell.parts[4]):
+        assert len(digest) == 8 and set(digest) <= set("0123456789abcdef")
+    assert tokenizer.parts[4] != cell.parts[4]
+
+
+def other_value(cfg, field):
+    """Another valid value of a field."""
+    value, choices = getattr(cfg, field.name), field.metadata["choices"]
+    if choices:
+        return next(choice for choice in choices if choice != value)
+    if field.type is bool:
+        return not value
+    return 2 * value if value else 1
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda f: f.name)
+def test_a_field_renames_the_folders_of_its_stage_and_of_what_builds_on_it(field):
+    before = preset()
+    after = replace(before, **{field.name: other_value(before, field)})
+    changed = [one != other for one, other in zip(folders(before), folders(after), strict=True)]
+    expected = {"fcn": [True, False, True], "tokenizer": [False, True, True], "cell": [False, False, True]}
+    assert changed == expected[field.metadata["stage"]]
+
+
+def test_fields_of_the_branch_do_not_rename_a_tokenizer_without_one():
+    regular = preset(method="regular", augmentation="none")
+    branch = "aug_ ssl_ barlow vibcreg projector whitening distinct zero_ quantise_view".split()
+    for field in FIELDS:
+        changed = replace(regular, **{field.name: other_value(regular, field)})
+        if field.name.startswith(tuple(branch)):
+            assert folders(changed) == folders(regular), field.name
+        elif field.metadata["stage"] == "tokenizer":
+            assert folders(changed)[1] != folders(regular)[1], field.name
+
+
+def test_what_is_shared():
+    base = preset()
+    for change in (dict(head="tied"), dict(mask_polarity="kept"), dict(prior_epochs=5), dict(cas=False)):
+        other = replace(base, **change)
+        assert other.tokenizer_folder(OUT) == base.tokenizer_folder(OUT)
+        assert other.cell_folder(OUT) != base.cell_folder(OUT)
+    assert preset(seed=2).fcn_folder(OUT) == preset("paper", "regular", "none").fcn_folder(OUT) == base.fcn_folder(OUT)
+    assert preset(seed=2).tokenizer_folder(OUT) != base.tokenizer_folder(OUT)
+    assert base.fcn_folder(OUT, seed=1) != base.fcn_folder(OUT) == base.fcn_folder(OUT, seed=0)
+    assert base.cell_folder(OUT, "abc") != base.cell_folder(OUT)
+    assert replace(base, preset_name="quick").cell_folder(OUT) == base.cell_folder(OUT)  # a name is not a setting
+
+
+def test_presets_do_not_share_a_cell():
+    for method, augmentation in ARMS:
+        assert len({preset(name, method, augmentation).cell_folder(OUT) for name in PRESETS}) == len(PRESETS)
+
+
+# --- what the digest reads ---
+
+SOURCE = '''"""Module."""
+
+import os  # why
+
+
+class A:
+    """Docstring
+    of two lines."""
+
+    def f(self, x):
+        """One line."""
+        text = "# no comment"  # a comment
+        return x + 1, text
+
+
+def g():
+    \'\'\'Another quote.\'\'\'
+    return """not a docstring"""
+'''
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("# why", "# because"), ("  # a comment", ""), ('"""Module."""', '"""Other\nmodule."""'), ("of two", "of many"),
+        ("    \'\'\'Another quote.\'\'\'\n", ""), ("        return x", "\n        # here\n        return x"),
+        ('"""One line."""', '"""One,\n\n        two, # three lines."""'),
+    ],
+)  # fmt: skip
+def test_prose_does_not_change_the_digest(old, new):
+    assert old in SOURCE
+    assert config._bare_code(SOURCE.replace(old, new)) == config._bare_code(SOURCE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("x + 1", "x + 2"), ("# no comment", "# a comment"), ("import os", "import sys"), ("not a doc", "no doc"),
+        ("class A", "class B"), ("        return x + 1, text\n", ""), ("        return x", "    return x"),
+    ],
+)  # fmt: skip
+def test_code_changes_the_digest(old, new):
+    assert old in SOURCE
+    assert config._bare_code(SOURCE.replace(old, new)) != config._bare_code(SOURCE)
+
+
+def code_tokens(source, without=()):
+    """Names, operators, numbers and strings of a source, leaving out what starts at the positions `without`."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    kinds = (tokenize.NAME, tokenize.OP, tokenize.NUMBER, tokenize.STRING)
+    return [token.string for token in tokens if token.type in kinds and token.start not in without]
+
+
+@pytest.mark.parametrize("room", config._ROOMS)
+def test_nothing_but_prose_is_left_out(room):
+    source = (PACKAGE / f"{room}.py").read_text(encoding="utf-8")
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, documented)]
+    first = [node.body[0] for node in nodes if ast.get_docstring(node) is not None]
+    docstrings = {(statement.lineno, statement.col_offset) for statement in first}
+    assert code_tokens(config._bare_code(source)) == code_tokens(source, without=docstrings)
+
+
+def test_every_room_that_computes_is_read():
+    """All that `experiment` imports, directly or not; the bookkeeping of folders decides no number."""
+    rooms, found = ["experiment"], set()
+    while rooms:
+        room = rooms.pop()
+        found.add(room)
+        tree = ast.parse((PACKAGE / f"{room}.py").read_text(encoding="utf-8"))
+        relative = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 1]
+        named = [node.module for node in relative if node.module]
+        named += [alias.name for node in relative if not node.module for alias in node.names]
+        rooms += [name for name in named if name not in found]
+    assert found - {"experiment_folders"} <= set(config._ROOMS)
+    assert all((PACKAGE / f"{room}.py").exists() for room in config._ROOMS)
+
+
+def test_the_folders_follow_the_source(monkeypatch):
+    cfg = preset()
+    before = folders(cfg)
+    monkeypatch.setattr(config, "source_digest", lambda: "other code")
+    assert all(one != other for one, other in zip(before, folders(cfg), strict=True))
+
+
+NAME_ALL = """
+import json, sys
+from ncvqvae_lite.config import ExperimentConfig
+arms = json.loads(sys.argv[1])
+folders = {
+    str(ExperimentConfig.preset("paper", dataset=f"set{d}", method=m, augmentation=a, seed=s).cell_folder("runs"))
+    for d in range(13) for m, a in arms for s in (1, 2, 3, 5)
+}
+heavy = [name for name in ("torch", "numpy", "pandas", "sklearn", "aeon") if name in sys.modules]
+print(json.dumps([len(folders), heavy]))
+"""
+
+
+def test_naming_all_cells_is_light():
+    """13 sets, 7 arms, 4 seeds: no heavy import, and under 3 seconds of processor time from start to end."""
+    environment = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
+    command = [sys.executable, "-c", f"{NAME_ALL}\nimport time; print(time.process_time())", json.dumps(ARMS)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    counts, seconds = done.stdout.splitlines()
+    assert json.loads(counts) == [364, []]
+    assert float(seconds) < 3

@@ -1,0 +1,553 @@
+"""Whole experiments in miniature: what they report, what they leave on disk, what they share, and what they refuse."""
+
+import copy
+import errno
+import functools
+import json
+import math
+import os
+import shutil
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import minmax_scale
+from torch import nn
+
+from ncvqvae_lite import experiment, experiment_stages
+from ncvqvae_lite.config import ExperimentConfig
+from ncvqvae_lite.data import from_arrays, two_patterns
+from ncvqvae_lite.errors import BadInput, NotFound, RunFolderError, TrainingDiverged
+from ncvqvae_lite.experiment import (
+    cell_folder,
+    class_counts,
+    classification_accuracy_score,
+    load_run,
+    not_computed,
+    run_experiment,
+)
+from ncvqvae_lite.experiment_folders import hold
+from ncvqvae_lite.experiment_stages import Scaled, judge_tokenizer, new_tokenizer, probe_features, scale
+from ncvqvae_lite.fcn import FCN
+
+# Everything small: a run takes a second or two.
+MICRO = dict(
+    dim=8, n_blocks=1, codebook_size=8, epochs=3, min_steps=0, batch_size=16, probe_every=2, projector_width=32,
+    whitening_groups=8, prior_dim=8, prior_width=16, prior_depth=1, prior_heads=1, prior_epochs=2, prior_min_steps=0,
+    prior_batch_size=32, decoding_steps=2, min_samples=64, fcn_epochs=1, fcn_min_steps=0, cas_epochs=2,
+)  # fmt: skip
+SERIES = two_patterns(n_train=40, n_test=60, length=33)
+
+
+def micro(preset="paper", method="regular", augmentation="none", dataset=SERIES.name, **changes):
+    return ExperimentConfig.preset(
+        preset, dataset=dataset, method=method, augmentation=augmentation, **(MICRO | changes)
+    )
+
+
+class Finished(NamedTuple):
+    cfg: ExperimentConfig
+    metrics: dict
+    folder: object  # of the cell
+    out: object
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_class_samples():
+    """The classification accuracy score draws 40 series instead of 1000."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "class_counts", functools.partial(class_counts, at_least=40))
+        yield
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+def finished(cfg, out):
+    return Finished(cfg, run_experiment(cfg, SERIES, out, device="cpu"), cell_folder(cfg, out), out)
+
+
+@pytest.fixture(scope="module")
+def regular(out):
+    return finished(micro("paper"), out)
+
+
+@pytest.fixture(scope="module")
+def non_contrastive(out, regular):
+    return finished(micro("improved", "vibcreg", "warp"), out)
+
+
+@pytest.fixture(params=["regular", "non_contrastive"])
+def run(request):
+    return request.getfixturevalue(request.param)
+
+
+def no_training(monkeypatch):
+    """From here on every training is an error."""
+
+    def refuse(*arguments, **settings):
+        raise AssertionError("something was trained")
+
+    for module, name in [(experiment_stages, "train_tokenizer"), (experiment_stages, "train_prior"),
+                         (experiment_stages, "train_fcn"), (experiment, "train_fcn")]:  # fmt: skip
+        monkeypatch.setattr(module, name, refuse)
+
+
+def files_of(folder):
+    """{path: (time of the last change, size)} of all files, locks aside."""
+    files = [file for file in folder.rglob("*") if file.is_file() and file.name != ".lock"]
+    return {file.relative_to(folder).as_posix(): (file.stat().st_mtime_ns, file.stat().st_size) for file in files}
+
+
+# --- what a run reports ---
+
+
+def test_names_of_the_metrics(regular, non_contrastive):
+    tokenizer = "recon_val recon_last_batch val_perplexity val_perplexity_last_batch knn_acc svm_acc train_perplexity"
+    fid = "fid fid_reconstruction fid_train_test fid_train fid_test_halves"
+    wanted = {*tokenizer.split(), *fid.split(), "is", "is_std", "is_real", "class_mix_error", "fcn_accuracy"}
+    wanted |= {"sample_perplexity", "sample_coverage", "cas", "cas_final", "codebook_abs_corr", "codebook_abs_cos"}
+    assert set(regular.metrics) == wanted
+    second = {name.replace("fid", "fid_second") for name in fid.split()} | {"fcn_accuracy_second"}
+    assert set(non_contrastive.metrics) == wanted | second
+
+
+def test_metrics_are_finite_floats_in_their_ranges(run):
+    for name, value in run.metrics.items():
+        assert type(value) is float and math.isfinite(value), name
+        if "acc" in name or name in ("cas", "cas_final", "sample_coverage", "class_mix_error"):
+            assert 0 <= value <= 1, name
+        elif name.startswith("is") and name != "is_std":
+            assert 1 <= value <= 4, name
+        elif "perplexity" in name:
+            assert 1 - 1e-6 <= value <= 8, name
+        else:
+            assert value >= 0, name
+
+
+def test_metrics_json_is_what_was_returned(run):
+    assert json.loads((run.folder / "metrics.json").read_text()) == run.metrics
+    assert all(seconds >= 0 for seconds in json.loads((run.folder / "seconds.json").read_text()).values())
+
+
+def test_metrics_against_the_files_that_the_run_left(run):
+    """Reconstruction, KNN, FID, class mix and sample statistics, computed again from weights and samples."""
+    loaded, metrics = load_run(run.folder), run.metrics
+    train = SERIES.x_train.double().numpy()
+    mean, std = train.mean(), train.std()  # ddof 0
+    assert (loaded.mean, loaded.std) == pytest.approx((mean, std), rel=1e-9)
+    x_train, x_test = (((x - mean) / std).float() for x in (SERIES.x_train, SERIES.x_test))
+
+    losses = [sum(v.item() for v in loaded.tokenizer.reconstruction_loss(batch)) for batch in x_test.split(16)]
+    assert metrics["recon_val"] == pytest.approx(np.average(losses, weights=[16, 16, 16, 12]), rel=1e-5)
+    assert metrics["recon_last_batch"] == pytest.approx(losses[-1], rel=1e-5)
+
+    if run.cfg.probe_statistics == "running":
+        z = [loaded.tokenizer.features(x).double().numpy() for x in (x_train, x_test)]
+        both = minmax_scale(z[0]), (z[1] - z[0].min(axis=0)) / np.ptp(z[0], axis=0)
+        knn = KNeighborsClassifier(5).fit(both[0], SERIES.y_train)
+        assert metrics["knn_acc"] == pytest.approx(knn.score(both[1], SERIES.y_test), abs=0.02)
+
+    with np.load(run.folder / "samples.npz") as samples:
+        x, tokens, classes = samples["x"], samples["tokens"], samples["fcn_class"]
+    assert x.shape == (64, 1, 33 if run.cfg.odd_tail else 32) and tokens.shape == (64, loaded.tokenizer.n_tokens)
+    decoded = loaded.tokenizer.decode(torch.from_numpy(tokens)).numpy() * std + mean
+    np.testing.assert_allclose(x, decoded, atol=1e-4)
+    assert metrics["sample_coverage"] == len(np.unique(tokens)) / 8
+
+    fcn = FCN.load(run.cfg.fcn_folder(run.out) / "fcn.safetensors")
+    generated = torch.from_numpy(((x - mean) / std).astype("float32"))[:60]
+    with torch.no_grad():
+        a, b = (fcn.features(s[..., : x.shape[2]]).double().numpy() for s in (x_test, generated))
+        found, real = (fcn(s[..., : x.shape[2]]).argmax(dim=1).numpy() for s in (generated, x_test))
+    roots = np.linalg.eigvals(np.cov(a.T) @ np.cov(b.T)).astype(complex) ** 0.5
+    fid = ((a.mean(axis=0) - b.mean(axis=0)) ** 2).sum() + np.trace(np.cov(a.T) + np.cov(b.T)) - 2 * roots.real.sum()
+    assert metrics["fid"] == pytest.approx(fid, rel=1e-3, abs=1e-4)
+    assert np.array_equal(classes, found)
+    shares = [np.bincount(c, minlength=4) / 60 for c in (found, real)]
+    assert metrics["class_mix_error"] == pytest.approx(abs(shares[0] - shares[1]).sum() / 2)
+
+
+def test_configuration_on_record(run):
+    config = json.loads((run.folder / "config.json").read_text())
+    assert {name: config[name] for name in vars(run.cfg)} == vars(run.cfg)
+    assert config["data_hash"] == SERIES.content_hash and config["data_source"] == SERIES.source
+    assert config["fcn"] == "own" and config["device"] == "cpu" and config["threads"] == torch.get_num_threads()
+    assert config["versions"]["torch"] == torch.__version__
+    assert (run.folder / config["tokenizer"]).resolve() == run.cfg.tokenizer_folder(run.out).resolve()
+
+
+# --- folders ---
+
+
+def test_folders(regular, non_contrastive):
+    """fcn, tokenizers and cells; both configurations share the feature net; nothing unfinished is left."""
+    out = regular.out
+    stages = {"config.json", "history.csv", "metrics.json"}
+    cell = stages | {"prior.safetensors", "samples.npz", "seconds.json"}
+    expected = {regular.cfg.fcn_folder(out): stages | {"fcn.safetensors"}}
+    expected[non_contrastive.cfg.fcn_folder(out, 1)] = stages | {"fcn.safetensors"}  # the second feature net
+    for run in (regular, non_contrastive):
+        expected[run.cfg.tokenizer_folder(out)] = stages | {"tokenizer.safetensors"}
+        expected[run.folder] = cell
+    found = {}
+    for path in files_of(out):
+        found.setdefault((out / path).parent, set()).add((out / path).name)
+    assert found == expected
+
+
+def test_a_finished_run_is_not_redone(run, monkeypatch):
+    before = files_of(run.out)
+    no_training(monkeypatch)
+    monkeypatch.setattr(experiment, "_run", lambda *arguments: pytest.fail("the run was entered"))
+    assert run_experiment(run.cfg, SERIES, run.out, device="cpu") == run.metrics
+    assert files_of(run.out) == before
+
+
+def test_two_priors_share_one_tokenizer(regular, monkeypatch):
+    calls = []
+    train_prior = experiment_stages.train_prior
+    no_training(monkeypatch)
+    monkeypatch.setattr(
+        experiment_stages, "train_prior", lambda *a, **k: calls.append(k["polarity"]) or train_prior(*a, **k)
+    )
+    other = micro("paper", head="untied", mask_polarity="masked", cas=False)
+    metrics = run_experiment(other, SERIES, regular.out, device="cpu")
+    assert calls == ["masked"]
+    assert cell_folder(other, regular.out) != regular.folder
+    shared = "recon_val knn_acc train_perplexity fcn_accuracy fid_reconstruction fid_train_test is_real".split()
+    assert all(metrics[name] == regular.metrics[name] for name in shared)
+    assert metrics["fid"] != regular.metrics["fid"] and "cas" not in metrics
+
+
+def test_history_files(regular):
+    rows = (regular.cfg.tokenizer_folder(regular.out) / "history.csv").read_text().splitlines()
+    assert rows[0].startswith("epoch,") and {"total", "recon_val", "knn_acc"} <= set(rows[0].split(","))
+    assert [row.split(",")[0] for row in rows[1:]] == ["0", "1", "2", "3"]
+    rows = (regular.folder / "history.csv").read_text().splitlines()
+    assert {"epoch", "total", "validation"} == set(rows[0].split(",")) and len(rows) == 1 + 1 + 2
+
+
+def test_other_data_of_the_same_name_are_refused(regular, monkeypatch):
+    no_training(monkeypatch)
+    before = files_of(regular.out)
+    with pytest.raises(BadInput, match="was made from other series named TwoPatternsGenerated.*use another --out"):
+        run_experiment(regular.cfg, two_patterns(n_train=40, n_test=60, length=33, seed=1), regular.out, device="cpu")
+    assert files_of(regular.out) == before
+
+
+def test_progress(tmp_path):
+    seen = []
+    run_experiment(
+        micro(cas=False, epochs=1, prior_epochs=1), SERIES, tmp_path, device="cpu",
+        progress=lambda stage, epoch, epochs, terms, rate: seen.append((stage, epoch, epochs, sorted(terms))),
+    )  # fmt: skip
+    assert [(stage, epoch, epochs) for stage, epoch, epochs, _ in seen] == [
+        ("fcn", 1, 1), ("tokenizer", 1, 1), ("prior", 1, 1)
+    ]  # fmt: skip
+    assert "commitment" in seen[1][3]
+
+
+# --- using a run ---
+
+
+def test_load_run_samples_in_raw_units(tmp_path):
+    """Series around 1000 with a spread of 50: samples come out there, in any class, with equal seeds equal."""
+    x = 1000 + 50 * SERIES.x_train
+    ds = from_arrays(x, SERIES.y_train, 1000 + 50 * SERIES.x_test, SERIES.y_test, name="raw")
+    cfg = micro("improved", dataset="raw", cas=False, second_fcn=False, epochs=10)
+    run_experiment(cfg, ds, tmp_path, device="cpu")
+    run = load_run(cell_folder(cfg, tmp_path))
+    assert run.mean == pytest.approx(x.mean().item(), rel=1e-4) and run.std == pytest.approx(x.std().item(), rel=0.01)
+    series = run.sample(30, class_index=2, seed=5)
+    assert series.shape == (30, 1, 33)
+    assert 900 < series.mean() < 1100 and 1 < series.std() < 200
+    assert torch.equal(series, run.sample(30, class_index=2, seed=5))
+    assert not torch.equal(series, run.sample(30, class_index=torch.arange(30) % 4, seed=5))
+    with np.load(cell_folder(cfg, tmp_path) / "samples.npz") as samples:
+        assert 900 < samples["x"].mean() < 1100
+    moved = shutil.move(tmp_path, tmp_path.with_name("elsewhere"))  # all runs together can be moved
+    again = load_run(cell_folder(cfg, moved))
+    assert torch.equal(again.sample(30, class_index=2, seed=5), series)
+
+
+def test_load_run_of_what_is_no_finished_run(tmp_path, regular):
+    with pytest.raises(NotFound, match="no finished run in"):
+        load_run(tmp_path)
+    with pytest.raises(NotFound, match="expected the cell folder"):
+        load_run(regular.cfg.tokenizer_folder(regular.out))
+    shutil.copytree(regular.folder, tmp_path / "unfinished")
+    (tmp_path / "unfinished" / "metrics.json").unlink()
+    with pytest.raises(NotFound, match="no finished run in"):
+        load_run(tmp_path / "unfinished")
+
+
+# --- other kinds of data ---
+
+
+def test_unlabelled_series(tmp_path):
+    """Tokenizer, prior, samples and their statistics; no probes and nothing that needs a classifier, and why."""
+    ds = from_arrays(SERIES.x_train, x_test=SERIES.x_test, name="unlabelled")
+    cfg = micro("improved", "barlowtwins", "gauss", dataset="unlabelled")
+    metrics = run_experiment(cfg, ds, tmp_path, device="cpu")
+    missing = {"knn_acc", "svm_acc", "fid", "is", "cas"}
+    assert not missing & set(metrics) and {"recon_val", "sample_perplexity", "train_perplexity"} <= set(metrics)
+    assert not_computed(cfg, ds) == dict.fromkeys(missing, "the series have no labels")
+    assert not (tmp_path / "fcn").exists()
+    assert load_run(cell_folder(cfg, tmp_path)).sample(3).shape == (3, 1, 33)
+
+
+def test_reasons_for_what_is_not_computed():
+    few = from_arrays(SERIES.x_train[:4], [0, 1, 0, 1], SERIES.x_test[:9], [0, 1] * 4 + [0], name="few")
+    reasons = not_computed(micro(dataset="few", cas=False), few)
+    assert set(reasons) == {"knn_acc", "svm_acc", "fid", "is", "cas"}
+    assert "fewer than 5 train series" in reasons["knn_acc"] and "fewer than 10 test series" in reasons["fid"]
+    assert reasons["cas"] == "switched off (cas=false)"
+    assert not_computed(micro(), SERIES) == {}
+
+
+def test_very_few_series(tmp_path):
+    few = from_arrays(SERIES.x_train[:4], [0, 1, 0, 1], SERIES.x_test[:9], [0, 1] * 4 + [0], name="few")
+    cfg = micro("improved", "vibcreg", "slice", dataset="few")
+    metrics = run_experiment(cfg, few, tmp_path, device="cpu")
+    assert not {"knn_acc", "svm_acc", "fid", "is"} & set(metrics) and "cas" in metrics
+
+
+def test_two_channels(tmp_path):
+    x_train, x_test = (torch.cat([x, -x.flip(-1)], dim=1) for x in (SERIES.x_train, SERIES.x_test))
+    ds = from_arrays(x_train, SERIES.y_train, x_test, SERIES.y_test, name="two")
+    cfg = micro("improved", "vibcreg", "slice", dataset="two")
+    metrics = run_experiment(cfg, ds, tmp_path, device="cpu")
+    assert {"fid", "is", "cas", "knn_acc"} <= set(metrics)
+    assert load_run(cell_folder(cfg, tmp_path)).sample(3, class_index=1).shape == (3, 2, 33)
+
+
+# --- classification accuracy score ---
+
+
+def test_class_counts():
+    y = torch.tensor([0] * 30 + [2] * 10)
+    assert class_counts(y, 3) == [750, 0, 250]  # 25 times as many
+    assert class_counts(y, 3, at_least=40) == class_counts(y, 3, at_least=7) == [30, 0, 10]
+    assert class_counts(torch.arange(3).repeat(400), 3) == [400, 400, 400]
+
+
+@pytest.fixture(scope="module")
+def levels():
+    """Generated and real series of two classes that differ in level: x, y, x_test, y_test."""
+    y, y_test = torch.arange(40) % 2, torch.arange(300) % 2
+    noise = torch.Generator().manual_seed(0)
+    x, x_test = (torch.randn(len(c), 1, 16, generator=noise) + 4.0 * c[:, None, None] for c in (y, y_test))
+    return x, y, x_test, y_test
+
+
+def test_cas_of_good_and_of_mislabelled_series(levels):
+    x, y, x_test, y_test = levels
+    good = classification_accuracy_score(x, y, x_test, y_test, n_classes=2, epochs=8, batch_size=20, evaluated=1)
+    assert good.final > 0.95
+    swapped = classification_accuracy_score(x, 1 - y, x_test, y_test, n_classes=2, epochs=8, batch_size=20, evaluated=1)
+    assert swapped.final < 0.05
+
+
+def test_running_cas_by_hand(levels, monkeypatch):
+    """v <- 0.01 accuracy + 0.99 v over test batches of 256, the small last one (44 series) counting as a full one."""
+    x, y, x_test, y_test = levels
+    accuracies = []
+    batched = experiment.batched
+
+    def watch(fcn, series):
+        logits = batched(fcn, series)
+        hits = (logits.argmax(dim=1) == y_test).double().numpy()
+        accuracies.extend([hits[:256].mean(), hits[256:].mean()])
+        return logits
+
+    monkeypatch.setattr(experiment, "batched", watch)
+    score = classification_accuracy_score(x, y, x_test, y_test, n_classes=2, epochs=3, batch_size=20, seed=4)
+    assert len(accuracies) == 6
+    running = 0.0
+    for accuracy in accuracies:
+        running = 0.01 * accuracy + 0.99 * running
+    assert score.running == pytest.approx(running)
+    assert score.final == pytest.approx((256 * accuracies[-2] + 44 * accuracies[-1]) / 300)
+
+
+# --- feature nets from elsewhere ---
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Files of untrained FCNs: {name: path}."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    nets = {"right": FCN(4), "classes": FCN(3), "channels": FCN(4, channels=2)}
+    for name, net in nets.items():
+        net.eval().save(folder / f"{name}.safetensors")
+    return {name: folder / f"{name}.safetensors" for name in nets}
+
+
+def test_given_weights_make_another_cell(regular, weights, monkeypatch):
+    cfg = micro(cas=False)
+    own, given = cell_folder(cfg, regular.out), cell_folder(cfg, regular.out, weights["right"])
+    assert own != given
+    monkeypatch.setattr(experiment_stages, "train_fcn", lambda *a, **k: pytest.fail("an FCN was trained"))
+    metrics = run_experiment(cfg, SERIES, regular.out, weights["right"], device="cpu")
+    assert (given / "metrics.json").exists() and not own.exists()
+    assert metrics["fid"] != regular.metrics["fid"] and "fcn_accuracy" not in metrics
+    assert metrics["recon_val"] == regular.metrics["recon_val"]
+    config = json.loads((given / "config.json").read_text())
+    assert len(config["fcn"]) == 12
+
+
+@pytest.mark.parametrize("wrong", ["classes", "channels"])
+def test_wrong_weights_are_refused_before_any_work(tmp_path, weights, wrong):
+    with pytest.raises(BadInput, match=r"is for . classes and . channel\(s\), TwoPatternsGenerated has 4 and 1"):
+        run_experiment(micro(), SERIES, tmp_path, weights[wrong], device="cpu")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_and_damaged_weights_are_refused_before_any_work(tmp_path):
+    with pytest.raises(NotFound, match="no FCN weights at"):
+        run_experiment(micro(), SERIES, tmp_path / "runs", tmp_path / "nothing.safetensors", device="cpu")
+    (tmp_path / "bad.safetensors").write_bytes(b"bad")
+    with pytest.raises(BadInput, match="is not a readable safetensors file"):
+        run_experiment(micro(), SERIES, tmp_path / "runs", tmp_path / "bad.safetensors", device="cpu")
+    assert not (tmp_path / "runs").exists()
+
+
+# --- what cannot work ---
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(dataset="Other"), "the configuration is for Other, the series are TwoPatternsGenerated"),
+        (dict(n_fft=128), "n_fft 128 needs series longer than 64 steps"),
+        (dict(n_fft=6), "n_fft"),
+        (dict(codebook_decay=1.5), "decay must be in"),
+        (dict(codebook_size=1), "at least 2 codes"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_before_any_work(tmp_path, changes, message):
+    with pytest.raises(BadInput, match=message):
+        run_experiment(micro(**changes), SERIES, tmp_path, device="cpu")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_held_folder(regular):
+    with (
+        hold(regular.folder),
+        pytest.raises(RunFolderError, match="is held by another process: wait for it, or use another --out") as caught,
+    ):
+        run_experiment(regular.cfg, SERIES, regular.out, device="cpu")
+    assert str(regular.folder) in str(caught.value)
+    assert run_experiment(regular.cfg, SERIES, regular.out, device="cpu") == regular.metrics  # released
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [(errno.ENOSPC, "the disk is full"), (errno.EROFS, "the disk is read-only"), (errno.EACCES, "is not permitted")],
+)
+@pytest.mark.parametrize("file", ["config.json", "tokenizer.checkpoint", "tokenizer.safetensors", "samples.npz"])
+def test_a_disk_that_cannot_be_written(tmp_path, monkeypatch, file, code, reason):
+    """Whatever is written when the disk gives up, the error is one sentence that names a folder and the reason."""
+    replace = os.replace
+
+    def give_up(source, target):
+        if os.path.basename(target) == file:
+            raise OSError(code, os.strerror(code), str(target))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", give_up)
+    cfg = micro(cas=False, epochs=1, prior_epochs=1, dataset="plain")
+    ds = from_arrays(SERIES.x_train, x_test=SERIES.x_test, name="plain")
+    with pytest.raises(RunFolderError, match=reason) as caught:
+        run_experiment(cfg, ds, tmp_path, device="cpu")
+    assert str(caught.value).startswith(f"cannot write to {tmp_path}") and "\n" not in str(caught.value)
+    assert not (cell_folder(cfg, tmp_path) / "metrics.json").exists()
+
+
+def test_a_disk_that_fills_up_while_torch_writes(tmp_path, monkeypatch):
+    def fill_up(content, file):
+        raise RuntimeError("[enforce fail at inline_container.cc:668] . PytorchStreamWriter failed: file write failed")
+
+    monkeypatch.setattr(torch, "save", fill_up)
+    with pytest.raises(RunFolderError, match="the disk is full: free some space"):
+        run_experiment(micro(), SERIES, tmp_path, device="cpu")
+
+
+def test_a_file_where_the_runs_should_go(tmp_path):
+    (tmp_path / "runs").write_text("in the way")
+    with pytest.raises(RunFolderError, match="a part of that path is a file"):
+        run_experiment(micro(), SERIES, tmp_path / "runs", device="cpu")
+
+
+def test_a_diverging_run_is_left_unfinished(tmp_path):
+    cfg = micro(lr=1e30, epochs=4)
+    with pytest.raises(TrainingDiverged, match="the loss became NaN or infinite at step"):
+        run_experiment(cfg, SERIES, tmp_path, device="cpu")
+    assert not (cfg.tokenizer_folder(tmp_path) / "metrics.json").exists()
+    assert not (cfg.tokenizer_folder(tmp_path) / "tokenizer.safetensors").exists()
+
+
+# --- probes ---
+
+
+def untrained(cfg):
+    torch.manual_seed(3)
+    tokenizer = new_tokenizer(cfg, SERIES)
+    with torch.no_grad():
+        tokenizer.train().features(scale(SERIES, "cpu").x_train)  # so that running statistics exist
+    return tokenizer
+
+
+@pytest.mark.parametrize(
+    ("changes", "moves"),
+    [
+        (dict(probe_statistics="running"), False),
+        (dict(probe_statistics="batch"), False),
+        (dict(probe_statistics="batch", reproduce_probe_leak=True), True),
+    ],
+)
+def test_only_the_leak_lets_a_probe_move_the_tokenizer(changes, moves):
+    cfg, scaled = micro(**changes), scale(SERIES, "cpu")
+    tokenizer = untrained(cfg)
+    before = copy.deepcopy(tokenizer.state_dict())
+    values = judge_tokenizer(cfg, tokenizer, scaled, cfg.epochs, 2)
+    assert {"recon_val", "recon_last_batch", "val_perplexity", "knn_acc", "svm_acc"} <= set(values)
+    changed = {name for name, value in tokenizer.state_dict().items() if not torch.equal(value, before[name])}
+    weights = {name for name, _ in tokenizer.named_parameters()}
+    assert not changed & weights
+    assert bool(changed) == moves
+    if moves:
+        assert "quantizer.codebook" in changed and "encoder.layers.1.running_mean" in changed
+
+
+def test_probes_with_batch_statistics_are_not_those_of_eval_mode():
+    scaled, kinds = scale(SERIES, "cpu"), ("batch", "running")
+    features = [probe_features(micro(probe_statistics=kind), untrained(micro()), scaled) for kind in kinds]
+    assert [f.shape for pair in features for f in pair] == [(40, 8), (60, 8)] * 2
+    assert not torch.allclose(features[0][0], features[1][0], atol=1e-3)
+
+
+def test_rows_of_the_probe_features_belong_to_their_labels():
+    """The train split is shuffled for the probe's batches, and put in order again."""
+
+    class FirstSteps(nn.Module):
+        def features(self, x):
+            return x[:, 0, :3]
+
+    scaled = scale(SERIES, "cpu")
+    for kind in ("batch", "running"):
+        train, test = probe_features(micro(probe_statistics=kind), FirstSteps(), scaled)
+        assert torch.equal(train, scaled.x_train[:, 0, :3]) and torch.equal(test, scaled.x_test[:, 0, :3])
+
+
+def test_probes_come_every_few_epochs_and_at_the_end():
+    cfg, tokenizer, scaled = micro(probe_every=4), untrained(micro()), scale(SERIES, "cpu")
+    few = Scaled(scaled.x_train[:8], None, scaled.x_test[:4], None, 0.0, 1.0)
+    judged = [epoch for epoch in range(11) if judge_tokenizer(cfg, tokenizer, few, 10, epoch)]
+    assert judged == [0, 4, 8, 10]
