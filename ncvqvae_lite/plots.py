@@ -48,7 +48,7 @@ def augmented_views(x, y, class_names, views, used=None):
     """
     x = _array(x)
     labels, rows = _first_of_each(y, class_names, len(x))
-    fig, axes = _figure(len(rows), len(views), height=1.25 * len(rows) + 1.3, sharex=True, sharey="row")
+    fig, axes = _figure(len(rows), len(views), height=max(3.4, 1.25 * len(rows) + 1.3), sharex=True, sharey="row")
     for column, (name, view) in zip(axes.T, views.items()):
         title = f"{name} (this run)" if name == used else name
         column[0].set_title(title, fontsize=TEXT, fontweight="bold" if name == used else "normal")
@@ -206,7 +206,7 @@ def real_and_generated(real, y_real, generated, y_generated, class_names, method
     """
     real, generated = _array(real), _array(generated)
     labels, rows = _first_of_each(y_real, class_names, 1)
-    fig, axes = _figure(len(rows), 2, height=1.35 * len(rows) + 1.2, sharex=True, sharey="row")
+    fig, axes = _figure(len(rows), 2, height=max(3.4, 1.35 * len(rows) + 1.2), sharex=True, sharey="row")
     sides = (real, y_real, "real (test split)"), (generated, y_generated, "generated")
     for column, (x, y, title), colour in zip(axes.T, sides, ("#555555", METHOD_COLOURS[method])):
         column[0].set_title(title, fontsize=TEXT)

@@ -1,4 +1,4 @@
-"""Fixtures of all tests. Real series are used where $NCVQVAE_DATA names a folder that has them, else skipped visibly."""
+"""Fixtures of all tests. Real series are used where $NCVQVAE_DATA names a folder that has them, else visibly not."""
 
 import os
 from pathlib import Path

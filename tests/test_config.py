@@ -136,8 +136,16 @@ def test_changes_replace_single_fields():
         (lambda: preset(seed="1"), "seed must be an integer, got '1'"),
         (lambda: preset(seed=None), "seed must be an integer, got None"),
         (lambda: ExperimentConfig(5), "dataset must be a text, got 5"),
-        (lambda: preset(epochs=0), "epochs must be positive, got 0"),
-        (lambda: preset(lr=-0.1), "lr must be positive, got -0.1"),
+        (lambda: preset(epochs=0), "epochs must be 1 or more, got 0"),
+        (lambda: preset(lr=0.0), "lr must be positive and finite, got 0.0"),
+        (lambda: preset(lr=float("nan")), "lr must be positive and finite, got nan"),
+        (lambda: preset(prior_lr=float("inf")), "prior_lr must be positive and finite, got inf"),
+        (lambda: preset(weight_decay=-0.1), "weight_decay must be 0 or more, and finite, got -0.1"),
+        (lambda: preset(min_steps=-1), "min_steps must be 0 or more"),
+        (lambda: preset(codebook_size=1), "codebook_size must be 2 or more, got 1"),
+        (lambda: preset(codebook_decay=1.0), "codebook_decay must be at least 0 and below 1, got 1.0"),
+        (lambda: preset(p_unconditional=-0.2), "p_unconditional must be at least 0 and below 1, got -0.2"),
+        (lambda: preset(n_fft=6), "n_fft must be a multiple of 4.*got 6"),
         (lambda: preset(projector_width=100), "projector_width 100 does not split into 64 groups"),
         (lambda: preset("quick", projector_width=100), "projector_width 100 does not split"),
     ],
@@ -169,6 +177,8 @@ def other_value(cfg, field):
         return next(choice for choice in choices if choice != value)
     if field.type is bool:
         return not value
+    if field.type is float:
+        return value / 2 if value else 1.0
     return 2 * value if value else 1
 
 
@@ -194,6 +204,7 @@ def test_fields_of_the_branch_do_not_rename_a_tokenizer_without_one():
 
 def test_what_is_shared():
     base = preset()
+    assert preset(lr=1).cell_folder(OUT) == preset(lr=1.0).cell_folder(OUT)  # one number, however it is written
     for change in (dict(head="tied"), dict(mask_polarity="kept"), dict(prior_epochs=5), dict(cas=False)):
         other = replace(base, **change)
         assert other.tokenizer_folder(OUT) == base.tokenizer_folder(OUT)

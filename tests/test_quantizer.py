@@ -177,14 +177,14 @@ class TestMovingAverages:
             assert vq(torch.randn(3, 4, 2, 5)).loss.item() == 0
         assert all(torch.equal(value, before[name]) for name, value in vq.state_dict().items())
 
-    @pytest.mark.parametrize("decay", [0.9, 0.5, 0.0])
-    def test_steps_by_hand(self, decay):
-        vq = VectorQuantizer(5, 3, decay=decay)
+    @pytest.mark.parametrize(("decay", "smoothing"), [(0.9, 1e-5), (0.5, 1.0), (0.0, 0.1)])
+    def test_steps_by_hand(self, decay, smoothing):
+        vq = VectorQuantizer(5, 3, decay=decay, smoothing=smoothing)
         by_hand = EmaByHand(vq)
         for _ in range(4):
             z = torch.randn(2, 3, 3, 4) * 1.5 + 0.5
             vq(z)
-            by_hand.step(rows_of(z), decay)
+            by_hand.step(rows_of(z), decay, smoothing)
             by_hand.check(vq)
 
     @settings(max_examples=25, deadline=None)

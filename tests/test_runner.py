@@ -11,7 +11,7 @@ import pytest
 
 from ncvqvae_lite import nb
 from ncvqvae_lite.data import two_patterns
-from ncvqvae_lite.errors import BadInput, NotFound
+from ncvqvae_lite.errors import BadInput, NotFound, RunFolderError
 from ncvqvae_lite.lab import runner
 from ncvqvae_lite.lab.runner import NotebookFailed, check_parameters, find_notebook, run_notebook
 
@@ -166,6 +166,8 @@ def test_what_is_no_notebook_is_refused(tmp_path, mini):
         run_notebook(broken, {}, tmp_path / "out.ipynb")
     with pytest.raises(BadInput, match="ends in .ipynb"):
         run_notebook(mini, {}, tmp_path / "out.html")
+    with pytest.raises(RunFolderError, match="a part of that path is a file"):
+        run_notebook(mini, {}, mini / "out.ipynb")
 
 
 # --- notebook 08 ---

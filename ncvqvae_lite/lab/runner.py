@@ -39,18 +39,22 @@ def run_notebook(name_or_path, parameters, output, *, cwd=None):
     cwd            working directory of the kernel; None takes the output's folder
     returns        output, as a Path
     raises         BadInput before anything starts for an unknown name, another type, or a notebook without parameters;
-                   an error of `ncvqvae_lite.errors` that a cell raised, as itself; MemoryError; NotebookFailed
+                   an error of `ncvqvae_lite.errors` that a cell raised, as itself; MemoryError; NotebookFailed;
+                   RunFolderError where the output's folder cannot be written
     """
+    from ..experiment_folders import writing_to
+
     output = Path(output).resolve()
     if output.suffix != ".ipynb":
         raise BadInput(f"the output {output} is no notebook: choose a name that ends in .ipynb")
     notebook = read_notebook(find_notebook(name_or_path))
     parameters = check_parameters(declared_parameters(notebook), parameters)
-    output.parent.mkdir(parents=True, exist_ok=True)
     partial, log_file = output.with_suffix(".partial.ipynb"), output.with_suffix(".log")
-    with open(log_file, "w", encoding="utf-8") as log, kernel_class(cwd or output.parent, log) as kernel:
-        _execute(notebook, partial, parameters, kernel, log)
-    os.replace(partial, output)
+    with writing_to(output.parent):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with open(log_file, "w", encoding="utf-8") as log, kernel_class(cwd or output.parent, log) as kernel:
+            _execute(notebook, partial, parameters, kernel, log)
+        os.replace(partial, output)
     return output
 
 

@@ -19,7 +19,7 @@
 # One *cell* of its tables is one data set with one of these seven configurations.
 #
 # This notebook runs one seed of one cell: series → tokenizer → tokens → prior → new series → scores. Then it sets the
-# scores beside the published ones. It is short because the package does the work; earlier chapters build each part.
+# scores beside the published ones. It is short because the package does the work: each part is a module of its own.
 #
 # - **Change the next cell** to run another cell. The preset `quick` is a demonstration: it trains for minutes on a CPU.
 #   `paper` has the thesis' constants and wants a GPU; `improved` repairs the quirks of the published code, and so does

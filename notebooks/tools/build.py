@@ -144,7 +144,7 @@ def main(argv=None):
     for fault in faults:
         print(fault, file=sys.stderr)
     if faults and arguments.check:
-        print(f"rebuild with: python {Path(__file__).relative_to(NOTEBOOKS.parent)}", file=sys.stderr)
+        print("rebuild with: python notebooks/tools/build.py", file=sys.stderr)
     return 1 if faults else 0
 
 
