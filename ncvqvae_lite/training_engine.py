@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from .errors import BadInput, TrainingDiverged
-from .numerics import fast_matmul
+from .numerics import fast_matmul, keep_freed_memory
 
 
 def derive_seed(*parts):
@@ -248,7 +248,9 @@ class StepEngine:
 
 @contextlib.contextmanager
 def _training_numerics(device):
-    """TF32 products on a GPU, denormals flushed on a CPU (codes that decay to zero pass through them)."""
+    """TF32 products on a GPU; on a CPU freed memory is kept, denormals are flushed (decaying codes pass through them)."""
+    if device.type == "cpu":
+        keep_freed_memory()
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if device.type == "cuda" else "highest")
     torch.set_flush_denormal(True)

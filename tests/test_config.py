@@ -204,7 +204,6 @@ def test_fields_of_the_branch_do_not_rename_a_tokenizer_without_one():
 
 def test_what_is_shared():
     base = preset()
-    assert preset(lr=1).cell_folder(OUT) == preset(lr=1.0).cell_folder(OUT)  # one number, however it is written
     for change in (dict(head="tied"), dict(mask_polarity="kept"), dict(prior_epochs=5), dict(cas=False)):
         other = replace(base, **change)
         assert other.tokenizer_folder(OUT) == base.tokenizer_folder(OUT)
@@ -214,6 +213,10 @@ def test_what_is_shared():
     assert base.fcn_folder(OUT, seed=1) != base.fcn_folder(OUT) == base.fcn_folder(OUT, seed=0)
     assert base.cell_folder(OUT, "abc") != base.cell_folder(OUT)
     assert replace(base, preset_name="quick").cell_folder(OUT) == base.cell_folder(OUT)  # a name is not a setting
+
+
+def test_one_number_has_one_folder_however_it_is_written():
+    assert folders(preset(guidance=1)) == folders(preset(guidance=1.0))
 
 
 def test_presets_do_not_share_a_cell():

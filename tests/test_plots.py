@@ -186,7 +186,7 @@ def test_real_and_generated_stand_side_by_side_on_one_scale(series):
     assert [ax.get_title() for ax in axes[0]] == ["real (test split)", "generated"]
     assert_legible(fig)
     unlabelled = plots.real_and_generated(x, None, new, None, (), "regular")
-    assert [len(ax.lines) for ax in unlabelled.axes] == [12, 12]
+    assert [len(ax.lines) for ax in unlabelled.axes] == [8, 8]
 
 
 def test_class_shares_counts_both_sides():

@@ -114,6 +114,53 @@ def test_wrong_series_are_named():
 # --- what the parts return ---
 
 
+def normalised(x, norm):
+    """BatchNorm in eval mode, written out."""
+    mean, var, gain, bias = (
+        v[:, None, None] for v in (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+    )  # (D, 1, 1)
+    return (x - mean) / (var + 1e-5).sqrt() * gain + bias
+
+
+def leaky(x):
+    return torch.where(x > 0, x, 0.01 * x)
+
+
+def residual(x, block, norm):
+    h = F.conv2d(F.pad(leaky(x), (1, 1, 1, 1)), block.conv1.weight, block.conv1.bias)
+    h = leaky(normalised(h, block.norm) if norm else h)
+    return x + F.conv2d(h, block.conv2.weight, block.conv2.bias)
+
+
+@pytest.mark.parametrize("length", [33, 132])  # one and three halvings
+def test_encoder_and_decoder_layer_by_layer(length):
+    tokenizer = small_tokenizer(length, 2, n_blocks=2).eval()
+    u = x = torch_spectrum(torch.randn(3, 2, length))
+    layers = list(tokenizer.encoder.layers)
+    halvings = (len(layers) - 4) // 3
+    assert halvings == {33: 1, 132: 3}[length]
+    with torch.no_grad():
+        for conv, norm in zip(layers[: 3 * halvings : 3], layers[1 : 3 * halvings : 3], strict=True):
+            x = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), conv.weight, conv.bias, stride=(1, 2))
+            x = leaky(normalised(x, norm))
+        for block, norm in zip(layers[-4::2], layers[-3::2], strict=True):
+            x = normalised(residual(x, block, norm=True), norm)
+        torch.testing.assert_close(tokenizer.encoder(u), x, atol=1e-4, rtol=1e-4)
+
+        layers = list(tokenizer.decoder.layers)
+        for block, norm in zip(layers[:4:2], layers[1:4:2], strict=True):
+            x = normalised(residual(x, block, norm=False), norm)
+        for conv, norm in zip(layers[4:-2:3], layers[5:-2:3], strict=True):
+            x = leaky(normalised(F.conv_transpose2d(x, conv.weight, conv.bias, (1, 2), (1, 1)), norm))
+        for conv in layers[-2:]:
+            x = F.conv_transpose2d(x, conv.weight, conv.bias, (1, 2), (1, 1))
+        x = x.double().numpy()
+        place = np.linspace(0, x.shape[-1] - 1, length // 2 + 1)  # ends on ends
+        left = np.minimum(place.astype(int), x.shape[-1] - 2)
+        x = x[..., left] * (1 - place + left) + x[..., left + 1] * (place - left)
+        np.testing.assert_allclose(tokenizer.decoder(tokenizer.encoder(u)).numpy(), x, atol=1e-4)
+
+
 def test_tokens_are_nearest_codes_in_row_major_order():
     tokenizer = small_tokenizer().eval()
     x = torch.randn(3, 1, 32)

@@ -211,9 +211,11 @@ shown
 # - One seed is one draw. A statement about a method needs several seeds, compared pairwise.
 
 # %%
+from ncvqvae_lite.cli_fcn import is_thesis_weights
 from ncvqvae_lite.thesis import compare, format_table
 
-rows = compare(metrics, cfg.dataset, cfg.method, cfg.augmentation, own_fcn=not fcn)
+own_fcn = not (fcn and is_thesis_weights(fcn, cfg.dataset))
+rows = compare(metrics, cfg.dataset, cfg.method, cfg.augmentation, own_fcn=own_fcn)
 print(format_table(rows))
 
 # %% [markdown]
