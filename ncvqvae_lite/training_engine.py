@@ -248,7 +248,7 @@ class StepEngine:
 
 @contextlib.contextmanager
 def _training_numerics(device):
-    """TF32 products on a GPU; on a CPU freed memory is kept, denormals are flushed (decaying codes pass through them)."""
+    """TF32 products on a GPU; on a CPU denormals are flushed (codes that decay to zero pass through them), memory kept."""
     if device.type == "cpu":
         keep_freed_memory()
     before = torch.get_float32_matmul_precision()

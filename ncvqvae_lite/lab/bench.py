@@ -1,0 +1,232 @@
+"""How long training takes on this machine, beside the reference's way of computing the same: `make bench`.
+
+Rates of the machine's matrix products first; then, for each preset, time, throughput, arithmetic and peak memory of
+augmentation, both stages, sampling and the FCN. Ours and the baseline alternate (A B A B ...) in one process, whose
+allocator serves both alike; peak memory is measured in a process of its own for each. With one thread on a CPU, times
+are the process's CPU time, which is the wall-clock time on an idle machine and stays right on a busy one.
+"""
+
+import argparse
+import json
+import math
+import multiprocessing
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..training_engine import _training_numerics
+from .bench_baseline import LOOPS
+from .bench_contestants import FULL, QUICK, contestant
+
+STEP_VARIANTS = (("paper", "paper bf16"), ("improved",), ("quick",))  # those of a group share one baseline
+
+
+def _prepare(threads, device):
+    torch.set_num_threads(threads)
+    return _training_numerics(torch.device(device))
+
+
+def clock(threads, device):
+    """The clock of a measurement, in seconds: CPU time for one thread on a CPU, else wall-clock time."""
+    if device == "cpu" and threads == 1:
+        return time.process_time
+    return time.perf_counter
+
+
+def timed(run, now, device, at_least=0.0):
+    """Seconds of one call of `run`, averaged over as many calls as fill `at_least` seconds."""
+    calls, start = 0, now()
+    while True:
+        run()
+        calls += 1
+        if device != "cpu":
+            torch.cuda.synchronize()
+        if now() - start >= at_least:
+            return (now() - start) / calls
+
+
+def matmul_rates(threads, device, size=2048):
+    """Matrix-product rate of this machine in GFLOP/s by format (TF32 for fp32 on a GPU): the best of ten products."""
+    with _prepare(threads, device):
+        size = size if device == "cpu" else 8192
+        now, rates = clock(threads, device), {}
+        for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+            a = torch.randn(size, size, device=device).to(dtype)
+            seconds = min(timed(lambda a=a: a @ a, now, device, 0.02) for _ in range(10))
+            rates[name] = 2 * size**3 / seconds / 1e9
+    return rates
+
+
+def race(task, variants, size, threads, device):
+    """Time the variants' own contestants and the first variant's baseline in turn; one dict for each of ours."""
+    with _prepare(threads, device):
+        runners = [contestant(task, variant, True, size, device) for variant in variants]
+        runners.append(contestant(task, variants[0], False, size, device))
+        gflop = [_gflop(c.eager) for c in runners]  # the first of two warm-up calls
+        now = clock(threads, device)
+        for_one_round = sum(timed(c.run, now, device) for c in runners)
+        rounds = max(size.rounds, min(15, int(size.seconds / for_one_round)))
+        at_least = 0.02 if for_one_round < 0.2 else 0.0
+        seconds = np.array([[timed(c.run, now, device, at_least) for c in runners] for _ in range(rounds)])  # (R, n)
+    return [
+        dict(
+            task=task, variant=variant, precision=c.precision, rounds=rounds, gflop=gflop[i],
+            ms=_quartiles(1e3 * seconds[:, i]), series_per_second=c.series / float(np.median(seconds[:, i])),
+            baseline_gflop=gflop[-1], baseline_ms=_quartiles(1e3 * seconds[:, -1]),
+            speed_up=_quartiles(seconds[:, -1] / seconds[:, i]),
+        )
+        for i, (variant, c) in enumerate(zip(variants, runners[:-1], strict=True))
+    ]  # fmt: skip
+
+
+def _gflop(run):
+    """Arithmetic of one call in GFLOP: matrix products and convolutions, a multiply-add counted as 2."""
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops() / 1e9
+
+
+def _quartiles(values):
+    """(median, lower, upper quartile)."""
+    return [float(v) for v in np.percentile(values, [50, 25, 75])]
+
+
+def peak_memory(task, variant, ours, size, threads, device):
+    """Peak memory of a process (of the device, on a GPU) that builds one contestant and runs it twice, in MB."""
+    with _prepare(threads, device):
+        runner = contestant(task, variant, ours, size, device)
+        runner.run(), runner.run()
+    if device != "cpu":
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() / 1e6
+    if sys.platform == "win32":
+        return math.nan
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def in_child(fn, *args):
+    """Run fn(*args) in a fresh process, which shares nothing but the imports, and return its result."""
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    if "forkserver" in methods:
+        context.set_forkserver_preload([__name__])
+    with context.Pool(1, maxtasksperchild=1) as pool:
+        return pool.apply(fn, args)
+
+
+def groups():
+    """(task, variants that share a baseline), in the order of the table."""
+    tasks = [(f"augment {name}", (v,)) for v in ("paper", "improved") for name in (*LOOPS, "all")]
+    for arm in ("regular", "barlowtwins-warp", "vibcreg-gauss"):
+        tasks += [(f"stage 1 {arm}", variants) for variants in STEP_VARIANTS]
+    for head in ("tied", "untied"):
+        tasks += [(f"stage 2 {head}", variants) for variants in STEP_VARIANTS]
+    tasks += [("sampling tied", ("paper",)), ("sampling untied", ("improved",))]
+    return tasks + [("FCN step", ("paper",)), ("FCN step", ("quick",))]
+
+
+COLUMNS = (
+    "what", "preset", "format", "ms", "(quartiles)", "series/s", "GFLOP", "GFLOP/s", "of matmul", "MB",
+    "baseline ms", "(quartiles)", "MB", "times faster", "(quartiles)",
+)  # fmt: skip
+
+
+def table_row(row, rate):
+    """The cells of one row; `rate` is the machine's matrix-product rate in the row's format, GFLOP/s."""
+    speed = row["gflop"] / row["ms"][0] * 1e3  # GFLOP/s
+    arithmetic = [f"{row['gflop']:.1f}", f"{speed:.0f}", f"{speed / rate:.0%}"] if row["gflop"] else ["-"] * 3
+    ours = [*_spread(row["ms"]), f"{row['series_per_second']:.0f}", *arithmetic, f"{row['mb']:.0f}"]
+    baseline = [*_spread(row["baseline_ms"]), f"{row['baseline_mb']:.0f}"]
+    return [row["task"], row["variant"], row["precision"], *ours, *baseline, *_spread(row["speed_up"])]
+
+
+def _spread(quartiles):
+    middle, low, high = (f"{v:.2f}" if abs(v) < 10 else f"{v:.0f}" for v in quartiles)
+    return [middle, f"({low}..{high})"]
+
+
+def format_table(rows):
+    """Rows of texts, the first one the head, as lines of aligned columns: the first three to the left, others right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    align = [str.ljust] * 3 + [str.rjust] * (len(widths) - 3)
+    return "\n".join("  ".join(f(t, w) for f, t, w in zip(align, row, widths, strict=True)).rstrip() for row in rows)
+
+
+def bench(size, threads, device, chosen=None, report=lambda line: print(line, file=sys.stderr, flush=True)):
+    """Measure everything; returns {"machine": ..., "rates": ..., "rows": [...]}.
+
+    chosen  only tasks whose name contains this text
+    report  gets a line as each group of rows starts
+    """
+    machine = dict(
+        device=device if device == "cpu" else torch.cuda.get_device_name(device), processor=platform.machine(),
+        cores=os.cpu_count(), threads=threads, torch=torch.__version__, size=size._asdict(),
+        clock=clock(threads, device).__name__,
+    )  # fmt: skip
+    result = dict(machine=machine, rates=in_child(matmul_rates, threads, device), rows=[])
+    if device == "cpu":
+        result["rates_all_threads"] = in_child(matmul_rates, os.cpu_count(), device)
+    for task, variants in groups():
+        if chosen and chosen not in task:
+            continue
+        report(f"{task}, {' and '.join(variants)}")
+        rows = in_child(race, task, variants, size, threads, device)
+        baseline_mb = in_child(peak_memory, task, variants[0], False, size, threads, device)
+        for row in rows:
+            row["mb"] = in_child(peak_memory, task, row["variant"], True, size, threads, device)
+            row["baseline_mb"] = baseline_mb
+        result["rows"] += rows
+    return result
+
+
+def describe(result):
+    """The result of `bench` as text: the machine, its rates, and the table."""
+    machine, rates = result["machine"], result["rates"]
+    size = machine["size"]
+    threads = f", {machine['threads']} of {machine['cores']} threads" if machine["device"] == "cpu" else ""
+    lines = [f"{machine['device']} ({machine['processor']}){threads}, torch {machine['torch']}; times: {machine['clock']}"]
+    for name, found in (("", rates), (" with all threads", result.get("rates_all_threads"))):
+        if found:
+            lines.append(f"matrix products{name}: " + ", ".join(f"{k} {v:.0f} GFLOP/s" for k, v in found.items()))
+    lines.append(
+        f"stage 1: B {size['batch']}, L {size['length']}; augmentation: B {size['batch']}, L {size['long']}; "
+        f"stage 2, sampling (10 steps, conditional), FCN: B {size['prior_batch']}, N 40, L {size['length']}"
+    )
+    lines.append("baseline: the reference's way, fp32. Times are medians; the ratio is that of neighbouring runs.")
+    rows = [table_row(row, rates[row["precision"]]) for row in result["rows"]]
+    return "\n".join([*lines, "", format_table([list(COLUMNS), *rows])])
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="python -m ncvqvae_lite.lab.bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="small batches, few repetitions: under a minute")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
+    parser.add_argument("--threads", type=int, default=1, help="threads of every measurement on a CPU (default 1)")
+    parser.add_argument("--only", metavar="TEXT", help='only rows whose name contains this, such as "stage 2"')
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers here too")
+    chosen = parser.parse_args(arguments)
+    if chosen.threads < 1:
+        parser.error(f"--threads must be at least 1, got {chosen.threads}")
+    if chosen.device != "cpu" and not torch.cuda.is_available():
+        parser.error(f"no CUDA device for --device {chosen.device}: use --device cpu")
+    if chosen.only and not any(chosen.only in task for task, _ in groups()):
+        parser.error(f"no row contains {chosen.only!r}: choose from {', '.join(dict(groups()))}")
+    result = bench(QUICK if chosen.quick else FULL, chosen.threads, chosen.device, chosen.only)
+    if chosen.json:
+        chosen.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(describe(result))
+
+
+if __name__ == "__main__":
+    from ncvqvae_lite.lab.bench import main as imported_main  # so that child processes find its functions by this name
+
+    imported_main()
