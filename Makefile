@@ -15,8 +15,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 # What `make replicate` without variables shows beside the baseline.
-DEMO_METHOD := vibcreg
-DEMO_AUGMENTATION := gauss
+DEMO_METHOD := barlowtwins
+DEMO_AUGMENTATION := warp
 
 # One cell, where any of these is given on the command line (a variable of the environment does not count).
 CELL_VARIABLES := DATASET METHOD AUGMENTATION SEED PRESET

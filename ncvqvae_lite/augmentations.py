@@ -5,7 +5,7 @@ The three families of the NC-VQVAE thesis (Mathisen 2024): `warp` (window warp, 
 noise is independent. Every function takes x (B, C, L) and returns a new tensor of the same shape, dtype and device.
 """
 
-import itertools
+import math
 
 import torch
 
@@ -16,20 +16,23 @@ def window_warp(x, ratio=0.4, scale=(0.9, 2.0), generator=None):
     x        (B, C, L)
     ratio    window length as a fraction of L, in (0, 1)
     scale    (low, high) of the uniform stretch factor; at 1 the series is unchanged
-    raises   ValueError for a ratio outside (0, 1) or a factor that is not positive
+    raises   ValueError for a window of no or of all steps, or a factor that is not positive
     """
     batch, _, length = _shape(x)
-    if not 0 < ratio < 1 or scale[0] <= 0 or scale[1] < scale[0]:
-        raise ValueError(f"expected 0 < ratio < 1 and 0 < low <= high, got ratio {ratio}, scale {tuple(scale)}")
     window = max(round(ratio * length), 1)
+    if not 0 < ratio < 1 or window >= length or scale[0] <= 0 or scale[1] < scale[0]:
+        raise ValueError(
+            f"expected a window shorter than {length} steps, 0 < low <= high; got ratio {ratio}, scale {tuple(scale)}"
+        )
     start = _randint(length - window, (batch, 1), x, generator).float()  # (B, 1)
     factor = torch.empty(batch, 1, device=x.device).uniform_(*scale, generator=generator)
     warped = (window * factor).floor().clamp(min=1)  # (B, 1) samples that the window is resampled to
-    longest = length - window + max(int(window * scale[1]), 1)
+    longest = length - window + math.ceil(window * scale[1]) + 1
     q = torch.arange(longest, device=x.device)  # steps of: before + warped window + after
     past_start = q - start  # (B, longest)
-    within = past_start.clamp(min=0).minimum(warped - 1) * ((window - 1) / (warped - 1).clamp(min=1))
-    glued = _interpolate(x, q.minimum(start) + within + (past_start - warped + 1).clamp(min=0))  # (B, C, longest)
+    within = start + past_start * ((window - 1) / (warped - 1).clamp(min=1))
+    position = torch.where(past_start < warped, torch.where(past_start < 0, q, within), q - warped + window)
+    glued = _interpolate(x, position)  # (B, C, longest)
     stretch = (length - window + warped - 1) / (length - 1)  # (B, 1) glued steps per step of the result
     return _interpolate(glued, torch.arange(length, device=x.device) * stretch)
 
@@ -61,8 +64,7 @@ def slice_and_shuffle(x, n_segments=4, distinct=False, generator=None):
     if distinct:
         scores = torch.rand(batch, length - 1, device=x.device, generator=generator)
         cuts = scores.topk(n_segments - 1, dim=1).indices + 1  # (B, n-1) distinct, in 1..L-1
-        table = torch.tensor(list(itertools.permutations(range(n_segments)))[1:], device=x.device)  # without identity
-        order = table[_randint(len(table), (batch,), x, generator)]  # (B, n)
+        order = _permutation(1 + _randint(math.factorial(n_segments) - 1, (batch,), x, generator), n_segments)
     else:
         cuts = _randint(length, (batch, n_segments - 1), x, generator)
         order = torch.rand(batch, n_segments, device=x.device, generator=generator).argsort(dim=1)
@@ -74,6 +76,15 @@ def slice_and_shuffle(x, n_segments=4, distinct=False, generator=None):
     segment = torch.searchsorted(new_ends, time, right=True)  # (B, L) which new segment a step falls in
     shift = edges.gather(1, order) - (new_ends - sizes)  # (B, n) from new place to old
     return _take(x, time + shift.gather(1, segment))
+
+
+def _permutation(rank, n):
+    """Permutation number `rank` (B,) of 0..n-1 in lexicographic order (B, n); number 0 is the identity."""
+    order = [rank // math.factorial(n - 1 - i) % (n - i) for i in range(n)]  # Lehmer code: rank among those left over
+    for i in reversed(range(n)):
+        for j in range(i + 1, n):
+            order[j] = order[j] + (order[j] >= order[i])
+    return torch.stack(order, dim=1)
 
 
 def gaussian_noise(x, std=0.05, generator=None):

@@ -1,7 +1,7 @@
 """One experiment as a frozen record: every constant of the paper, every choice the reference made or might have made.
 
 Importing this module loads neither torch nor data, so that hundreds of run folders can be named in a moment.
-Qn numbers the quirks of the reference implementation; data/README.md and the course explain them.
+Qn numbers a quirk of the reference implementation; the comment beside it says what it is.
 """
 
 import ast
@@ -81,6 +81,7 @@ class ExperimentConfig:
     # Stage 2: the prior
     mask_polarity: str = _field(CELL, "kept", ("kept", "masked"))  # Q3: "masked" in the NC arms; improved: always
     head: str = _field(CELL, "tied", ("tied", "untied"))  # Q4: "untied" in the NC arms; improved: always
+    min_masked: int = _field(CELL, 0)  # Q3: with "masked", a batch may hide nothing; improved: at least one token
     masked_only: bool = _field(CELL, False)  # Q5: loss over visible tokens too; improved: masked ones only
     t_per_sample: bool = _field(CELL, False)  # Q5: one mask share for a batch; improved: for each sample
     extra_positions: bool = _field(CELL, True)  # Q18: a second table of positions; improved: one
@@ -92,7 +93,7 @@ class ExperimentConfig:
     prior_heads: int = _field(CELL, 2)
     p_unconditional: float = _field(CELL, 0.2)
     prior_epochs: int = _field(CELL, 1000)
-    prior_min_steps: int = _field(CELL, 0)  # quick: 160
+    prior_min_steps: int = _field(CELL, 0)  # quick: 120
     prior_batch_size: int = _field(CELL, 256)
     prior_lr: float = _field(CELL, 1e-3)
     prior_weight_decay: float = _field(CELL, 1e-3)
@@ -108,7 +109,7 @@ class ExperimentConfig:
     cas_score: str = _field(CELL, "running", ("running", "final"))  # Q16: running mean; improved: final
     second_fcn: bool = _field(CELL, False)  # Q24: improved: FID on a second, independently trained FCN too
     fcn_epochs: int = _field(FCN, 1000)
-    fcn_min_steps: int = _field(FCN, 0)  # of the feature nets and of the classifier behind CAS; quick: 48
+    fcn_min_steps: int = _field(FCN, 0)  # of the feature nets and of the classifier behind CAS; quick: 32
     fcn_batch_size: int = _field(FCN, 256)
     fcn_lr: float = _field(FCN, 1e-3)
     fcn_weight_decay: float = _field(FCN, 1e-5)
@@ -130,9 +131,10 @@ class ExperimentConfig:
             value, choices = getattr(self, f.name), f.metadata.get("choices")
             if choices:
                 check_name(f.name, value, choices)
-            if not isinstance(value, f.type) or isinstance(value, bool) != (f.type is bool):
-                if not (f.type is float and isinstance(value, int) and not isinstance(value, bool)):
-                    raise BadInput(f"{f.name} must be {_article(f.type)}, got {value!r}")
+            if f.type is float and type(value) is int:
+                object.__setattr__(self, f.name, float(value))  # 1 and 1.0 name one folder
+            elif not isinstance(value, f.type) or isinstance(value, bool) != (f.type is bool):
+                raise BadInput(f"{f.name} must be {_article(f.type)}, got {value!r}")
         for name, (low, high, in_words) in _RANGES.items():
             if not low <= getattr(self, name) < high:  # NaN fails too
                 raise BadInput(f"{name} must be {in_words}, got {getattr(self, name)}")
@@ -160,11 +162,15 @@ class ExperimentConfig:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.metadata.get("stage") == stage}
 
     def tokenizer_settings(self):
-        """Stage 1's fields; those of the non-contrastive branch are left out where there is none."""
-        settings = self.settings(TOKENIZER)
-        if self.method == "regular":
-            settings = {name: value for name, value in settings.items() if name not in _BRANCH}
-        return settings
+        """Stage 1's fields without those that this method and augmentation do not read."""
+        unread = set(_BRANCH) if self.method == "regular" else set()
+        if self.method != "barlowtwins":
+            unread |= {"barlow_weight", "barlow_offdiagonal"}
+        if self.method != "vibcreg":
+            unread |= {"whitening_groups", "vibcreg_weight", "vibcreg_sim", "vibcreg_var", "vibcreg_cov"}
+        if self.augmentation != "slice":
+            unread.add("distinct_slices")
+        return {name: value for name, value in self.settings(TOKENIZER).items() if name not in unread}
 
     # --- where a stage's results live ---
 
@@ -179,7 +185,10 @@ class ExperimentConfig:
 
     def cell_folder(self, out_dir, fcn_hash="own"):
         """Folder of the whole cell; `fcn_hash` tells apart which feature net FID and IS used."""
-        stages = [self.tokenizer_settings(), self.settings(CELL), self.settings(FCN), fcn_hash]
+        unread = set() if self.cas else {"cas_epochs", "cas_score"}
+        cell = {name: value for name, value in self.settings(CELL).items() if name not in unread}
+        trains_fcn = self.cas or self.second_fcn or fcn_hash == "own"
+        stages = [self.tokenizer_settings(), cell, self.settings(FCN) if trains_fcn else {}, fcn_hash]
         return self._folder(out_dir, "cells", digest(stages))
 
     def _folder(self, out_dir, kind, digest8):
@@ -189,13 +198,12 @@ class ExperimentConfig:
 _NC_PRIOR = {"mask_polarity": "masked", "head": "untied"}
 _IMPROVED = _NC_PRIOR | {
     "kmeans_init": True, "expire_below": 1.0, "odd_tail": True, "zero_tail": False, "distinct_slices": True,
-    "projector_width": 1024, "probe_statistics": "running", "masked_only": True, "t_per_sample": True,
+    "projector_width": 1024, "probe_statistics": "running", "min_masked": 1, "masked_only": True, "t_per_sample": True,
     "extra_positions": False, "prior_validation": "argmax", "cas_score": "final", "second_fcn": True,
 }  # fmt: skip
 _QUICK = {
-    "epochs": 30, "prior_epochs": 40, "fcn_epochs": 12, "cas_epochs": 12, "probe_every": 15,
-    "min_steps": 240, "prior_min_steps": 160, "fcn_min_steps": 48, "projector_width": 256, "whitening_groups": 16,
-    "precision": "bf16", "prior_precision": "bf16", "fcn_precision": "bf16",
+    "epochs": 30, "prior_epochs": 30, "fcn_epochs": 8, "cas_epochs": 8, "probe_every": 15,
+    "min_steps": 240, "prior_min_steps": 120, "fcn_min_steps": 32, "projector_width": 256, "whitening_groups": 16,
 }  # fmt: skip
 _BRANCH = {
     "aug_recon", "ssl_latents", "quantise_view", "zero_tail", "distinct_slices", "projector_width", "whitening_groups",
@@ -210,9 +218,9 @@ _RANGES = (
     )
     | dict.fromkeys(("lr", "token_temperature", "prior_lr", "fcn_lr"), (5e-324, math.inf, "positive and finite"))
     | dict.fromkeys(
-        ("commitment", "expire_below", "min_steps", "weight_decay", "aug_recon", "barlow_weight", "barlow_offdiagonal",
-         "vibcreg_weight", "vibcreg_sim", "vibcreg_var", "vibcreg_cov", "prior_min_steps", "prior_weight_decay",
-         "choice_temperature", "guidance", "fcn_min_steps", "fcn_weight_decay"),
+        ("commitment", "expire_below", "min_steps", "min_masked", "weight_decay", "aug_recon", "barlow_weight",
+         "barlow_offdiagonal", "vibcreg_weight", "vibcreg_sim", "vibcreg_var", "vibcreg_cov", "prior_min_steps",
+         "prior_weight_decay", "choice_temperature", "guidance", "fcn_min_steps", "fcn_weight_decay"),
         (0, math.inf, "0 or more, and finite"),
     )
     | {

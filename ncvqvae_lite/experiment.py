@@ -1,7 +1,8 @@
 """One cell of the thesis' tables, end to end: series -> tokenizer -> prior -> samples -> scores.
 
 Everything is resumable: a finished stage is never redone, an unfinished one continues at its last checkpoint, and the
-results are written last. Equal seeds give equal numbers on one machine, interrupted or not.
+results are written last. Equal seeds give equal numbers on one CPU, interrupted or not; on a GPU some gradients are
+summed in an order that varies.
 """
 
 import json
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 
 from .errors import BadInput, NotFound
-from .experiment_folders import claim, discard_checkpoints, hold, read_json, write_json, writing_to
+from .experiment_folders import claim, discard_checkpoints, finished_metrics, hold, read_json, write_json, writing_to
 from .experiment_stages import (
     KNN,
     Session,
@@ -56,6 +57,10 @@ def run_experiment(cfg, ds, out_dir="runs", fcn_weights=None, *, device=None, pr
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     session = Session(Path(out_dir), device, progress, checkpoint_seconds)
     folder = cell_folder(cfg, out_dir, fcn_weights)
+    metrics = finished_metrics(folder, ds)
+    if metrics is not None:
+        return metrics
+    torch.set_flush_denormal(True)  # for the whole run, so that a rerun of the last stages alone computes alike
     with hold(folder), writing_to(folder):
         settings = json.loads(json.dumps(vars(cfg)))
         tokenizer_path = os.path.relpath(cfg.tokenizer_folder(out_dir), folder)
@@ -224,7 +229,7 @@ def classification_accuracy_score(
     """CAS (arXiv 1905.10887): accuracy on real test series of a classifier trained on generated ones only.
 
     x, y            (n, C, L) generated series, scaled, and the classes they were generated for
-    x_test, y_test  real test split, in file order
+    x_test, y_test  real test split, in file order; of any length, so the reference's lost last sample (Q12) stays in it
     evaluated       after how many of the last epochs the test split is evaluated; None: as many as the running mean
                     feels. With fewer, the running mean is over those alone
     loop            arguments of `StepEngine.run`

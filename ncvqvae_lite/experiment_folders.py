@@ -46,16 +46,19 @@ def writing_to(folder):
 def hold(folder, wait=False):
     """Hold a run folder, which is created; released by the system even when the process is killed.
 
-    wait    True waits for another holder (a stage that several runs share); False raises RunFolderError
+    wait    True says so and waits for another holder (of a stage that several runs share); False raises RunFolderError
     """
     folder = Path(folder)
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / ".lock", timeout=-1 if wait else 0)
+        lock = filelock.FileLock(folder / ".lock")
         try:
-            lock.acquire()
+            lock.acquire(timeout=0)
         except filelock.Timeout:
-            raise RunFolderError(f"{folder} is held by another process: wait for it, or use another --out") from None
+            if not wait:
+                raise RunFolderError(f"{folder} is held by another process: wait, or use another --out") from None
+            print(f"waiting for another process that makes {folder}", flush=True)
+            lock.acquire()
     try:
         yield
     finally:
@@ -97,11 +100,8 @@ def read_json(file):
         raise BadInput(f"{file} cannot be read ({error}): delete its folder and run again") from error
 
 
-def claim(folder, settings, ds, device):
-    """Record in config.json what this folder is for, or check that it is for the same data.
-
-    returns  the metrics of a finished run, or None if there is work to do
-    """
+def finished_metrics(folder, ds):
+    """The metrics of a finished run, or None if there is work to do; raises BadInput if it was for other series."""
     folder = Path(folder)
     recorded = read_json(folder / "config.json")
     if recorded and recorded["data_hash"] != ds.content_hash:
@@ -109,9 +109,28 @@ def claim(folder, settings, ds, device):
             f"{folder} was made from other series named {ds.name} ({recorded['data_hash'][:8]}, these are "
             f"{ds.content_hash[:8]}): use another --out, or delete that folder"
         )
-    metrics = read_json(folder / "metrics.json")
+    return read_json(folder / "metrics.json") if recorded else None
+
+
+def claim(folder, settings, ds, device):
+    """Record in config.json what this folder is for and where it runs, unless it is finished.
+
+    returns  the metrics of a finished run, or None if there is work to do
+    raises   BadInput for other series, or for a checkpoint made on another device or with other versions: continued
+             here it would end in numbers that belong to neither
+    """
+    folder = Path(folder)
+    metrics = finished_metrics(folder, ds)
     if metrics is None:
-        provenance = {"data_source": ds.source, "data_hash": ds.content_hash, **environment(device)}
+        here, recorded = environment(device), read_json(folder / "config.json")
+        if recorded and any(folder.glob("*.checkpoint")):
+            for name in ("device", "versions"):
+                if recorded[name] != here[name]:
+                    raise BadInput(
+                        f"{folder} holds a checkpoint made with {name} {recorded[name]}, here {name} is {here[name]}: "
+                        "continue there, delete the checkpoint, or use another --out"
+                    )
+        provenance = {"data_source": ds.source, "data_hash": ds.content_hash, **here}
         write_json(folder / "config.json", {**settings, **provenance})
     return metrics
 

@@ -67,7 +67,7 @@ def scale(ds, device):
 def initial_weights(*seed):
     """Draw the initial weights of a network from a seed, without touching the global random state."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(*seed))
+        torch.default_generator.manual_seed(derive_seed(*seed))
         yield
 
 
@@ -258,7 +258,7 @@ def prior_stage(cfg, ds, scaled, tokenizer, session, folder):
 
     history = train_prior(
         prior, train, labels_or_zeros(scaled.y_train, train), polarity=cfg.mask_polarity, t_per_sample=cfg.t_per_sample,
-        masked_only=cfg.masked_only, p_unconditional=cfg.p_unconditional, epochs=epochs,
+        masked_only=cfg.masked_only, min_masked=cfg.min_masked, p_unconditional=cfg.p_unconditional, epochs=epochs,
         batch_size=cfg.prior_batch_size, lr=cfg.prior_lr, weight_decay=cfg.prior_weight_decay,
         precision=cfg.prior_precision, seed=derive_seed("prior", cfg.seed), loop=session.loop("prior", folder, judge),
     )  # fmt: skip
@@ -273,13 +273,14 @@ def token_logits(tokenizer, x, temperature):
 
 
 def prior_validation(cfg, prior, logits, y):
-    """Loss of the prior on the test split, with fixed draws; tokens sampled as in training, or by argmax (Q13)."""
+    """Loss of the prior on the test split, classes given; tokens sampled as in training, or by argmax (Q13)."""
     generator = torch.Generator(logits.device).manual_seed(0)
     classes, total = labels_or_zeros(y, logits), 0.0
     with torch.no_grad():
         for rows, labels in zip(logits.split(cfg.prior_batch_size), classes.split(cfg.prior_batch_size), strict=True):
             tokens = sample_categorical(rows, generator) if cfg.prior_validation == "sampled" else rows.argmax(dim=-1)
-            is_masked = mask_positions(*tokens.shape, cfg.mask_polarity, cfg.t_per_sample, generator, rows.device)
+            masking = (cfg.mask_polarity, cfg.t_per_sample, cfg.min_masked, generator, rows.device)
+            is_masked = mask_positions(*tokens.shape, *masking)
             total += prior_loss(prior, tokens, labels, is_masked, cfg.masked_only).item() * len(tokens)
     return total / len(logits)
 

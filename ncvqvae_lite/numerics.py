@@ -37,14 +37,15 @@ def keep_freed_memory():
 def full_precision(fn):
     """Decorate a function of tensors so that it computes in fp32 (or float64, when given it), whatever the context.
 
-    bf16 arguments are widened to fp32; autocast is off and, on a GPU, TF32 products are off inside.
+    bf16 arguments are widened to fp32; autocast is off and, on a GPU, TF32 products are off inside. The gradient's
+    products run in whatever format the backward pass has (TF32 on a GPU): they subtract nothing large.
     """
 
     @functools.wraps(fn)
     def wrapped(*args, **kwargs):
         args = [_widened(value) for value in args]
         kwargs = {name: _widened(value) for name, value in kwargs.items()}
-        device_type = next((v.device.type for v in args if torch.is_tensor(v)), "cpu")
+        device_type = next((v.device.type for v in [*args, *kwargs.values()] if torch.is_tensor(v)), "cpu")
         before = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("highest")
         try:

@@ -174,7 +174,10 @@ class MaskGIT(nn.Module):
         device = self.table.device
         if class_index is None:
             return torch.full((n,), self.n_classes, device=device)
-        classes = torch.as_tensor(class_index, device=device, dtype=torch.int64).expand(n)
+        classes = torch.as_tensor(class_index, device=device, dtype=torch.int64)
+        if classes.ndim and classes.shape != (n,):
+            raise BadInput(f"class_index must be one class or {n} of them, got shape {tuple(classes.shape)}")
+        classes = classes.expand(n)
         if self.n_classes == 0 or classes.min() < 0 or classes.max() >= self.n_classes:
             raise BadInput(f"class_index must be in 0..{self.n_classes - 1}, got {class_index}: this prior knows "
                            f"{self.n_classes} classes")  # fmt: skip
@@ -190,12 +193,13 @@ class MaskGIT(nn.Module):
         return load_with_arguments(cls, Path(folder) / "prior.safetensors")
 
 
-def mask_positions(batch, n_tokens, polarity="masked", per_sample=True, generator=None, device="cpu"):
+def mask_positions(batch, n_tokens, polarity="masked", per_sample=True, at_least=1, generator=None, device="cpu"):
     """Draw the training mask `is_masked` (B, N) bool; with t ~ U(0, 1) the cosine share is floor(cos(pi t / 2) N).
 
-    polarity    "masked": that share is hidden, at least one token (mean 0.64 of N; MaskGIT). "kept": that share stays
-                visible and the rest is hidden (mean 0.36), as in the reference's naive arm (Q3).
+    polarity    "masked": that share is hidden (mean 0.64 of N; MaskGIT). "kept": that share stays visible and the rest
+                is hidden (mean 0.36), as in the reference's naive arm (Q3).
     per_sample  one t for each sample, or one for the whole batch (Q5)
+    at_least    tokens that "masked" hides whatever t; the reference has no such bound (0)
     """
     if polarity not in POLARITIES:
         raise BadInput(f"unknown mask polarity {polarity!r}: choose one of {', '.join(POLARITIES)}")
@@ -204,7 +208,7 @@ def mask_positions(batch, n_tokens, polarity="masked", per_sample=True, generato
     rank = torch.rand(batch, n_tokens, device=device, generator=generator).argsort(dim=1).argsort(dim=1)
     if polarity == "kept":
         return rank >= share
-    return rank < share.clamp(min=1)
+    return rank < share.clamp(min=at_least)
 
 
 def prior_loss(prior, tokens, classes, is_masked, masked_only=True):

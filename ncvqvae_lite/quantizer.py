@@ -68,6 +68,8 @@ class VectorQuantizer(nn.Module):
     @torch.no_grad()
     def encode(self, z, temperature=0.0, generator=None):
         """z (B, D, F, W) -> indices (B, F, W): the nearest code, or a draw from softmax(-||z - e||^2 / temperature)."""
+        if temperature < 0:
+            raise ValueError(f"temperature must be 0 (nearest code) or more, got {temperature}")
         distances = self.distances(_to_rows(z))
         if temperature > 0:
             indices = sample_categorical(-distances / temperature, generator)

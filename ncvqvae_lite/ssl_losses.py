@@ -170,6 +170,8 @@ class Projector(nn.Module):
     def forward(self, *views):
         """views (B, in_features) each -> one projection (B, width) per view, as a tuple."""
         n = len(views)
+        if len({len(view) for view in views}) > 1:
+            raise ValueError(f"views must have one batch size, got {[len(view) for view in views]}")
         h = F.relu(self._per_view(self.norm1, self.linear1(torch.cat(views)), n))
         h = F.relu(self._per_view(self.norm2, self.linear2(h), n))
         return tuple(self.whiten(view) for view in self.linear3(h).chunk(n))

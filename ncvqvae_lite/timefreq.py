@@ -36,7 +36,7 @@ def istft(u, length, n_fft=8):
     """Series of a batch of spectrograms: least-squares overlap-add, the inverse of `stft`.
 
     u        (B, 2C, n_fft//2+1, W) as `stft` makes it, or any other spectrogram of that shape
-    length   samples to return, at most hop * (W - 1) + 1 (the last frame's centre)
+    length   samples to return, at most hop * W - 1
     returns  (B, C, length)
     """
     _check_n_fft(n_fft)

@@ -176,16 +176,16 @@ def squared_errors(tokenizer, x, z):
     return F.mse_loss(x_hat, x[..., : x_hat.shape[-1]]), F.mse_loss(u_hat, stft(x, tokenizer.n_fft))
 
 
-def naive_loss(tokenizer, x):
-    """MSE(x, x_hat) + MSE(u, u_hat) + commitment: the VQVAE alone."""
-    q = tokenizer.quantizer(tokenizer.latents(x))
+def naive_loss(tokenizer, x, generator=None):
+    """MSE(x, x_hat) + MSE(u, u_hat) + commitment: the VQVAE alone. `generator` serves the restart of unused codes."""
+    q = tokenizer.quantizer(tokenizer.latents(x), generator)
     time, spectrum = squared_errors(tokenizer, x, q.z_q)
     zero = torch.zeros_like(time)
     return TokenizerLoss(time + spectrum + q.loss, time, spectrum, q.loss, q.perplexity, zero, zero)
 
 
 def non_contrastive_loss(
-    tokenizer, projector, ssl_loss, x, view, aug_recon=0.2, ssl_latents="mixed", quantise_view=False
+    tokenizer, projector, ssl_loss, x, view, aug_recon=0.2, ssl_latents="mixed", quantise_view=False, generator=None
 ):
     """The naive loss, plus the augmented view's reconstruction, plus the loss between the projected views.
 
@@ -196,9 +196,10 @@ def non_contrastive_loss(
     ssl_latents    what enters the projector (Q7): "mixed", the original quantised and the view continuous, as in the
                    reference; "quantised" or "continuous", both alike
     quantise_view  decode the view from its codes instead of its continuous latents (Q8); never moves the codebook
+    generator      of the restart of unused codes
     """
     z = tokenizer.latents(x)
-    q = tokenizer.quantizer(z)
+    q = tokenizer.quantizer(z, generator)
     time, spectrum = squared_errors(tokenizer, x, q.z_q)
     z_view = tokenizer.latents(view)
     needs_codes = quantise_view or ssl_latents == "quantised"

@@ -31,7 +31,7 @@ def tokenizer_engine(
     if view is not None:
         modules["projector"] = projector
     if tokenizer.quantizer.needs_init:
-        with torch.no_grad():  # k-means on the first batch's latents, before any step is captured
+        with torch.no_grad():  # k-means on the latents of one random batch, before any step is captured
             generator = torch.Generator(x.device).manual_seed(seed)
             first = torch.randperm(len(x), device=x.device, generator=generator)[:batch_size]
             tokenizer.train()
@@ -43,15 +43,16 @@ def tokenizer_engine(
 
     def loss(batch, *views):
         if view is None:
-            return naive_loss(tokenizer, batch)
+            return naive_loss(tokenizer, batch, engine.generator)
         return non_contrastive_loss(
-            tokenizer, projector, ssl_loss, batch, *views, aug_recon, ssl_latents, quantise_view
+            tokenizer, projector, ssl_loss, batch, *views, aug_recon, ssl_latents, quantise_view, engine.generator
         )
 
-    return StepEngine(
+    engine = StepEngine(
         modules, draw, loss, n=len(x), epochs=epochs, batch_size=batch_size, lr=lr, weight_decay=weight_decay,
         seed=seed, precision=precision,
     )  # fmt: skip
+    return engine
 
 
 def train_tokenizer(tokenizer, x, *, loop=None, **settings):
@@ -68,8 +69,8 @@ def train_tokenizer(tokenizer, x, *, loop=None, **settings):
 
 
 def prior_engine(
-    prior, token_logits, classes, *, polarity="masked", t_per_sample=True, masked_only=True, p_unconditional=0.2,
-    epochs=1000, batch_size=256, lr=1e-3, weight_decay=1e-3, precision="fp32", seed=0,
+    prior, token_logits, classes, *, polarity="masked", t_per_sample=True, masked_only=True, min_masked=1,
+    p_unconditional=0.2, epochs=1000, batch_size=256, lr=1e-3, weight_decay=1e-3, precision="fp32", seed=0,
 ):  # fmt: skip
     """The step engine of stage 2; see `train_prior`."""
 
@@ -77,8 +78,8 @@ def prior_engine(
         tokens = sample_categorical(token_logits[index], generator)  # (B, N)
         dropped = torch.rand(len(index), device=tokens.device, generator=generator) < p_unconditional
         conditions = classes[index].masked_fill(dropped, prior.n_classes)
-        device = tokens.device
-        return tokens, conditions, mask_positions(*tokens.shape, polarity, t_per_sample, generator, device)
+        settings = dict(polarity=polarity, per_sample=t_per_sample, at_least=min_masked)
+        return tokens, conditions, mask_positions(*tokens.shape, **settings, generator=generator, device=tokens.device)
 
     def loss(tokens, conditions, is_masked):
         return FitLoss(prior_loss(prior, tokens, conditions, is_masked, masked_only))
@@ -95,7 +96,8 @@ def train_prior(prior, token_logits, classes, *, loop=None, **settings):
     token_logits     (n, N, K) from the frozen tokenizer; tokens are drawn afresh from softmax(token_logits) at every
                      step (the reference's stochastic quantisation: -||z - e_k||^2)
     classes          (n,) class of each series, all 0 for unlabelled series (n_classes 0)
-    polarity         "masked" or "kept" (Q3); t_per_sample, masked_only: see `mask_positions`, `prior_loss` (Q5)
+    polarity         "masked" or "kept"; it, min_masked (Q3) and t_per_sample (Q5): see `mask_positions`
+    masked_only      see `prior_loss` (Q5)
     p_unconditional  share of samples whose class is replaced by "no class"
     settings         epochs, batch_size, lr, weight_decay, precision, seed
     """

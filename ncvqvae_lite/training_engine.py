@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from .errors import BadInput, TrainingDiverged
+from .errors import BadInput, TrainingDiverged, UserError
 from .numerics import fast_matmul, keep_freed_memory
 
 
@@ -152,7 +152,12 @@ class StepEngine:
         for epoch in range(done, self.epochs):
             self.module.train()
             self._run_epoch(epoch)
-            if on_epoch and (extra := on_epoch(epoch + 1)):
+            try:
+                extra = on_epoch and on_epoch(epoch + 1)
+            except UserError:  # NaN weights make NaN scores: name the cause, not the symptom
+                self._raise_if_diverged(checkpoint)
+                raise
+            if extra:
                 evaluations[epoch + 1] = extra
             now, last = time.monotonic(), epoch + 1 == self.epochs
             save = checkpoint and (last or now - saved_at > checkpoint_seconds)
@@ -187,6 +192,8 @@ class StepEngine:
 
     def _raise_if_diverged(self, checkpoint):
         step = int(self.first_bad)
+        if step < 0 and not all(bool(torch.isfinite(p).all()) for p in self.module.parameters()):
+            step = int(self.steps_done)
         if step >= 0:
             kept = " The last good checkpoint is kept." if checkpoint and checkpoint.exists() else ""
             raise TrainingDiverged(
@@ -248,7 +255,7 @@ class StepEngine:
 
 @contextlib.contextmanager
 def _training_numerics(device):
-    """TF32 products on a GPU; on a CPU denormals are flushed (codes that decay to zero pass through them), memory kept."""
+    """TF32 products on a GPU; on a CPU memory is kept, denormals are flushed (decaying codes pass through them)."""
     if device.type == "cpu":
         keep_freed_memory()
     before = torch.get_float32_matmul_precision()

@@ -184,7 +184,7 @@ def other_value(cfg, field):
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda f: f.name)
 def test_a_field_renames_the_folders_of_its_stage_and_of_what_builds_on_it(field):
-    before = preset()
+    before = preset(method="barlowtwins" if field.name.startswith("barlow_") else "vibcreg", augmentation="slice")
     after = replace(before, **{field.name: other_value(before, field)})
     changed = [one != other for one, other in zip(folders(before), folders(after), strict=True)]
     expected = {"fcn": [True, False, True], "tokenizer": [False, True, True], "cell": [False, False, True]}
@@ -200,6 +200,19 @@ def test_fields_of_the_branch_do_not_rename_a_tokenizer_without_one():
             assert folders(changed) == folders(regular), field.name
         elif field.metadata["stage"] == "tokenizer":
             assert folders(changed)[1] != folders(regular)[1], field.name
+
+
+def test_what_a_run_does_not_read_does_not_rename_it():
+    unread = [
+        (preset(augmentation="warp"), dict(distinct_slices=True)),
+        (preset(method="barlowtwins"), dict(vibcreg_cov=1.0, whitening_groups=32)),
+        (preset(method="vibcreg"), dict(barlow_offdiagonal=1.0)),
+        (preset(cas=False), dict(cas_epochs=3, cas_score="final")),
+    ]
+    for cfg, changes in unread:
+        assert folders(replace(cfg, **changes)) == folders(cfg), changes
+    given = preset(cas=False)  # FCN weights given, and no other FCN trained
+    assert replace(given, fcn_epochs=3).cell_folder(OUT, "abc") == given.cell_folder(OUT, "abc")
 
 
 def test_what_is_shared():

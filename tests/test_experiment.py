@@ -166,6 +166,7 @@ def test_metrics_against_the_files_that_the_run_left(run):
         found, real = (fcn(s[..., : x.shape[2]]).argmax(dim=1).numpy() for s in (generated, x_test))
     roots = np.linalg.eigvals(np.cov(a.T) @ np.cov(b.T)).astype(complex) ** 0.5
     fid = ((a.mean(axis=0) - b.mean(axis=0)) ** 2).sum() + np.trace(np.cov(a.T) + np.cov(b.T)) - 2 * roots.real.sum()
+    print("FID", metrics["fid"], fid)
     assert metrics["fid"] == pytest.approx(fid, rel=1e-3, abs=1e-4)
     assert np.array_equal(classes, found)
     shares = [np.bincount(c, minlength=4) / 60 for c in (found, real)]

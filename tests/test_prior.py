@@ -220,11 +220,13 @@ def test_at_least_one_token_is_masked(generator):
 
 @pytest.mark.parametrize("polarity", ["kept", "masked"])
 def test_one_share_per_batch_or_per_sample(polarity, generator):
-    per_batch = [mask_positions(50, 40, polarity, False, generator).sum(dim=1) for _ in range(20)]
+    per_batch = [mask_positions(50, 40, polarity, False, generator=generator).sum(dim=1) for _ in range(20)]
     assert all(len(counts.unique()) == 1 for counts in per_batch)
     assert len(torch.cat(per_batch).unique()) > 5
-    assert not torch.equal(*mask_positions(2, 40, "masked", False, torch.Generator().manual_seed(1)))  # own positions
-    assert len(mask_positions(200, 40, polarity, True, generator).sum(dim=1).unique()) > 15
+    assert not torch.equal(
+        *mask_positions(2, 40, "masked", False, generator=torch.Generator().manual_seed(1))
+    )  # own positions
+    assert len(mask_positions(200, 40, polarity, True, generator=generator).sum(dim=1).unique()) > 15
 
 
 def test_masked_positions_are_uniform(generator):
@@ -341,18 +343,18 @@ def test_the_most_confident_tokens_are_decided_first():
 
 
 def test_gumbel_noise_on_the_confidence():
-    """Two positions, two steps: the less certain one is hidden with probability sigmoid(log(p1 / p0) / tau).
+    """Two positions, three steps: the less certain one is hidden first with probability sigmoid(log(p1 / p0) / tau),
 
-    tau = choice_temperature (1 - 1/2), because the difference of two Gumbel variables is logistic.
+    because the difference of two Gumbel variables is logistic; tau = choice_temperature (1 - 1/3) in the first step.
     """
     logits = torch.stack([torch.zeros(K), torch.tensor([60.0] + [0.0] * (K - 1))])  # p0 = 1/K, p1 = 1
     prior = Scripted(lambda tokens, classes: logits.expand(len(tokens), -1, -1), n_tokens=2)
     for temperature in (1.0, 4.0):
         prior.shown.clear()
         generator = torch.Generator().manual_seed(0)
-        prior.sample(20_000, steps=2, choice_temperature=temperature, generator=generator, batch_size=20_000)
+        prior.sample(20_000, steps=3, choice_temperature=temperature, generator=generator, batch_size=20_000)
         hidden = (prior.shown[1][0][:, 0] == MASK).double().mean().item()
-        assert hidden == pytest.approx(special.expit(math.log(K) / (temperature / 2)), abs=0.012)
+        assert hidden == pytest.approx(special.expit(math.log(K) / (temperature * 2 / 3)), abs=0.012)
 
 
 def test_tokens_are_drawn_from_the_softmax():

@@ -8,109 +8,19 @@ are the process's CPU time, which is the wall-clock time on an idle machine and 
 
 import argparse
 import json
-import math
 import multiprocessing
 import os
 import platform
 import sys
-import time
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
-from ..training_engine import _training_numerics
+from . import bench_steps
 from .bench_baseline import LOOPS
-from .bench_contestants import FULL, QUICK, contestant
+from .bench_steps import FULL, QUICK, clock, matmul_rates, peak_memory, race
 
 STEP_VARIANTS = (("paper", "paper bf16"), ("improved",), ("quick",))  # those of a group share one baseline
-
-
-def _prepare(threads, device):
-    torch.set_num_threads(threads)
-    return _training_numerics(torch.device(device))
-
-
-def clock(threads, device):
-    """The clock of a measurement, in seconds: CPU time for one thread on a CPU, else wall-clock time."""
-    if device == "cpu" and threads == 1:
-        return time.process_time
-    return time.perf_counter
-
-
-def timed(run, now, device, at_least=0.0):
-    """Seconds of one call of `run`, averaged over as many calls as fill `at_least` seconds."""
-    calls, start = 0, now()
-    while True:
-        run()
-        calls += 1
-        if device != "cpu":
-            torch.cuda.synchronize()
-        if now() - start >= at_least:
-            return (now() - start) / calls
-
-
-def matmul_rates(threads, device, size=2048):
-    """Matrix-product rate of this machine in GFLOP/s by format (TF32 for fp32 on a GPU): the best of ten products."""
-    with _prepare(threads, device):
-        size = size if device == "cpu" else 8192
-        now, rates = clock(threads, device), {}
-        for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-            a = torch.randn(size, size, device=device).to(dtype)
-            seconds = min(timed(lambda a=a: a @ a, now, device, 0.02) for _ in range(10))
-            rates[name] = 2 * size**3 / seconds / 1e9
-    return rates
-
-
-def race(task, variants, size, threads, device):
-    """Time the variants' own contestants and the first variant's baseline in turn; one dict for each of ours."""
-    with _prepare(threads, device):
-        runners = [contestant(task, variant, True, size, device) for variant in variants]
-        runners.append(contestant(task, variants[0], False, size, device))
-        gflop = [_gflop(c.eager) for c in runners]  # the first of two warm-up calls
-        now = clock(threads, device)
-        for_one_round = sum(timed(c.run, now, device) for c in runners)
-        rounds = max(size.rounds, min(15, int(size.seconds / for_one_round)))
-        at_least = 0.02 if for_one_round < 0.2 else 0.0
-        seconds = np.array([[timed(c.run, now, device, at_least) for c in runners] for _ in range(rounds)])  # (R, n)
-    return [
-        dict(
-            task=task, variant=variant, precision=c.precision, rounds=rounds, gflop=gflop[i],
-            ms=_quartiles(1e3 * seconds[:, i]), series_per_second=c.series / float(np.median(seconds[:, i])),
-            baseline_gflop=gflop[-1], baseline_ms=_quartiles(1e3 * seconds[:, -1]),
-            speed_up=_quartiles(seconds[:, -1] / seconds[:, i]),
-        )
-        for i, (variant, c) in enumerate(zip(variants, runners[:-1], strict=True))
-    ]  # fmt: skip
-
-
-def _gflop(run):
-    """Arithmetic of one call in GFLOP: matrix products and convolutions, a multiply-add counted as 2."""
-    with FlopCounterMode(display=False) as counter:
-        run()
-    return counter.get_total_flops() / 1e9
-
-
-def _quartiles(values):
-    """(median, lower, upper quartile)."""
-    return [float(v) for v in np.percentile(values, [50, 25, 75])]
-
-
-def peak_memory(task, variant, ours, size, threads, device):
-    """Peak memory of a process (of the device, on a GPU) that builds one contestant and runs it twice, in MB."""
-    with _prepare(threads, device):
-        runner = contestant(task, variant, ours, size, device)
-        runner.run(), runner.run()
-    if device != "cpu":
-        torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated() / 1e6
-    if sys.platform == "win32":
-        return math.nan
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
 def in_child(fn, *args):
@@ -118,7 +28,7 @@ def in_child(fn, *args):
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if "forkserver" in methods:
-        context.set_forkserver_preload([__name__])
+        context.set_forkserver_preload([bench_steps.__name__])
     with context.Pool(1, maxtasksperchild=1) as pool:
         return pool.apply(fn, args)
 
@@ -193,7 +103,8 @@ def describe(result):
     machine, rates = result["machine"], result["rates"]
     size = machine["size"]
     threads = f", {machine['threads']} of {machine['cores']} threads" if machine["device"] == "cpu" else ""
-    lines = [f"{machine['device']} ({machine['processor']}){threads}, torch {machine['torch']}; times: {machine['clock']}"]
+    device = f"{machine['device']} ({machine['processor']}){threads}"
+    lines = [f"{device}, torch {machine['torch']}; times: {machine['clock']}"]
     for name, found in (("", rates), (" with all threads", result.get("rates_all_threads"))):
         if found:
             lines.append(f"matrix products{name}: " + ", ".join(f"{k} {v:.0f} GFLOP/s" for k, v in found.items()))
@@ -227,6 +138,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    from ncvqvae_lite.lab.bench import main as imported_main  # so that child processes find its functions by this name
-
-    imported_main()
+    main()

@@ -1,11 +1,15 @@
-"""What `bench` measures: every step of the method, ours and the baseline's, ready to run."""
+"""What `bench` measures, ours and the baseline's way to the same, and how: in turn, with the peak memory of each."""
 
+import math
+import sys
+import time
 from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from ..config import ExperimentConfig
 from ..data import two_patterns
@@ -13,6 +17,7 @@ from ..experiment_stages import initial_weights, new_tokenizer, non_contrastive_
 from ..fcn import FCN
 from ..prior import MaskGIT
 from ..training import fcn_engine, prior_engine, tokenizer_engine
+from ..training_engine import _training_numerics
 from . import bench_baseline as plain
 
 BF16 = {"precision": "bf16", "prior_precision": "bf16", "fcn_precision": "bf16"}
@@ -44,7 +49,8 @@ class Contestant(NamedTuple):
 def contestant(task, variant, ours, size, device):
     """Build one contestant: ours, or the baseline's way to the same.
 
-    task     "augment NAME", "stage 1 METHOD-AUGMENTATION" or "stage 1 regular", "stage 2 HEAD", "sampling HEAD", "FCN step"
+    task     "augment NAME", "stage 1 METHOD-AUGMENTATION" or "stage 1 regular", "stage 2 HEAD", "sampling HEAD",
+             "FCN step"
     variant  a key of VARIANTS
     """
     kind, _, detail = task.rpartition(" ")
@@ -63,11 +69,12 @@ def _augment(names, variant, ours, size, device):
     configs = [_config(variant, size, "barlowtwins", name) for name in names]
     if ours:
         generator = torch.Generator(device).manual_seed(0)
-        run = lambda: [view_of(cfg)(x, generator=generator) for cfg in configs]
-    else:
-        rng = np.random.default_rng(0)
-        run = lambda: [plain.view_in_loop(x, cfg.augmentation, rng, cfg.zero_tail) for cfg in configs]
-    return Contestant(run, run, size.batch, "fp32")
+        views = [view_of(cfg) for cfg in configs]
+        return _of_function(lambda: [view(x, generator=generator) for view in views], size.batch)
+    rng = np.random.default_rng(0)
+    return _of_function(
+        lambda: [plain.view_in_loop(x, cfg.augmentation, rng, cfg.zero_tail) for cfg in configs], size.batch
+    )
 
 
 def _stage_1(arm, variant, ours, size, device):
@@ -84,13 +91,15 @@ def _stage_1(arm, variant, ours, size, device):
         )
         return _of_engine(engine, size.batch)
     tokenizer = plain.plain_copy(plain.PlainTokenizer, tokenizer)
-    tokenizer.quantizer.needs_init = False
-    modules = torch.nn.ModuleDict({"tokenizer": tokenizer} | ({"projector": branch["projector"]} if branch else {}))
+    if not branch:
+        return _of_training(tokenizer, lambda: (x,), plain.stage_1_loss(tokenizer), size.batch, settings)
+    del branch["view"]
+    loss = plain.stage_1_loss(tokenizer, **branch | {"ssl_loss": plain_ssl_loss(cfg)})
+    modules = torch.nn.ModuleDict({"tokenizer": tokenizer, "projector": branch["projector"]})
     rng = np.random.default_rng(0)
-    draw = lambda: (x,) if not branch else (x, plain.view_in_loop(x, augmentation, rng, cfg.zero_tail))
-    arguments = {} if not branch else dict(projector=branch["projector"], ssl_loss=plain_ssl_loss(cfg))
-    arguments |= {name: branch[name] for name in ("aug_recon", "ssl_latents", "quantise_view") if branch}
-    return _of_training(modules, draw, plain.stage_1_loss(tokenizer, **arguments), size.batch, settings)
+    return _of_training(
+        modules, lambda: (x, plain.view_in_loop(x, augmentation, rng, cfg.zero_tail)), loss, size.batch, settings
+    )
 
 
 def plain_ssl_loss(cfg):
@@ -126,8 +135,10 @@ def _stage_2(head, variant, ours, size, device):
         return _of_engine(engine, size.prior_batch)
     prior = plain.plain_copy(plain.PlainMaskGIT, prior)
     generator = torch.Generator(device).manual_seed(0)
-    draw = lambda: plain.prior_batch(prior, logits, classes, cfg, generator)
-    return _of_training(prior, draw, plain.stage_2_loss(prior, cfg.masked_only), size.prior_batch, settings)
+    return _of_training(
+        prior, lambda: plain.prior_batch(prior, logits, classes, cfg, generator),
+        plain.stage_2_loss(prior, cfg.masked_only), size.prior_batch, settings,
+    )  # fmt: skip
 
 
 def _sampling(head, variant, ours, size, device):
@@ -140,8 +151,7 @@ def _sampling(head, variant, ours, size, device):
     classes = torch.arange(size.prior_batch, device=device) % CLASSES
     generator = torch.Generator(device).manual_seed(0)
     settings = dict(steps=cfg.decoding_steps, choice_temperature=cfg.choice_temperature, generator=generator)
-    run = lambda: tokenizer.decode(prior.sample(size.prior_batch, classes, **settings))
-    return Contestant(run, run, size.prior_batch, "fp32")
+    return _of_function(lambda: tokenizer.decode(prior.sample(size.prior_batch, classes, **settings)), size.prior_batch)
 
 
 def _fcn(_, variant, ours, size, device):
@@ -156,8 +166,7 @@ def _fcn(_, variant, ours, size, device):
             fcn, x, y, **settings, batch_size=size.prior_batch, precision=cfg.fcn_precision, epochs=10_000
         )
         return _of_engine(engine, size.prior_batch)
-    loss = lambda series, labels: F.cross_entropy(fcn(series), labels)
-    return _of_training(fcn, lambda: (x, y), loss, size.prior_batch, settings)
+    return _of_training(fcn, lambda: (x, y), lambda *b: F.cross_entropy(fcn(b[0]), b[1]), size.prior_batch, settings)
 
 
 _BUILDERS = {"augment": _augment, "stage 1": _stage_1, "stage 2": _stage_2, "sampling": _sampling, "FCN": _fcn}
@@ -171,6 +180,10 @@ def _of_engine(engine, batch):
     return Contestant(lambda: engine._run_step(index), lambda: engine.step(index), batch, engine.precision)
 
 
+def _of_function(run, batch):
+    return Contestant(run, run, batch, "fp32")
+
+
 def _of_training(module, draw, loss, batch, settings):
     training = plain.PlainTraining(module, draw, loss, **settings)
     return Contestant(training.step, training.step, batch, "fp32")
@@ -178,3 +191,93 @@ def _of_training(module, draw, loss, batch, settings):
 
 def _series(n, length, device):
     return two_patterns(n, 4, length).x_train.to(device)
+
+
+# --- measuring --------------------------------------------------------------------------------------------------------
+
+
+def _prepare(threads, device):
+    torch.set_num_threads(threads)
+    return _training_numerics(torch.device(device))
+
+
+def clock(threads, device):
+    """The clock of a measurement, in seconds: CPU time for one thread on a CPU, else wall-clock time."""
+    if device == "cpu" and threads == 1:
+        return time.process_time
+    return time.perf_counter
+
+
+def timed(run, now, device, at_least=0.0):
+    """Seconds of one call of `run`, averaged over as many calls as fill `at_least` seconds."""
+    calls, start = 0, now()
+    while True:
+        run()
+        calls += 1
+        if device != "cpu":
+            torch.cuda.synchronize()
+        elapsed = now() - start
+        if elapsed >= at_least:
+            return elapsed / calls
+
+
+def matmul_rates(threads, device, size=2048):
+    """Matrix-product rate of this machine in GFLOP/s by format (TF32 for fp32 on a GPU): the best of ten products."""
+    with _prepare(threads, device):
+        size = size if device == "cpu" else 8192
+        now, rates = clock(threads, device), {}
+        for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+            a = torch.randn(size, size, device=device).to(dtype)
+            seconds = min(timed(lambda a=a: a @ a, now, device, 0.02) for _ in range(10))
+            rates[name] = 2 * size**3 / seconds / 1e9
+    return rates
+
+
+def race(task, variants, size, threads, device):
+    """Time the variants' own contestants and the first variant's baseline in turn; one dict for each of ours."""
+    with _prepare(threads, device):
+        runners = [contestant(task, variant, True, size, device) for variant in variants]
+        runners.append(contestant(task, variants[0], False, size, device))
+        gflop = [_gflop(c.eager) for c in runners]  # the first of two warm-up calls
+        now = clock(threads, device)
+        for_one_round = sum(timed(c.run, now, device) for c in runners)
+        rounds = max(size.rounds, min(15, int(size.seconds / for_one_round)))
+        at_least = 0.02 if for_one_round < 0.2 else 0.0
+        seconds = np.array([[timed(c.run, now, device, at_least) for c in runners] for _ in range(rounds)])  # (R, n)
+    return [
+        dict(
+            task=task, variant=variant, precision=c.precision, rounds=rounds, gflop=gflop[i],
+            ms=_quartiles(1e3 * seconds[:, i]), series_per_second=c.series / float(np.median(seconds[:, i])),
+            baseline_gflop=gflop[-1], baseline_ms=_quartiles(1e3 * seconds[:, -1]),
+            speed_up=_quartiles(seconds[:, -1] / seconds[:, i]),
+        )
+        for i, (variant, c) in enumerate(zip(variants, runners[:-1], strict=True))
+    ]  # fmt: skip
+
+
+def _gflop(run):
+    """Arithmetic of one call in GFLOP: matrix products and convolutions, a multiply-add counted as 2."""
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops() / 1e9
+
+
+def _quartiles(values):
+    """(median, lower, upper quartile)."""
+    return [float(v) for v in np.percentile(values, [50, 25, 75])]
+
+
+def peak_memory(task, variant, ours, size, threads, device):
+    """Peak memory of a process (of the device, on a GPU) that builds one contestant and runs it twice, in MB."""
+    with _prepare(threads, device):
+        runner = contestant(task, variant, ours, size, device)
+        runner.run(), runner.run()
+    if device != "cpu":
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() / 1e6
+    if sys.platform == "win32":
+        return math.nan
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
