@@ -94,7 +94,7 @@ def read_json(file):
     """Content of a JSON file, or None where there is no such file."""
     try:
         return json.loads(Path(file).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, OSError) as error:
         raise BadInput(f"{file} cannot be read ({error}): delete its folder and run again") from error

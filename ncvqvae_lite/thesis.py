@@ -43,6 +43,8 @@ class Metric(NamedTuple):
     better: str | None
 
 
+# Two of ours are taken at another moment than theirs: `train_perplexity` is our mean over the last epoch, theirs the
+# last batch; `codebook_abs_*` ours after the last epoch, theirs at the last epoch that 200 divides (the same for 1000).
 METRICS = (
     Metric("recon", "recon_last_batch", "recon_val", "lower"),
     Metric("knn_acc", "knn_acc", "knn_acc", "higher"),

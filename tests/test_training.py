@@ -562,3 +562,17 @@ def test_whole_runs_on_a_gpu(case, tmp_path):
     resumed = [row["total"] for row in history if "total" in row]
     np.testing.assert_allclose(undisturbed, expected, rtol=0.02)
     np.testing.assert_allclose(resumed, undisturbed, rtol=0.02)
+
+
+def test_restarted_codes_come_from_the_runs_generator():
+    """With codes that are restarted all the time, the global random state changes nothing (Q11, improved)."""
+    results = []
+    for global_seed in (1, 2):
+        torch.manual_seed(0)
+        tokenizer = Tokenizer(32, dim=8, n_blocks=1, codebook_size=16, expire_below=1e6)
+        x = torch.randn(24, 1, 32)
+        torch.manual_seed(global_seed)
+        history = train_tokenizer(tokenizer, x, epochs=3, batch_size=8, seed=5)
+        results.append((history, tokenizer.quantizer.codebook.clone()))
+    assert results[0][0] == results[1][0]
+    assert torch.equal(results[0][1], results[1][1])
