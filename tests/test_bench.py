@@ -123,7 +123,9 @@ def test_stage_2_loss_and_gradients_equal_ours(head, preset):
     prior = MaskGIT(10, 8, 3, head=head, extra_positions=cfg.extra_positions, dim=16, width=32, depth=2)
     plain = bench_baseline.plain_copy(bench_baseline.PlainMaskGIT, prior)
     logits, classes = torch.randn(70, 10, 8), torch.randint(3, (70,))  # three micro-batches
-    settings = dict(polarity=cfg.mask_polarity, t_per_sample=cfg.t_per_sample, masked_only=cfg.masked_only)
+    settings = dict(
+        polarity=cfg.mask_polarity, t_per_sample=cfg.t_per_sample, masked_only=cfg.masked_only, min_masked=cfg.min_masked
+    )  # fmt: skip
     engine = prior_engine(prior, logits, classes, **settings, batch_size=70)
     batch = engine.draw(torch.arange(70), seeded())
     for ours, theirs in zip(batch, bench_baseline.prior_batch(plain, logits, classes, cfg, seeded()), strict=True):

@@ -11,6 +11,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+import torch
 
 import ncvqvae_lite
 from ncvqvae_lite import config
@@ -27,6 +28,7 @@ FIELDS = [f for f in fields(ExperimentConfig) if "stage" in f.metadata]
 # What the reference does and what is better, quirk by quirk: field -> (paper, improved).
 QUIRKS = {
     "probe_statistics": ("batch", "running"),  # Q2
+    "min_masked": (0, 1),  # Q3
     "masked_only": (False, True),  # Q5
     "t_per_sample": (False, True),  # Q5
     "zero_tail": (True, False),  # Q9
@@ -154,6 +156,16 @@ def test_mistakes_are_named(build, message):
     with pytest.raises(BadInput, match=message) as caught:
         build()
     assert "\n" not in str(caught.value)
+
+
+def test_a_rate_of_zero_is_refused_where_tiny_numbers_count_as_zero():
+    """Training flushes denormals for the whole process; 0 is no learning rate there either."""
+    torch.set_flush_denormal(True)
+    try:
+        with pytest.raises(BadInput, match="lr must be positive"):
+            preset(lr=0.0)
+    finally:
+        torch.set_flush_denormal(False)
 
 
 # --- folders ---

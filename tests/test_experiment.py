@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import threading
 from typing import NamedTuple
 
 import numpy as np
@@ -455,6 +456,47 @@ def test_a_held_folder(regular, tmp_path):
     assert str(folder) in str(caught.value)
     with hold(regular.folder):  # a finished run is read, whoever holds it
         assert run_experiment(regular.cfg, SERIES, regular.out, device="cpu") == regular.metrics
+
+
+def test_a_shared_stage_is_waited_for(tmp_path, capsys):
+    """A stage that another run is making is not an error: say so, and go on when it is free."""
+    held, go_on, folder = threading.Event(), threading.Event(), tmp_path / "stage"
+
+    def other_run():
+        with hold(folder):
+            held.set()
+            go_on.wait(timeout=60)
+
+    other = threading.Thread(target=other_run)
+    other.start()
+    assert held.wait(timeout=60)
+    threading.Timer(0.2, go_on.set).start()
+    with hold(folder, wait=True):
+        assert go_on.is_set()
+    other.join()
+    assert f"waiting for another process that makes {folder}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("changed", ["device", "versions"])
+def test_a_checkpoint_from_elsewhere_is_not_continued(tmp_path, changed):
+    """Half a training here and half on another device would give numbers that belong to neither."""
+
+    def stop(stage, epoch, *rest):
+        if stage == "tokenizer":
+            raise KeyboardInterrupt
+
+    cfg = micro(cas=False)
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(cfg, SERIES, tmp_path, device="cpu", progress=stop, checkpoint_seconds=0)
+    folder = cfg.tokenizer_folder(tmp_path)
+    (folder / "tokenizer.checkpoint").write_bytes(b"made elsewhere")
+    config = json.loads((folder / "config.json").read_text())
+    config[changed] = "something else"
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BadInput, match=f"holds a checkpoint made with {changed} something else"):
+        run_experiment(cfg, SERIES, tmp_path, device="cpu")
+    (folder / "tokenizer.checkpoint").unlink()
+    assert "recon_val" in run_experiment(cfg, SERIES, tmp_path, device="cpu")
 
 
 @pytest.mark.parametrize(

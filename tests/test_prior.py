@@ -212,10 +212,13 @@ def test_masked_share_above_ninety_percent(generator):
         assert (count > 180).double().mean().item() == pytest.approx(expected, abs=0.02)  # 4 standard errors
 
 
-def test_at_least_one_token_is_masked(generator):
-    is_masked = mask_positions(20_000, 5, "masked", generator=generator)
-    assert is_masked.sum(dim=1).min() == 1  # floor(cos) is 0 in 13 % of the draws
-    assert is_masked.sum(dim=1).max() <= 5
+@pytest.mark.parametrize("at_least", [0, 1, 2])
+def test_least_number_of_masked_tokens(at_least, generator):
+    """floor(5 cos) is below 1 where cos is below 1/5, and so on; such draws hide `at_least` tokens instead."""
+    count = mask_positions(20_000, 5, "masked", at_least=at_least, generator=generator).sum(dim=1)
+    assert count.min() == at_least and count.max() <= 5
+    rare = 1 - 2 / math.pi * math.acos((at_least + 1) / 5)  # P(cos < (at_least + 1) / 5)
+    assert (count == at_least).double().mean().item() == pytest.approx(rare, abs=0.015)
 
 
 @pytest.mark.parametrize("polarity", ["kept", "masked"])

@@ -36,7 +36,7 @@ SETTINGS = dict(
     dim=8, n_blocks=1, codebook_size=8, epochs=8, min_steps=0, batch_size=16, probe_every=3, projector_width=32,
     whitening_groups=8, probe_statistics="batch", reproduce_probe_leak=True, prior_dim=8, prior_width=16, prior_depth=1,
     prior_heads=1, prior_epochs=8, prior_min_steps=0, prior_batch_size=16, decoding_steps=2, min_samples=32,
-    fcn_epochs=3, fcn_min_steps=0, cas_epochs=2,
+    fcn_epochs=3, fcn_min_steps=0, cas_epochs=2, expire_below=30.0,
 )  # fmt: skip
 # Files in the order in which a run gives them their names (the second feature net's come between).
 RENAMED = (

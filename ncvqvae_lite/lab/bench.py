@@ -18,7 +18,7 @@ import torch
 
 from . import bench_steps
 from .bench_baseline import LOOPS
-from .bench_steps import FULL, QUICK, clock, matmul_rates, peak_memory, race
+from .bench_steps import FULL, QUICK, clock, empty_memory, matmul_rates, peak_memory, race
 
 STEP_VARIANTS = (("paper", "paper bf16"), ("improved",), ("quick",))  # those of a group share one baseline
 
@@ -83,6 +83,7 @@ def bench(size, threads, device, chosen=None, report=lambda line: print(line, fi
         clock=clock(threads, device).__name__,
     )  # fmt: skip
     result = dict(machine=machine, rates=in_child(matmul_rates, threads, device), rows=[])
+    result["empty_mb"] = in_child(empty_memory, device)
     if device == "cpu":
         result["rates_all_threads"] = in_child(matmul_rates, os.cpu_count(), device)
     for task, variants in groups():
@@ -113,6 +114,7 @@ def describe(result):
         f"stage 2, sampling (10 steps, conditional), FCN: B {size['prior_batch']}, N 40, L {size['length']}"
     )
     lines.append("baseline: the reference's way, fp32. Times are medians; the ratio is that of neighbouring runs.")
+    lines.append(f"memory: peak of a process of its own; {result['empty_mb']:.0f} MB of it are there before any work")
     rows = [table_row(row, rates[row["precision"]]) for row in result["rows"]]
     return "\n".join([*lines, "", format_table([list(COLUMNS), *rows])])
 

@@ -189,7 +189,8 @@ def prior_batch(prior, token_logits, classes, cfg, generator):
     tokens = sample_categorical(token_logits, generator)
     dropped = torch.rand(len(tokens), device=tokens.device, generator=generator) < cfg.p_unconditional
     conditions = classes.masked_fill(dropped, prior.n_classes)
-    mask = mask_positions(*tokens.shape, cfg.mask_polarity, cfg.t_per_sample, generator, tokens.device)
+    settings = dict(polarity=cfg.mask_polarity, per_sample=cfg.t_per_sample, at_least=cfg.min_masked)
+    mask = mask_positions(*tokens.shape, **settings, generator=generator, device=tokens.device)
     return tokens, conditions, mask
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch._dynamo  # the first optimiser loads it, for seconds; loaded here, child processes share it
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -129,8 +130,8 @@ def _stage_2(head, variant, ours, size, device):
     if ours:
         engine = prior_engine(
             prior, logits, classes, **settings, polarity=cfg.mask_polarity, t_per_sample=cfg.t_per_sample,
-            masked_only=cfg.masked_only, p_unconditional=cfg.p_unconditional, batch_size=size.prior_batch,
-            precision=cfg.prior_precision, epochs=10_000,
+            masked_only=cfg.masked_only, min_masked=cfg.min_masked, p_unconditional=cfg.p_unconditional,
+            batch_size=size.prior_batch, precision=cfg.prior_precision, epochs=10_000,
         )  # fmt: skip
         return _of_engine(engine, size.prior_batch)
     prior = plain.plain_copy(plain.PlainMaskGIT, prior)
@@ -267,11 +268,20 @@ def _quartiles(values):
     return [float(v) for v in np.percentile(values, [50, 25, 75])]
 
 
+def empty_memory(device):
+    """Peak memory in MB of a process that only imports what the others do."""
+    return _peak_mb(device)
+
+
 def peak_memory(task, variant, ours, size, threads, device):
     """Peak memory of a process (of the device, on a GPU) that builds one contestant and runs it twice, in MB."""
     with _prepare(threads, device):
         runner = contestant(task, variant, ours, size, device)
         runner.run(), runner.run()
+    return _peak_mb(device)
+
+
+def _peak_mb(device):
     if device != "cpu":
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() / 1e6
