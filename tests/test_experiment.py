@@ -578,6 +578,18 @@ def test_only_the_leak_lets_a_probe_move_the_tokenizer(changes, moves):
         assert "quantizer.codebook" in changed and "encoder.layers.1.running_mean" in changed
 
 
+@pytest.mark.parametrize("leak", [False, True])
+def test_probes_do_not_depend_on_the_global_random_state(leak):
+    """... even where they restart codes: in train mode, with a threshold that no code reaches."""
+    cfg = micro(probe_statistics="batch", expire_below=1e6, reproduce_probe_leak=leak)
+    found = []
+    for seed in (1, 2):
+        tokenizer = untrained(cfg)
+        torch.manual_seed(seed)
+        found.append(probe_features(cfg, tokenizer, scale(SERIES, "cpu")))
+    assert torch.equal(found[0][0], found[1][0]) and torch.equal(found[0][1], found[1][1])
+
+
 def test_probes_with_batch_statistics_are_not_those_of_eval_mode():
     scaled, kinds = scale(SERIES, "cpu"), ("batch", "running")
     features = [probe_features(micro(probe_statistics=kind), untrained(micro()), scaled) for kind in kinds]

@@ -179,9 +179,11 @@ def stage_1_loss(tokenizer, projector=None, ssl_loss=None, aug_recon=0.2, ssl_la
     def one_view_at_a_time(*views):
         return tuple(projector(view)[0] for view in views)
 
-    return lambda x, view: non_contrastive_loss(
-        tokenizer, one_view_at_a_time, ssl_loss, x, view, aug_recon, ssl_latents, quantise_view
-    ).total
+    return lambda x, view: (
+        non_contrastive_loss(
+            tokenizer, one_view_at_a_time, ssl_loss, x, view, aug_recon, ssl_latents, quantise_view
+        ).total
+    )
 
 
 def prior_batch(prior, token_logits, classes, cfg, generator):
