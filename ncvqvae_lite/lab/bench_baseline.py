@@ -16,7 +16,7 @@ from ..quantizer import sample_categorical
 from ..timefreq import istft, stft
 from ..tokenizer import Tokenizer, naive_loss, non_contrastive_loss
 
-# --- augmentations, one series (C, L) of numpy numbers at a time ----------------------------------------------------
+# --- augmentations, one series (C, L) of numpy numbers at a time ---
 
 
 def warp_series(x, start, factor, amplitude, ratio=0.4):
@@ -65,7 +65,7 @@ def view_in_loop(x, name, rng, zero_tail=True):
     return torch.as_tensor(views, dtype=x.dtype).to(x.device)
 
 
-# --- losses with their D x D matrices ---------------------------------------------------------------------------------
+# --- losses with their D x D matrices ---
 
 
 def barlow_twins_matrix(a, b, offdiagonal=0.005):
@@ -91,7 +91,7 @@ def _off_diagonal(matrix):
     return matrix.flatten()[:-1].view(dim - 1, dim + 1)[:, 1:].flatten()
 
 
-# --- networks: the same parameters, another way through them ----------------------------------------------------------
+# --- networks: the same parameters, another way through them ---
 
 
 class PlainTokenizer(Tokenizer):
@@ -147,7 +147,7 @@ def plain_copy(kind, module):
     return copy
 
 
-# --- training steps ---------------------------------------------------------------------------------------------------
+# --- training steps ---
 
 
 class PlainTraining:

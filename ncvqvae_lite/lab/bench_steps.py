@@ -194,7 +194,7 @@ def _series(n, length, device):
     return two_patterns(n, 4, length).x_train.to(device)
 
 
-# --- measuring --------------------------------------------------------------------------------------------------------
+# --- measuring ---
 
 
 def _prepare(threads, device):
