@@ -601,7 +601,7 @@ def test_rows_of_the_probe_features_belong_to_their_labels():
     """The train split is shuffled for the probe's batches, and put in order again."""
 
     class FirstSteps(nn.Module):
-        def features(self, x):
+        def features(self, x, generator=None):
             return x[:, 0, :3]
 
     scaled = scale(SERIES, "cpu")

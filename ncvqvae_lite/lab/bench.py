@@ -41,7 +41,7 @@ def groups():
     for head in ("tied", "untied"):
         tasks += [(f"stage 2 {head}", variants) for variants in STEP_VARIANTS]
     tasks += [("sampling tied", ("paper",)), ("sampling untied", ("improved",))]
-    return tasks + [("FCN step", ("paper",)), ("FCN step", ("quick",))]
+    return tasks + [("FCN step", ("paper", "paper bf16"))]
 
 
 COLUMNS = (

@@ -37,7 +37,7 @@ class Size(NamedTuple):
 
 
 FULL = Size(128, 256, 128, 500, 6.0, 3, {})
-QUICK = Size(32, 32, 128, 500, 0.5, 2, {"projector_width": 256})
+QUICK = Size(32, 16, 128, 500, 0.5, 2, {"projector_width": 256})
 
 
 class Contestant(NamedTuple):
@@ -222,7 +222,7 @@ def timed(run, now, device, at_least=0.0):
             return elapsed / calls
 
 
-def matmul_rates(threads, device, size=2048):
+def matmul_rates(threads, device, size=1536):
     """Matrix-product rate of this machine in GFLOP/s by format (TF32 for fp32 on a GPU): the best of ten products."""
     with _prepare(threads, device):
         size = size if device == "cpu" else 8192
