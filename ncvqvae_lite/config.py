@@ -217,7 +217,7 @@ _RANGES = (
          "min_samples", "cas_epochs", "fcn_epochs", "fcn_batch_size"),
         (1, math.inf, "1 or more"),
     )
-    | dict.fromkeys(("lr", "token_temperature", "prior_lr", "fcn_lr"), (5e-324, math.inf, "positive and finite"))
+    | dict.fromkeys(("lr", "token_temperature", "prior_lr", "fcn_lr"), (1e-300, math.inf, "positive and finite"))
     | dict.fromkeys(
         ("commitment", "expire_below", "min_steps", "min_masked", "weight_decay", "aug_recon", "barlow_weight",
          "barlow_offdiagonal", "vibcreg_weight", "vibcreg_sim", "vibcreg_var", "vibcreg_cov", "prior_min_steps",

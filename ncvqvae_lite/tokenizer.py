@@ -141,9 +141,9 @@ class Tokenizer(nn.Module):
         return -self.quantizer.distances(z.movedim(1, -1).flatten(0, 2)).view(len(x), self.n_tokens, -1)
 
     @torch.no_grad()
-    def features(self, x):
+    def features(self, x, generator=None):
         """x (B, C, L) -> quantised latents averaged over the grid (B, D): what the probes read."""
-        return self.quantizer(self.latents(x)).z_q.mean(dim=(2, 3))
+        return self.quantizer(self.latents(x), generator).z_q.mean(dim=(2, 3))
 
     @torch.no_grad()
     def reconstruction_loss(self, x):
@@ -236,6 +236,9 @@ def load_with_arguments(cls, file):
             state = {name: f.get_tensor(name) for name in f.keys()}
     except Exception as error:
         raise BadInput(f"{file} is not a saved {cls.__name__} ({error}): delete it and save or train again") from error
-    module = cls(**arguments)
-    module.load_state_dict(state)
+    try:
+        module = cls(**arguments)
+        module.load_state_dict(state)
+    except (TypeError, RuntimeError) as error:
+        raise BadInput(f"{file} is not a saved {cls.__name__}: it holds another network") from error
     return module.eval()

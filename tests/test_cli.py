@@ -132,7 +132,7 @@ COMMAND_LINES = {
     "--set float NaN": (["replicate", "--set", "lr=nan"], ["lr", "a finite number", "'nan'"]),
     "--set bool": (["replicate", "--set", "cas=maybe"], ["cas", "true or false", "'maybe'"]),
     "--set choice": (["replicate", "--set", "head=tide"], ["head 'tide'", "did you mean tied", "untied"]),
-    "--set zero": (["replicate", "--set", "epochs=0"], ["epochs must be positive", "0"]),
+    "--set zero": (["replicate", "--set", "epochs=0"], ["epochs must be 1 or more", "0"]),
     "fcn without an action": (["fcn"], ["import", "FILE_OR_FOLDER", "ncvqvae fcn --help"]),
     "fcn with another action": (["fcn", "export", "a.ckpt"], ["'export'", "import"]),
     "fcn import of nothing": (["fcn", "import"], ["FILE_OR_FOLDER"]),
