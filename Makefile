@@ -3,7 +3,7 @@
 #
 #   make replicate    the baseline and one NC configuration, small, on data that needs no download
 #   make replicate DATASET=ECG5000 METHOD=barlowtwins AUGMENTATION=slice SEED=2 PRESET=paper    one cell of the thesis' grid
-#   make test         lint, tests, and a check that the built notebooks are current
+#   make test         lint, tests, and every notebook run once: does it print what it printed when it was built?
 #   make notebooks    rebuild and execute every notebook from notebooks/src
 #   make bench        how long training takes on this machine
 #
@@ -27,8 +27,9 @@ AUGMENTATION := $(if $(filter regular,$(METHOD)),none,gauss)
 SEED := 1
 PRESET := quick
 
-# Built notebooks are the same on every machine: no local data, weights or preset.
-AS_BUILT := env -u NCVQVAE_DATA -u NCVQVAE_FCN -u NCVQVAE_PRESET
+# Built notebooks are the same on every machine: no local data, weights or preset, no GPU, one thread.
+AS_BUILT := env -u NCVQVAE_DATA -u NCVQVAE_FCN -u NCVQVAE_PRESET -u NCVQVAE_RECORD CUDA_VISIBLE_DEVICES= \
+  OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONHASHSEED=0
 
 .PHONY: help replicate test notebooks bench
 .DELETE_ON_ERROR:
@@ -64,6 +65,9 @@ test: $(STAMP)
 	$(BIN)/ruff check .
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope tests
 	$(AS_BUILT) $(BIN)/python notebooks/tools/build.py --check
+	out=$$(mktemp -d) && trap 'rm -rf "$$out"' EXIT && $(AS_BUILT) NCVQVAE_OUT="$$out" PYTHONPATH=notebooks/tools $(BIN)/python \
+	  -m pytest -p mutate --nbval-lax --nbval-current-env --nbval-cell-timeout 900 -n 2 --dist loadscope \
+	  notebooks/*.ipynb notebooks/solutions/*.ipynb
 
 notebooks: $(STAMP)
 	$(AS_BUILT) $(BIN)/python notebooks/tools/build.py

@@ -1,77 +1,90 @@
-"""Build the notebooks: `python notebooks/tools/build.py [08 ...]` executes sources, `--check` only compares them.
+"""Build the notebooks: `python notebooks/tools/build.py [03 ...]` executes sources, `--check` only compares them.
 
-notebooks/src/NN_topic.py (percent format) is what people edit; notebooks/NN_topic.ipynb is made here, the same bytes
-every time on one machine: cell ids come from the cells' text, no times and no machine appear, one thread computes.
+notebooks/src/NN_topic.py (percent format) is what people edit. Made here, the same bytes every time on one machine:
+the chapter and its solutions, executed, and its exercises, not executed; then the index. Cell ids come from the cells'
+text, no times and no machine appear, one thread computes.
 """
 
 import argparse
-import hashlib
 import os
 import re
 import sys
 import tempfile
-from collections import Counter
 from pathlib import Path
 
-import jupytext
 import nbformat
 
 NOTEBOOKS = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(NOTEBOOKS.parent))  # a checkout need not be installed
+sys.path[:0] = [str(NOTEBOOKS.parent), str(NOTEBOOKS / "tools")]  # a checkout need not be installed
+
+from chapters import (  # noqa: E402
+    CHECKED,
+    LOCAL,
+    METADATA,
+    ONE_THREAD,
+    chapter_notebook,
+    exercises_notebook,
+    read_cells,
+    solutions_notebook,
+    source_files,
+)  # fmt: skip
+from index import index_files  # noqa: E402
 
 from ncvqvae_lite.errors import BadInput, NotFound, UserError  # noqa: E402
 from ncvqvae_lite.lab.runner import kernel_class  # noqa: E402
 
-CHECKED = "nbval-check-output"
-METADATA = {
-    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-    "language_info": {"name": "python"},
-}
 EXECUTION = {"record_timing": False, "coalesce_streams": True, "timeout": None}  # printed lines arrive in any portions
 FIGURE_BYTES, NOTEBOOK_BYTES = 150_000, 1_500_000
-LOCAL = ("NCVQVAE_DATA", "NCVQVAE_FCN", "NCVQVAE_CACHE", "NCVQVAE_PRESET")  # what would make machines differ
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
 
 
-def read_source(source):
-    """The notebook that a percent script stands for: cells with their ids and tags, no outputs."""
-    notebook = jupytext.read(source, fmt="py:percent")
-    notebook.metadata = nbformat.from_dict(METADATA)
-    notebook.nbformat, notebook.nbformat_minor = 4, 5
-    seen = Counter()
-    for cell in notebook.cells:
-        text = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:12]
-        seen[text] += 1
-        cell.id = f"{text}-{seen[text]}"
-        tags = cell.metadata.get("tags")
-        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
-    return notebook
+def targets(source):
+    """(built file, its notebook without outputs, whether it is executed), for all that a source stands for."""
+    found = [(NOTEBOOKS / f"{source.stem}.ipynb", chapter_notebook(source), True)]
+    if read_cells(source)[1]:
+        found.append((NOTEBOOKS / "solutions" / f"{source.stem}.ipynb", solutions_notebook(source), True))
+        found.append((NOTEBOOKS / "exercises" / f"{source.stem}.ipynb", exercises_notebook(source), False))
+    return found
 
 
-def build(source, target):
-    """Execute a source in a fresh kernel and write the notebook; raises BadInput for outputs that must not be there."""
+def execute(notebook):
+    """Run a notebook in a fresh kernel, in place; raises BadInput for errors and for outputs that must not be there."""
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
-    notebook = read_source(source)
     with tempfile.TemporaryDirectory() as folder, open(Path(folder, "log"), "w", encoding="utf-8") as log:
         with kernel_class(folder, log, NCVQVAE_OUT=folder, **dict.fromkeys(LOCAL, ""), **ONE_THREAD) as kernel:
             try:
                 NotebookClient(notebook, kernel_manager_class=kernel, **EXECUTION).execute()
             except CellExecutionError as error:
-                raise BadInput(f"{source.name} fails: {error}") from None
+                raise BadInput(str(error)) from None
         paths = (folder, str(Path.home()), str(NOTEBOOKS.parent))
     notebook.metadata = nbformat.from_dict(METADATA)  # the client adds versions
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
     faults = output_faults(notebook, paths)
-    text = nbformat.writes(notebook) + "\n"
-    if len(text.encode()) > NOTEBOOK_BYTES:
-        faults.append(f"the notebook has {len(text.encode())} bytes, at most {NOTEBOOK_BYTES} are allowed")
     if faults:
-        raise BadInput(f"{source.name}: " + "; ".join(faults))
-    partial = target.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8", newline="\n")
+        raise BadInput("; ".join(faults))
+
+
+def build(source):
+    """Write the notebooks of a source; raises BadInput, naming source and target, where one cannot be built."""
+    for target, notebook, executed in targets(source):
+        try:
+            if executed:
+                execute(notebook)
+            data = (nbformat.writes(notebook) + "\n").encode()
+            if len(data) > NOTEBOOK_BYTES:
+                raise BadInput(f"the notebook has {len(data)} bytes, at most {NOTEBOOK_BYTES} are allowed")
+        except BadInput as error:
+            raise BadInput(f"{source.name} -> {target.relative_to(NOTEBOOKS)} fails: {error}") from None
+        write(target, data)
+
+
+def write(target, data):
+    """Put bytes into a file that is either the old one or whole."""
+    target.parent.mkdir(exist_ok=True)
+    partial = target.with_name(target.name + ".partial")
+    partial.write_bytes(data)
     os.replace(partial, target)
 
 
@@ -97,12 +110,25 @@ def output_faults(notebook, paths=()):
     return faults
 
 
-def check(source, target):
-    """Reasons why a built notebook does not belong to its source; nothing is executed."""
-    if not target.is_file():
-        return [f"{target.name} is missing"]
-    wanted, found = read_source(source), nbformat.read(target, as_version=4)
-    faults = output_faults(found)
+def check(source):
+    """Reasons why the built notebooks of a source do not belong to it; nothing is executed."""
+    faults = []
+    for target, wanted, executed in targets(source):
+        name = target.relative_to(NOTEBOOKS)
+        if not target.is_file():
+            faults.append(f"{name} is missing")
+            continue
+        found = nbformat.read(target, as_version=4)
+        said = output_faults(found, (str(Path.home()), str(NOTEBOOKS.parent))) + differences(wanted, found, executed)
+        if target.stat().st_size > NOTEBOOK_BYTES:
+            said.append(f"the notebook has {target.stat().st_size} bytes, at most {NOTEBOOK_BYTES} are allowed")
+        faults += [f"{name}: {fault}" for fault in said]
+    return faults
+
+
+def differences(wanted, found, executed):
+    """How a built notebook differs from the one that its source stands for; executed ones have counts and outputs."""
+    faults = []
     if found.metadata != wanted.metadata:
         faults.append(f"metadata are {dict(found.metadata)}, expected {METADATA}")
     if len(found.cells) != len(wanted.cells):
@@ -110,16 +136,33 @@ def check(source, target):
     for number, (a, b) in enumerate(zip(wanted.cells, found.cells), start=1):
         parts = [part for part in ("cell_type", "source", "id", "metadata") if a.get(part) != b.get(part)]
         faults += [f"cell {number} differs from its source: {', '.join(parts)}"] if parts else []
-        if b.cell_type == "code" and not b.execution_count:
-            faults.append(f"cell {number} was not executed")
-        if CHECKED in b.metadata.get("tags", ()) and not any(o.output_type == "stream" for o in b.get("outputs", ())):
+        if b.cell_type != "code":
+            continue
+        if executed != bool(b.execution_count):
+            faults.append(f"cell {number} was {'not ' * executed}executed")
+        if b.outputs and not executed:
+            faults.append(f"cell {number} has outputs, and is not to be executed")
+        if executed and CHECKED in b.metadata.get("tags", ()) and not any(o.get("text", "").strip() for o in b.outputs):
             faults.append(f"cell {number} is a check without printed output")
     return faults
 
 
+def index_faults():
+    """Files of the index that are not what the built chapters make, and built files that no source stands for."""
+    wanted = index_files()
+    stale = [f"{f.relative_to(NOTEBOOKS)} is not current" for f, data in wanted.items() if not same(f, data)]
+    known = {target for source in source_files() for target, _, _ in targets(source)} | set(wanted)
+    built = [*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("[est]*/*.ipynb"), *NOTEBOOKS.glob("thumbnails/*")]
+    return stale + [f"{f.relative_to(NOTEBOOKS)} has no source" for f in sorted(built) if f not in known]
+
+
+def same(file, data):
+    return file.is_file() and file.read_bytes() == data
+
+
 def sources(numbers):
     """The source files with these numbers ("08"), all without any."""
-    found = sorted((NOTEBOOKS / "src").glob("[0-9][0-9]_*.py"))
+    found = source_files()
     for number in numbers:
         if not any(file.name.startswith(f"{number}_") for file in found):
             raise NotFound(f"no notebook {number}: choose from {', '.join(file.name[:2] for file in found)}")
@@ -133,13 +176,19 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     faults = []
     try:
-        for source in sources(arguments.numbers):
-            target = NOTEBOOKS / f"{source.stem}.ipynb"
-            if not arguments.check:
-                print(f"building {target.name}", flush=True)
-                build(source, target)
-            faults += [f"{target.name}: {fault}" for fault in check(source, target)]
-    except UserError as error:
+        chosen = sources(arguments.numbers)
+        if not arguments.check:
+            for source in chosen:
+                print(f"building {source.stem}", flush=True)
+                build(source)
+            if all(target.is_file() for source in source_files() for target, _, _ in targets(source)):
+                for file, data in index_files().items():
+                    write(file, data)
+        for source in chosen:
+            faults += check(source)
+        if not arguments.numbers and not faults:
+            faults = index_faults()
+    except (UserError, ValueError) as error:
         faults.append(str(error))
     for fault in faults:
         print(fault, file=sys.stderr)

@@ -1,0 +1,73 @@
+"""The index notebooks/README.md and its thumbnails, from the first cell and the first figure of each built chapter."""
+
+import base64
+import io
+
+import nbformat
+from chapters import NOTEBOOKS, colab_badge, describe, read_cells, source_files
+from PIL import Image
+
+THUMBNAIL_WIDTH = 240  # pixels
+
+HEAD = """\
+# The notebooks
+
+Built from `src/` by `make notebooks`; edit the sources only. Chapters 1 to 3 each build a part by hand, compare it with
+the package's, and measure what it is good for. A chapter runs on a laptop CPU in the time that stands with it, without
+a network; `preset = "paper"` in its parameters cell takes the thesis' sizes instead. The exercises of a chapter are a
+notebook of their own, with checks that tell right from wrong, and so are their solutions.
+"""
+
+TAIL = """\
+## Data and licences
+
+Code: MIT. Prose and figures: CC BY 4.0 (`LICENSE` in the top folder). `TwoPatternsGenerated` is made by the package.
+Series named with "UCR archive" come from the [UCR time series archive](https://www.cs.ucr.edu/~eamonn/time_series_data_2018/)
+(Dau et al. 2019), bundled with [aeon](https://www.aeon-toolkit.org) (BSD-3-Clause); the archive asks to be cited.
+"""
+
+
+def index_text():
+    """notebooks/README.md as text."""
+    parts = [HEAD]
+    for source in source_files():
+        chapter, exercises = describe(source), read_cells(source)[1]
+        links = [colab_badge(chapter.stem)]
+        if exercises:
+            links.append(f"[exercises](exercises/{chapter.stem}.ipynb) {colab_badge(chapter.stem, 'exercises')}")
+            links.append(f"[solutions](solutions/{chapter.stem}.ipynb)")
+        picture = f'<img src="thumbnails/{chapter.stem}.png" width="{THUMBNAIL_WIDTH}" alt="" align="right">'
+        lines = [
+            f"## [{int(chapter.number)}. {chapter.title}]({chapter.stem}.ipynb)",
+            "",
+            picture,
+            "",
+            chapter.question,
+            "",
+        ]
+        lines += [f"- **{label}**: {text}" for label, text in chapter.facts.items()]
+        parts.append("\n".join([*lines, "", " · ".join(links), "", '<br clear="right">', ""]))
+    return "\n".join([*parts, TAIL])
+
+
+def thumbnail(notebook_file):
+    """PNG bytes of the first figure of a built notebook, small; raises ValueError if it has none."""
+    notebook = nbformat.read(notebook_file, as_version=4)
+    figures = [
+        o.data["image/png"] for c in notebook.cells for o in c.get("outputs", ()) if "image/png" in o.get("data", {})
+    ]
+    if not figures:
+        raise ValueError(f"{notebook_file.name} has no figure for the index")
+    picture = Image.open(io.BytesIO(base64.b64decode(figures[0]))).convert("RGB")
+    height = round(picture.height * THUMBNAIL_WIDTH / picture.width)
+    small = io.BytesIO()
+    picture.resize((THUMBNAIL_WIDTH, height), Image.Resampling.LANCZOS).quantize(64).save(small, "PNG", optimize=True)
+    return small.getvalue()
+
+
+def index_files():
+    """path -> bytes of everything that the index consists of."""
+    files = {NOTEBOOKS / "README.md": index_text().encode()}
+    for source in source_files():
+        files[NOTEBOOKS / "thumbnails" / f"{source.stem}.png"] = thumbnail(NOTEBOOKS / f"{source.stem}.ipynb")
+    return files
