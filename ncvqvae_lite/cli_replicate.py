@@ -9,10 +9,10 @@ from typing import Annotated
 
 import tyro
 
-from .cli_fcn import find_weights, is_thesis_weights
 from .cli_progress import progress_on
 from .config import ExperimentConfig, nearest
 from .errors import BadInput
+from .fcn_weights import find_weights, is_thesis_weights
 from .thesis import compare, format_table
 
 GENERATED = "TwoPatternsGenerated"
@@ -84,6 +84,8 @@ class Replicate:
 
         own_fcn = not (weights and is_thesis_weights(weights, self.dataset))
         _say(f"\n{format_table(compare(metrics, cfg.dataset, cfg.method, cfg.augmentation, own_fcn=own_fcn))}\n")
+        if cfg.preset_name != "paper" or changes or cfg.dataset == GENERATED:
+            _say("The verdicts do not test the method: this run has other series or another recipe than the thesis.")
         for line in _reasons(absent):
             _say(f"Not computed: {line}")
         if "fid" not in absent:

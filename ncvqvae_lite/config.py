@@ -202,9 +202,9 @@ _IMPROVED = _NC_PRIOR | {
     "extra_positions": False, "prior_validation": "argmax", "cas_score": "final", "second_fcn": True,
 }  # fmt: skip
 _QUICK = {
-    "epochs": 30, "prior_epochs": 90, "fcn_epochs": 8, "cas_epochs": 8, "probe_every": 15,
-    "min_steps": 240, "prior_min_steps": 360, "prior_width": 128, "prior_depth": 3, "fcn_min_steps": 32,
-    "projector_width": 256, "whitening_groups": 16,
+    "epochs": 30, "prior_epochs": 45, "fcn_epochs": 8, "cas_epochs": 8, "probe_every": 15,
+    "min_steps": 240, "prior_batch_size": 128, "prior_min_steps": 360, "prior_width": 128, "prior_depth": 3,
+    "fcn_min_steps": 32, "projector_width": 256, "whitening_groups": 16,
 }  # fmt: skip
 _BRANCH = {
     "aug_recon", "ssl_latents", "quantise_view", "zero_tail", "distinct_slices", "projector_width", "whitening_groups",

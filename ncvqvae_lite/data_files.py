@@ -45,7 +45,7 @@ def read_folder(folder, name):
     """
     folder, half = Path(folder).expanduser(), None
     if not folder.is_dir():
-        raise NotFound(f"found no folder {folder}, expected one that holds {name}: correct root or NCVQVAE_DATA")
+        raise NotFound(f"found no folder {folder}, expected one with {name}: correct --data (root) or NCVQVAE_DATA")
     for place in (folder, folder / name):
         if (place / f"{name}.npz").exists():
             return read_npz(place / f"{name}.npz")

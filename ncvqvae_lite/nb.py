@@ -4,16 +4,18 @@ import csv
 import json
 import os
 import random
-from dataclasses import replace
+from dataclasses import make_dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from .augmentations import AUGMENTATIONS
-from .config import ExperimentConfig
+from .config import PRESETS, ExperimentConfig, nearest
 from .errors import BadInput
 from .experiment_stages import view_of
+from .nb_checks import CheckFailed, check, check_band, record, refused  # noqa: F401 (notebooks write nb.check)
+from .thesis import data_file
 
 COMPARISONS = (
     ("fid", "generated, unconditional"),
@@ -21,10 +23,6 @@ COMPARISONS = (
     ("fid_train_test", "train series"),
     ("fid_test_halves", "one half of test against the other"),
 )
-
-
-class CheckFailed(AssertionError):
-    """A value that a notebook relies on is not what it should be."""
 
 
 def seed_everything(seed):
@@ -39,47 +37,6 @@ def seed_everything(seed):
         torch.use_deterministic_algorithms(True)
         torch.utils.deterministic.fill_uninitialized_memory = False
     return torch.Generator().manual_seed(seed)
-
-
-def check(name, value, expected=None, *, rtol=0.0, atol=0.0, low=None, high=None, digits=None, hint=""):
-    """Compare a value with what it should be; print one line that is the same on every machine, or raise.
-
-    value     a number, text, tuple, array or tensor
-    expected  exact (rtol = atol = 0): compared with ==, and the value is printed;
-              with a tolerance: |value - expected| <= atol + rtol |expected| everywhere, and only that is printed
-    low, high bounds of a number instead of `expected`, both inclusive; the bounds are printed
-    digits    print the value too, rounded to this many significant digits: for values that are stable to so many
-    hint      what to look at when the check fails
-    raises    CheckFailed with both values; BadInput if neither or both of `expected` and bounds are given
-    """
-    value, expected = _plain(value), _plain(expected)
-    bounds = low is not None or high is not None
-    if bounds == (expected is not None):
-        raise BadInput(f"check {name!r} needs either an expected value or bounds: give one of them")
-    if bounds:
-        low, high = -np.inf if low is None else low, np.inf if high is None else high
-        passed = np.ndim(value) == 0 and bool(low <= value <= high)  # False for NaN
-        wanted, said = f"between {low} and {high}", f"between {low:g} and {high:g}"
-    elif rtol or atol:
-        same_shape = np.shape(value) == np.shape(expected)
-        passed = same_shape and bool(np.allclose(value, expected, rtol=rtol, atol=atol))  # False for NaN
-        wanted = f"{expected} within rtol {rtol:g}, atol {atol:g}"
-        said = "ok, " + " and ".join(f"{k} {v:g}" for k, v in (("rtol", rtol), ("atol", atol)) if v)
-    else:
-        passed = type(value) is type(expected) and np.array_equal(value, expected)
-        wanted, said = f"{expected!r}", f"{value}"
-    if not passed:
-        raise CheckFailed(f"{name}: found {value}, expected {wanted}" + (f". {hint}" if hint else ""))
-    print(f"{name}: {said}" if digits is None else f"{name}: {value:.{digits}g} ({said})")
-
-
-def _plain(value):
-    """Tensors and numpy values as Python numbers and arrays, sizes and lists as tuples."""
-    if isinstance(value, torch.Tensor):
-        value = value.detach().cpu().numpy()
-    if isinstance(value, np.ndarray | np.generic):
-        return value.item() if value.ndim == 0 else value
-    return tuple(value) if isinstance(value, list | torch.Size) else value
 
 
 # --- places ---
@@ -107,6 +64,60 @@ def _place(name):
     here = Path(__file__).resolve().parent.parent
     base = here if (here / "pyproject.toml").is_file() else Path.cwd()
     return base / Path(name).expanduser()
+
+
+# --- one chapter ---
+
+
+def describe_machine(effort):
+    """The first line of a chapter: where it computes and how long, and on Colab how to get a GPU."""
+    preset = os.environ.get("NCVQVAE_PRESET") or "quick, unless the next cell says otherwise"
+    device = "GPU" if torch.cuda.is_available() else "CPU"
+    advice = "" if device == "GPU" else "\nA GPU is not needed. On Colab: Runtime, Change runtime type, T4 GPU."
+    return f"device: {device}; preset: {preset}; about {effort} on a laptop CPU{advice}"
+
+
+def chapter_config(preset, seed, **sizes):
+    """The numbers of a chapter as a frozen record, which is printed; the rest of a chapter reads numbers from here.
+
+    preset  quick, paper or improved; replaced by $NCVQVAE_PRESET where that is set
+    sizes   name=(in quick, in the others), two values of one type; or name=value, a parameter that every preset shares
+    raises  BadInput for an unknown preset or two types
+    """
+    preset = os.environ.get("NCVQVAE_PRESET") or preset
+    if preset not in PRESETS:
+        raise BadInput(f"unknown preset {preset!r}{nearest(preset, PRESETS)}: choose from {', '.join(PRESETS)}")
+    if type(seed) is not int or seed < 0:
+        raise BadInput(f"seed must be a whole number from 0 on, got {seed!r}")
+    values = {"preset": preset, "seed": seed}
+    for name, size in sizes.items():
+        both = size if isinstance(size, tuple) else (size, size)
+        if len(both) != 2 or type(both[0]) is not type(both[1]):
+            raise BadInput(f"{name} needs a value for quick and one of the same type for the others, got {size!r}")
+        values[name] = both[preset != "quick"]
+    print("\n".join(f"{name:12} {value}" for name, value in values.items()))
+    return make_dataclass("ChapterConfig", values, frozen=True)(**values)
+
+
+def recorded_runs(chapter):
+    """What recorded runs of a chapter found, as text: per preset and number the mean, the spread and the seeds.
+
+    The rows are in data/results/chapters.csv; notebooks/tools/record.py makes them.
+    """
+    found = {}
+    with open(data_file("results/chapters.csv"), newline="", encoding="utf-8") as f:
+        for row in csv.DictReader(f):
+            if row["chapter"] == chapter:
+                found.setdefault((row["name"], row["preset"]), []).append(float(row["value"]))
+    if not found:
+        return f"no recorded runs of chapter {chapter}"
+    width = max(len(name) for name, _ in found)
+    lines = [f"{'':{width}}  preset    mean      sd (over seeds)"]
+    names = list(dict.fromkeys(name for name, _ in found))
+    for (name, preset), values in sorted(found.items(), key=lambda i: (names.index(i[0][0]), PRESETS.index(i[0][1]))):
+        sd = f"{np.std(values, ddof=1):.2g}" if len(values) > 1 else "-"
+        lines.append(f"{name:{width}}  {preset:8}  {np.mean(values):<8.3g}  {sd} ({len(values)})")
+    return "\n".join(lines)
 
 
 # --- one experiment ---
@@ -207,4 +218,28 @@ def floors_table(metrics):
         lines.append(f"Generated against train instead of test: {metrics['fid_train']:.4g}")
     if "is" in metrics:
         lines.append(f"IS: {metrics['is']:.4g} generated, {metrics['is_real']:.4g} real test series")
+    return "\n".join(lines)
+
+
+RECORDED = {"recon_last_batch": "recon", "knn_acc": "KNN", "svm_acc": "SVM", "fid": "FID", "is": "IS", "cas": "CAS"}
+
+
+def recorded_cells(dataset, method, augmentation):
+    """Recorded runs of one cell as text, one line per run: its seed, preset, changed settings and main scores.
+
+    The rows are in data/results/cells.csv; `python -m ncvqvae_lite.lab.record` adds finished runs. FID and IS are
+    comparable between lines with one FCN only, which is named by the first digits of its hash.
+    """
+    runs = {}
+    with open(data_file("results/cells.csv"), newline="", encoding="utf-8") as f:
+        for row in csv.DictReader(f):
+            if (row["dataset"], row["method"], row["augmentation"]) == (dataset, method, augmentation):
+                key = (row["preset"], row["changes"], int(row["seed"]), row["fcn"][:4])
+                runs.setdefault(key, {})[row["metric"]] = float(row["value"])
+    if not runs:
+        return f"no recorded runs of {dataset}, {method} + {augmentation}"
+    lines = ["preset    seed  " + "".join(f"{short:>7}" for short in RECORDED.values()) + "  FCN   changed settings"]
+    for (preset, changes, seed, fcn), scores in sorted(runs.items()):
+        values = (f"{scores[name]:7.3f}" if name in scores else f"{'-':>7}" for name in RECORDED)
+        lines.append(f"{preset:8}  {seed:4}  " + "".join(values) + f"  {fcn:4}  {changes}".rstrip())
     return "\n".join(lines)

@@ -9,6 +9,7 @@ import io
 import textwrap
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 from PIL import Image
@@ -18,8 +19,8 @@ from .errors import BadInput
 METHOD_COLOURS = {"regular": "#0072B2", "barlowtwins": "#D55E00", "vibcreg": "#009E73"}
 AUGMENTATION_COLOURS = {"none": "#999999", "warp": "#E69F00", "slice": "#56B4E9", "gauss": "#CC79A7"}
 REAL, PALE, INK = "#999999", "#CCCCCC", "#000000"
-_CLASSES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#F0E442")
-_MARKERS = "osD^v<>P"
+CLASS_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#F0E442")
+CLASS_MARKERS = "osD^v<>P"
 
 WIDTH, DPI = 7.2, 100  # inches and dots per inch: text stays legible when a page shows a figure at half its width
 TEXT, SMALL = 13, 11.5  # points
@@ -39,6 +40,28 @@ class NotebookFigure(Figure):
         return small.getvalue()
 
 
+def figure(rows=1, columns=1, height=4.0, sharex=False, sharey=False):
+    """A figure in the style of all others, and its axes as an array (rows, columns); height in inches, 7.2 wide.
+
+    For the drawings of a chapter: `fig, axes = figure(1, 2)`, draw on `axes[0, 0]`, and end the cell with `fig`.
+    """
+    fig = NotebookFigure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
+    axes = fig.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
+    for ax in axes.flat:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.tick_params(labelsize=SMALL)
+        for text in (ax.xaxis.label, ax.yaxis.label, ax.title):
+            text.set_size(TEXT)
+    return fig, axes
+
+
+def colour_map(n_codes):
+    """A matplotlib colour map for tokens 0..n_codes-1; hidden tokens (masked values) are pale grey."""
+    codes = colormaps["viridis"].resampled(n_codes)
+    codes.set_bad(PALE)
+    return codes
+
+
 def augmented_views(x, y, class_names, views, used=None):
     """One series of each class (grey) with its augmented views: rows are classes, columns augmentations.
 
@@ -48,7 +71,7 @@ def augmented_views(x, y, class_names, views, used=None):
     """
     x = _array(x)
     labels, rows = _first_of_each(y, class_names, len(x))
-    fig, axes = _figure(len(rows), len(views), height=max(3.4, 1.25 * len(rows) + 1.3), sharex=True, sharey="row")
+    fig, axes = figure(len(rows), len(views), height=max(3.4, 1.25 * len(rows) + 1.3), sharex=True, sharey="row")
     for column, (name, view) in zip(axes.T, views.items()):
         title = f"{name} (this run)" if name == used else name
         column[0].set_title(title, fontsize=TEXT, fontweight="bold" if name == used else "normal")
@@ -70,7 +93,7 @@ def loss_curves(tokenizer_history, prior_history, method, augmentation="none"):
     left out. Dots are values on the test split, where they were computed. Reconstruction is the sum of the mean
     squared errors of the series and of their spectrograms.
     """
-    fig, axes = _figure(1, 2, height=5)
+    fig, axes = figure(1, 2, height=5)
     left, right = axes[0]
     colour = METHOD_COLOURS[method]
     both = [row | {"both": row["time"] + row["spectrum"]} for row in tokenizer_history if "time" in row]
@@ -115,7 +138,7 @@ def reconstructions(x, x_hat, method, columns=3):
     order, columns = np.argsort(errors, kind="stable"), min(columns, len(x))
     middle = max(0, (len(x) - columns) // 2)
     chosen = np.stack([order[middle : middle + columns], order[::-1][:columns]])  # (2, columns)
-    fig, axes = _figure(2, columns, height=4.4, sharex=True, sharey=True)
+    fig, axes = figure(2, columns, height=4.4, sharex=True, sharey=True)
     for ax, row in zip(axes.flat, chosen.flat):
         ax.plot(x[row, 0], color=REAL, linewidth=2.2, label="test series")
         ax.plot(x_hat[row, 0], color=METHOD_COLOURS[method], linewidth=1.3, label=f"reconstruction ({method})")
@@ -140,7 +163,7 @@ def token_usage(groups, codebook_size, method):
     shares = {name: usage.counts / usage.counts.sum() for name, usage in usages.items()}
     first = next(iter(groups))
     order = np.argsort(-shares[first], kind="stable")
-    fig, axes = _figure(1, 1, height=3.9)
+    fig, axes = figure(1, 1, height=3.9)
     ax = axes[0, 0]
     rank = np.arange(1, codebook_size + 1)
     for name, share in shares.items():
@@ -151,8 +174,7 @@ def token_usage(groups, codebook_size, method):
             colour, marker = (METHOD_COLOURS[method], "o") if name == "generated" else (INK, "_")
             ax.plot(rank, share[order], marker, color=colour, markersize=6, markeredgewidth=2, label=label)
     ax.axhline(1 / codebook_size, color=INK, linewidth=1, linestyle=":", label="all codes alike")
-    ax.set_xlabel(f"code, by its use in {first} (K = {codebook_size})", fontsize=TEXT)
-    ax.set_ylabel("share of the tokens", fontsize=TEXT)
+    ax.set(xlabel=f"code, by its use in {first} (K = {codebook_size})", ylabel="share of the tokens")
     ax.set_xlim(0.3, codebook_size + 0.7)
     handles, labels = ax.get_legend_handles_labels()
     in_order = sorted(zip(handles, labels), key=lambda entry: not entry[1].startswith(f"{first}:"))
@@ -176,14 +198,14 @@ def latent_map(features, y, class_names, perplexity=30.0, seed=0, max_points=100
     chosen = np.sort(np.random.default_rng(seed).permutation(len(features))[:max_points])
     perplexity = min(perplexity, (len(chosen) - 1) / 3)
     points = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(features[chosen])
-    fig, axes = _figure(1, 1, height=5.2)
+    fig, axes = figure(1, 1, height=5.2)
     ax = axes[0, 0]
     labels = np.zeros(len(chosen), dtype=int) if y is None else _array(y)[chosen]
-    few = len(class_names) <= len(_CLASSES)
+    few = len(class_names) <= len(CLASS_COLOURS)
     if few:
         for label in np.unique(labels):
             name = f"class {class_names[label]}" if class_names else "unlabelled"
-            style = dict(color=_CLASSES[label] if class_names else REAL, marker=_MARKERS[label], label=name)
+            style = dict(color=CLASS_COLOURS[label] if class_names else REAL, marker=CLASS_MARKERS[label], label=name)
             ax.scatter(*points[labels == label].T, s=22, alpha=0.75, linewidths=0, **style)
         ax.legend(fontsize=SMALL, markerscale=1.6, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     else:
@@ -191,10 +213,7 @@ def latent_map(features, y, class_names, perplexity=30.0, seed=0, max_points=100
         bar = fig.colorbar(dots, ax=ax)
         bar.set_label("class (its number)", fontsize=TEXT)
     ax.set_title(f"t-SNE, perplexity {perplexity:.3g}, {len(chosen)} of {len(features)} test series", fontsize=TEXT)
-    ax.set_xlabel("t-SNE axis 1 (no unit)", fontsize=TEXT)
-    ax.set_ylabel("t-SNE axis 2 (no unit)", fontsize=TEXT)
-    ax.set_xticks([])
-    ax.set_yticks([])
+    ax.set(xlabel="t-SNE axis 1 (no unit)", ylabel="t-SNE axis 2 (no unit)", xticks=[], yticks=[])
     return fig
 
 
@@ -206,7 +225,7 @@ def real_and_generated(real, y_real, generated, y_generated, class_names, method
     """
     real, generated = _array(real), _array(generated)
     labels, rows = _first_of_each(y_real, class_names, 1)
-    fig, axes = _figure(len(rows), 2, height=max(3.4, 1.35 * len(rows) + 1.2), sharex=True, sharey="row")
+    fig, axes = figure(len(rows), 2, height=max(3.4, 1.35 * len(rows) + 1.2), sharex=True, sharey="row")
     sides = (real, y_real, "real (test split)"), (generated, y_generated, "generated")
     for column, (x, y, title), colour in zip(axes.T, sides, ("#555555", METHOD_COLOURS[method])):
         column[0].set_title(title, fontsize=TEXT)
@@ -228,7 +247,7 @@ def class_shares(real_classes, generated_classes, class_names, method):
     real_classes, generated_classes  (n,) classes that the FCN gives the series
     """
     k = len(class_names)
-    fig, axes = _figure(1, 1, height=3.6)
+    fig, axes = figure(1, 1, height=3.6)
     ax = axes[0, 0]
     place = np.arange(k)
     sides = (("real (test split)", real_classes, REAL), ("generated", generated_classes, METHOD_COLOURS[method]))
@@ -237,23 +256,12 @@ def class_shares(real_classes, generated_classes, class_names, method):
         share = np.bincount(classes, minlength=k) / len(classes)
         ax.bar(place + shift, share, width=0.38, color=colour, label=f"{label}, n = {len(classes)}")
     ax.set_xticks(place[:: max(1, k // 12)], class_names[:: max(1, k // 12)])
-    ax.set_xlabel("class that the FCN sees", fontsize=TEXT)
-    ax.set_ylabel("share of the series", fontsize=TEXT)
+    ax.set(xlabel="class that the FCN sees", ylabel="share of the series")
     ax.legend(fontsize=SMALL, frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.22), ncols=2)
     return fig
 
 
 # --- shared ---
-
-
-def _figure(rows, columns, height, sharex=False, sharey=False):
-    """A figure and its axes, an array (rows, columns)."""
-    fig = NotebookFigure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
-    axes = fig.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
-    for ax in axes.flat:
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.tick_params(labelsize=SMALL)
-    return fig, axes
 
 
 def _first_of_each(y, class_names, n):

@@ -172,6 +172,8 @@ class MaskGIT(nn.Module):
 
     def _classes(self, n, class_index):
         device = self.table.device
+        if isinstance(class_index, str):
+            raise BadInput(f"class_index must be a number, got {class_index!r}: give its place in `class_names`")
         if class_index is None:
             return torch.full((n,), self.n_classes, device=device)
         classes = torch.as_tensor(class_index, device=device, dtype=torch.int64)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from ncvqvae_lite import cli, cli_doctor, cli_fcn, cli_progress, cli_replicate, experiment, experiment_stages
+from ncvqvae_lite import cli, cli_doctor, cli_progress, cli_replicate, experiment, experiment_stages, fcn_weights
 from ncvqvae_lite.cli import main
 from ncvqvae_lite.config import ExperimentConfig
 from ncvqvae_lite.data import two_patterns
@@ -378,8 +378,8 @@ def test_import_of_checkpoints(capsys, tmp_path, monkeypatch):
 
     monkeypatch.setenv("NCVQVAE_FCN", str(tmp_path / "named"))
     assert main(["fcn", "import", str(source / "Tiny.ckpt")]) == 0
-    assert cli_fcn.find_weights("Tiny") == tmp_path / "named" / "Tiny.safetensors"
-    assert cli_fcn.find_weights("Other") is None
+    assert fcn_weights.find_weights("Tiny") == tmp_path / "named" / "Tiny.safetensors"
+    assert fcn_weights.find_weights("Other") is None
 
     (source / "Bad.ckpt").write_text("no checkpoint")
     assert_user_error(capsys, ["fcn", "import", str(source)], "Bad.ckpt is refused")
@@ -387,12 +387,12 @@ def test_import_of_checkpoints(capsys, tmp_path, monkeypatch):
 
 def test_weights_of_the_thesis_are_recognised(reference_fcn, tmp_path):
     again = tmp_path / "again.safetensors"
-    for name in cli_fcn.THESIS_WEIGHTS:
+    for name in fcn_weights.THESIS_WEIGHTS:
         file = reference_fcn(name)
-        assert cli_fcn.is_thesis_weights(file, name)
-        assert not cli_fcn.is_thesis_weights(file, "Wafer" if name == "FordA" else "FordA")
+        assert fcn_weights.is_thesis_weights(file, name)
+        assert not fcn_weights.is_thesis_weights(file, "Wafer" if name == "FordA" else "FordA")
         FCN.load(file).save(again)
-        assert cli_fcn.is_thesis_weights(again, name) and file_hash(again) != file_hash(file)  # the bytes differ
+        assert fcn_weights.is_thesis_weights(again, name) and file_hash(again) != file_hash(file)  # the bytes differ
 
 
 # --- runs ---
@@ -532,7 +532,7 @@ def test_fid_is_set_beside_the_thesis_only_with_its_weights(is_thesis, capsys, t
     weights = tmp_path / "weights.safetensors"
     FCN(4).save(weights)
     if is_thesis:
-        monkeypatch.setitem(cli_fcn.THESIS_WEIGHTS, "TwoPatterns", cli_fcn.weights_digest(weights))
+        monkeypatch.setitem(fcn_weights.THESIS_WEIGHTS, "TwoPatterns", fcn_weights.weights_digest(weights))
     fid = author_runs("TwoPatterns", "regular", "none")["fid"][0]
     monkeypatch.setattr(experiment, "run_experiment", lambda *_, **__: {"fid": fid, "fcn_accuracy": 1.0})
     assert main(["replicate", "--fcn", str(weights), "--out", str(tmp_path / "runs")]) == 0
@@ -674,7 +674,7 @@ def test_doctor(capsys, tmp_path, monkeypatch):
         (data / f"Symbols_{split}.tsv").write_text(row(20))
     FCN(2).save(weights / "Wafer.safetensors")
     FCN(2).save(weights / "FordA.safetensors")
-    monkeypatch.setitem(cli_fcn.THESIS_WEIGHTS, "FordA", cli_fcn.weights_digest(weights / "FordA.safetensors"))
+    monkeypatch.setitem(fcn_weights.THESIS_WEIGHTS, "FordA", fcn_weights.weights_digest(weights / "FordA.safetensors"))
     (weights / "FordB.safetensors").write_text("damaged")
     monkeypatch.setenv("NCVQVAE_DATA", str(data))
     monkeypatch.setenv("NCVQVAE_FCN", str(weights))

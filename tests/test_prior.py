@@ -409,6 +409,8 @@ def test_wrong_arguments_of_sample():
     for class_index in (-1, 3, torch.tensor([0, 3])):
         with pytest.raises(BadInput, match=r"class_index must be in 0\.\.2.*knows 3 classes"):
             prior.sample(2, class_index)
+    with pytest.raises(BadInput, match="class_index must be a number, got 'up'"):
+        prior.sample(2, "up")
     with pytest.raises(BadInput, match="knows 0 classes"):
         tiny_prior(n_classes=0).sample(2, 0)
     for n, steps in ((0, 10), (2, 0)):

@@ -1,5 +1,6 @@
 """The README's Python runs as it stands there, and its commands exist."""
 
+import json
 import re
 from pathlib import Path
 
@@ -31,3 +32,13 @@ def test_every_make_target_that_the_readme_names_exists():
     assert {"replicate", "test", "bench"} <= targets
     for target in targets:
         assert re.search(rf"^{target}:", makefile, flags=re.M), target
+
+
+def test_the_expected_output_is_that_of_the_built_notebook():
+    """The table of `make replicate` in the README is the table in notebook 08."""
+    block = re.search(r"```\n(Published: .*?)\n\.\.\.\n", README, flags=re.S).group(1)
+    cells = json.loads((Path(__file__).parents[1] / "notebooks" / "08_replicate.ipynb").read_text(encoding="utf-8"))[
+        "cells"
+    ]
+    outputs = ["".join(output.get("text", ())) for cell in cells for output in cell.get("outputs", ())]
+    assert any(block in text for text in outputs)

@@ -1,14 +1,19 @@
 """`lab.record`: finished cells become tidy rows, once each, and only from committed code."""
 
 import json
+from itertools import pairwise
 
+import numpy as np
 import pytest
+import torch
 
 from ncvqvae_lite.config import ExperimentConfig
 from ncvqvae_lite.data import two_patterns
 from ncvqvae_lite.errors import BadInput, NotFound
-from ncvqvae_lite.experiment import cell_folder, run_experiment
+from ncvqvae_lite.experiment import cell_folder, load_run, run_experiment
+from ncvqvae_lite.lab import example
 from ncvqvae_lite.lab.record import cell_rows, main, read_rows, record
+from ncvqvae_lite.thesis import data_file
 
 MICRO = dict(epochs=1, prior_epochs=1, fcn_epochs=1, cas=False, min_steps=0, prior_min_steps=0, fcn_min_steps=0)
 
@@ -78,3 +83,40 @@ def test_code_that_was_not_committed_is_refused(finished, tmp_path, capsys):
 def test_a_folder_without_finished_cells_is_named(tmp_path):
     with pytest.raises(NotFound, match="no finished cell"):
         record(tmp_path, tmp_path / "cells.csv")
+
+
+# --- the example of chapter 00 ---
+
+
+@pytest.fixture
+def example_file(finished, tmp_path):
+    file = tmp_path / "example.npz"
+    assert example.main([str(finished[1]), str(file)]) == 0
+    return np.load(file)
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_an_example_shows_decoding_from_all_hidden_to_none(example_file, committed):
+    stored = np.load(data_file("results/example.npz")) if committed else example_file
+    steps = stored["steps"]
+    assert steps.shape == (11, 5, 8) and (steps[0] == -1).all() and (steps[-1] >= 0).all()
+    for before, after in pairwise(steps):
+        assert (after[before >= 0] == before[before >= 0]).all()  # what is decided stays
+    assert stored["x"].shape == stored["x_hat"].shape == (4, 128) and stored["x_tokens"].shape == (4, 5, 8)
+    assert stored["drawn"].shape == (128,) and stored["generated"].shape == (64, 128)
+    assert np.bincount(stored["classes"]).tolist() == [16] * 4
+    assert all(np.isfinite(stored[name]).all() for name in stored)
+
+
+def test_an_example_decodes_its_tokens(finished, example_file):
+    run = load_run(finished[1])
+    tokens = torch.from_numpy(np.concatenate([example_file["x_tokens"], example_file["steps"][-1:]])).long().flatten(1)
+    series = (run.tokenizer.decode(tokens) * run.std + run.mean)[:, 0].detach().numpy()
+    np.testing.assert_allclose(series[:4], example_file["x_hat"], atol=5e-3)  # float16 in the file
+    np.testing.assert_allclose(series[4], example_file["drawn"], atol=5e-3)
+
+
+def test_an_example_needs_a_run_of_its_data_set(finished):
+    run = load_run(finished[1])
+    with pytest.raises(BadInput, match="needs a run of TwoPatterns, this one is of Wafer"):
+        example.example(run._replace(config=run.config | {"dataset": "Wafer"}))

@@ -1,0 +1,72 @@
+"""Where the weights of the feature nets behind FID and IS are kept, and which of them are the thesis' own.
+
+The thesis' weights are public: github.com/danelee2601/supervised-FCN, commit abc479c, MIT licence.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+from .errors import BadInput, NotFound
+
+# First 12 hex digits of `weights_digest` of the weights that the thesis used.
+THESIS_WEIGHTS = {
+    "ECG5000": "67983a8afa57",
+    "ElectricDevices": "34fac366eea6",
+    "FordA": "b5d3aff1bef3",
+    "FordB": "bc2c29de2fac",
+    "Mallat": "58da7750d649",
+    "ShapesAll": "97a3c6041c79",
+    "SonyAIBORobotSurface1": "678660992274",
+    "SonyAIBORobotSurface2": "312f1fb90069",
+    "StarLightCurves": "4f38b0cac7fc",
+    "Symbols": "31cf091ec4c9",
+    "TwoPatterns": "b45d877e9331",
+    "UWaveGestureLibraryAll": "fc5bb725be05",
+    "Wafer": "5de9a725bbc3",
+}
+
+
+def user_folder():
+    """Where `fcn import` writes to and `replicate` looks: $NCVQVAE_FCN, else the folder fcn in the cache."""
+    cache = os.environ.get("NCVQVAE_CACHE") or "~/.cache/ncvqvae_lite"
+    return Path(os.environ.get("NCVQVAE_FCN") or f"{cache}/fcn").expanduser()
+
+
+def find_weights(dataset, given=None):
+    """The weights file for a data set: `given`, else DATASET.safetensors in `user_folder`, else None.
+
+    raises   NotFound for a given file that is not there, or where $NCVQVAE_FCN names no folder
+    """
+    if given is not None:
+        given = Path(given).expanduser()
+        if not given.is_file():
+            raise NotFound(f"no FCN weights at {given}: expected a .safetensors file; `ncvqvae fcn import` makes one")
+        if given.suffix == ".ckpt":
+            raise BadInput(f"{given} is a checkpoint: convert it with `ncvqvae fcn import {given}` first")
+        return given
+    folder = user_folder()
+    if os.environ.get("NCVQVAE_FCN") and not folder.is_dir():
+        raise NotFound(f"NCVQVAE_FCN names {folder}, which is no folder: correct it, or unset it")
+    file = folder / f"{dataset}.safetensors"
+    return file if file.is_file() else None
+
+
+def is_thesis_weights(file, dataset):
+    """True if the file holds the very weights that the thesis used for this data set, in whatever order or format.
+
+    TwoPatternsGenerated is set beside the archive's TwoPatterns.
+    """
+    archive = "TwoPatterns" if dataset == "TwoPatternsGenerated" else dataset
+    return weights_digest(file) == THESIS_WEIGHTS.get(archive)
+
+
+def weights_digest(file):
+    """First 12 hex digits of the SHA-256 of names and values (float32) of all tensors, in the order of their names."""
+    from .fcn import FCN
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(FCN.load(file).state_dict().items()):
+        if not name.endswith("num_batches_tracked"):
+            digest.update(name.encode() + tensor.numpy().tobytes())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,137 @@
+"""Checks that a notebook makes of its own numbers: each prints a line that is the same on every machine, or raises.
+
+Three classes. Exact: shapes, counts, parameter numbers. Tight: a formula beside another, to rounding. Banded: a number
+after training, inside an interval that was measured over many seeds and leaves out a named failure.
+"""
+
+import json
+import os
+from contextlib import redirect_stdout
+from functools import cache
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .errors import BadInput, NotFound
+
+
+class CheckFailed(AssertionError):
+    """A value that a notebook relies on is not what it should be."""
+
+    def __init__(self, message, name=""):
+        super().__init__(message)
+        self.name = name
+
+
+def check(name, value, expected=None, *, rtol=0.0, atol=0.0, low=None, high=None, digits=None, hint=""):
+    """Compare a value with what it should be; print one line that is the same on every machine, or raise.
+
+    value     a number, text, tuple, array or tensor
+    expected  exact (rtol = atol = 0): compared with ==, and the value is printed;
+              with a tolerance: |value - expected| <= atol + rtol |expected| everywhere, and only that is printed
+    low, high bounds of a number instead of `expected`, both inclusive; the bounds are printed
+    digits    print the value too, rounded to this many significant digits: for values that are stable to so many
+    hint      what to look at when the check fails
+    raises    CheckFailed with both values; BadInput if neither or both of `expected` and bounds are given
+    """
+    value, expected = _plain(value), _plain(expected)
+    bounds = low is not None or high is not None
+    if bounds and (rtol or atol):
+        raise BadInput(f"check {name!r} has bounds and a tolerance: give one of them")
+    if bounds == (expected is not None):
+        raise BadInput(f"check {name!r} needs either an expected value or bounds: give one of them")
+    if bounds:
+        low, high = -np.inf if low is None else low, np.inf if high is None else high
+        passed = np.ndim(value) == 0 and bool(low <= value <= high)  # False for NaN
+        wanted, said = f"between {low} and {high}", f"between {low:g} and {high:g}"
+    elif rtol or atol:
+        same_shape = np.shape(value) == np.shape(expected)
+        passed = same_shape and bool(np.allclose(value, expected, rtol=rtol, atol=atol))  # False for NaN
+        wanted = f"{expected} within rtol {rtol:g}, atol {atol:g}"
+        said = "ok, " + " and ".join(f"{k} {v:g}" for k, v in (("rtol", rtol), ("atol", atol)) if v)
+    else:
+        passed = type(value) is type(expected) and np.array_equal(value, expected)
+        kinds = type(value).__name__, type(expected).__name__
+        wanted = f"{expected!r}" + (f" (a {kinds[1]}, not a {kinds[0]})" if kinds[0] != kinds[1] else "")
+        said = f"{value}"
+    if not passed:
+        raise CheckFailed(f"{name}: found {value}, expected {wanted}" + (f". {hint}" if hint else ""), name)
+    print(f"{name}: {said}" if digits is None else f"{name}: {value:.{digits}g} ({said})")
+
+
+def check_band(cfg, chapter, name, value, excludes):
+    """Compare a number that training made with its recorded band, and the band with the failures it must leave out.
+
+    cfg       the chapter's numbers (`nb.chapter_config`). Bands are those of the preset quick; in another preset the
+              number is printed without one
+    chapter   "03": the band stands in notebooks/expected/03_*.json, with the runs that it was made from
+    excludes  what the number would be if the thing had failed, by name: {"chance": 0.25}
+    raises    CheckFailed if the value lies outside the band; BadInput if an excluded number lies inside
+    """
+    if os.environ.get("NCVQVAE_RECORD"):
+        return record(chapter, name, value, banded=True)
+    if not excludes:
+        raise BadInput(f"the band of {name!r} must exclude a failure: name one, with the number it would give")
+    if cfg.preset != "quick":
+        return print(f"{name}: {float(value):.3g} (its band is for the preset quick, this is {cfg.preset})")
+    low, high = band(chapter, name)
+    for failure, number in excludes.items():
+        if not (number < low or number > high):  # NaN is no failure that a band could exclude
+            raise BadInput(f"the band {low} to {high} of {name!r} does not leave out {failure}, {number:g}")
+    check(f"{name} (excludes {', '.join(excludes)})", value, low=low, high=high)
+
+
+def band(chapter, name):
+    """(low, high) of a banded check; raises NotFound for a chapter or a name without one."""
+    bands = _bands(chapter)
+    if name not in bands:
+        raise NotFound(f"chapter {chapter} has no band {name!r}: it has {', '.join(bands) or 'none'}")
+    return bands[name]["low"], bands[name]["high"]
+
+
+@cache
+def _bands(chapter):
+    package = Path(__file__).resolve().parent
+    for folder in (package.parent / "notebooks" / "expected", package / "_notebooks" / "expected"):
+        for file in folder.glob(f"{chapter}_*.json"):
+            return json.loads(file.read_text(encoding="utf-8"))
+    raise NotFound(f"no bands of chapter {chapter}: install the package again, or look in notebooks/expected")
+
+
+def record(chapter, name, value, banded=False):
+    """Append a number of a chapter to the file named by $NCVQVAE_RECORD, where it is set; else do nothing.
+
+    So that one chapter, run with many seeds or another preset, gives the tables that its end and its bands show.
+    banded  the number has a band (`check_band`)
+    """
+    file = os.environ.get("NCVQVAE_RECORD")
+    if file:
+        with open(file, "a", encoding="utf-8") as f:
+            f.write(json.dumps({"chapter": chapter, "name": name, "value": float(value), "banded": banded}) + "\n")
+
+
+def refused(check_answer, *wrong_answers):
+    """Show that the check of an exercise refuses each wrong answer: one line each, its first docstring line and where.
+
+    raises  CheckFailed if a wrong answer passes
+    """
+    for answer in wrong_answers:
+        mistake = (answer.__doc__ or answer.__name__).strip().splitlines()[0]
+        try:
+            with redirect_stdout(StringIO()):
+                check_answer(answer)
+        except CheckFailed as error:
+            print(f"refused: {mistake} (at: {error.name})")
+        else:
+            raise CheckFailed(f"a wrong answer passes its check: {mistake}", mistake)
+
+
+def _plain(value):
+    """Tensors and numpy values as Python numbers and arrays, sizes and lists as tuples."""
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu().numpy()
+    if isinstance(value, np.ndarray | np.generic):
+        return value.item() if value.ndim == 0 else value
+    return tuple(value) if isinstance(value, list | torch.Size) else value
