@@ -1,0 +1,260 @@
+"""What figures need of finished runs and no table of scores holds, small enough for git: panels and loss curves.
+
+`python -m ncvqvae_lite.lab.panels RUNS [FOLDER]` writes both: FOLDER/panels/*.npz, one file per cell of seed 1, and
+FOLDER/curves.csv, one row per kept epoch of every tokenizer. The ones that ship are in data/results.
+"""
+
+import argparse
+import csv
+import io
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import BadInput, NotFound, UserError
+from ..experiment_folders import finished_metrics, read_json, writing_to
+from ..thesis import data_file
+from .record import CELL, cell_rows
+
+PANEL_SEED = 1  # one seed is enough to look at
+MOST_SERIES, MOST_CLASSES, PER_CLASS, MOST_POINTS = 400, 4, 5, 200
+SAMPLES, BINS = 100, 20  # series whose decoding is watched, as in the thesis; bins of a probability
+PANEL_BYTES = 40_000
+EPOCHS = 40  # kept of a tokenizer's history
+CURVE_KEY = ("dataset", "method", "augmentation", "seed", "preset", "ablation")
+TERMS = ("time", "spectrum", "commitment", "augmented", "ssl", "perplexity", "recon_val", "knn_acc", "svm_acc")
+CURVE_COLUMNS = (*CURVE_KEY, "epoch", *TERMS)
+
+
+def finished_cells(places):
+    """Folders of finished cells: every place is a folder of runs, or one cell itself; raises NotFound for none."""
+    found = []
+    for place in map(Path, places):
+        cells = (
+            [place] if (place / "metrics.json").exists() else [f.parent for f in place.glob("cells/*/*/*/*/m*.json")]
+        )
+        if not cells:
+            raise NotFound(f"no finished cell under {place}: expected cells/<dataset>/<configuration>/<digest>/seed<k>")
+        found += sorted(cells)
+    return found
+
+
+# --- panels ---
+
+
+def export_panels(folders, out_folder):
+    """Write one .npz of `panel` for each cell of seed 1 among `folders`; returns how many.
+
+    A cell's file is named by its data set, configuration, preset and changed settings, so a new run replaces it.
+    """
+    chosen = [folder for folder in folders if read_json(Path(folder) / "config.json")["seed"] == PANEL_SEED]
+    for folder in chosen:
+        arrays = panel(folder)
+        packed = io.BytesIO()
+        np.savez_compressed(packed, **arrays)
+        if packed.tell() > PANEL_BYTES:
+            raise BadInput(f"the panel of {folder} has {packed.tell()} bytes, at most {PANEL_BYTES} belong into git")
+        parts = (arrays[name].item() for name in ("dataset", "method", "augmentation", "preset", "ablation"))
+        _write(Path(out_folder) / ("_".join(" ".join(parts).split()) + ".npz"), packed.getvalue())
+    return len(chosen)
+
+
+def panel(folder):
+    """Arrays of one finished cell, series in raw units and float16; raises BadInput for code that was not committed.
+
+    dataset, method, augmentation, preset, ablation   texts; ablation lists settings that differ from the preset
+    points, classes     (n, 2) t-SNE of the pooled latents of at most 400 test series, and their classes (n,)
+    accepted            (T, 20) how many tokens the sampler accepted in each decoding step, by their probability
+    shown, time         (k,) the first classes, at most 4; (P,) steps that are kept of a series, at most 200
+    real, generated     (k, 5, P) test series of these classes, and series that the prior was asked for (channel 1)
+    class_names         names of all classes
+    """
+    import torch
+
+    from ..data import load_dataset
+    from ..experiment import load_run
+
+    folder = Path(folder)
+    cell = _key(folder)
+    ds = load_dataset(cell["dataset"])
+    if finished_metrics(folder, ds) is None:
+        raise BadInput(f"{folder} is not finished: run it again, then export it")
+    if not ds.n_classes:
+        raise BadInput(f"{ds.name} has no labels, and a panel shows classes")
+    run = load_run(folder)
+    points, classes = latent_points(run, ds)
+    shown = torch.arange(min(ds.n_classes, MOST_CLASSES))
+    generated = run.sample(PER_CLASS * len(shown), shown.repeat_interleave(PER_CLASS), seed=PANEL_SEED)[:, 0]
+    kept = np.arange(0, generated.shape[-1], -(-generated.shape[-1] // MOST_POINTS))
+    real = torch.stack([_first(ds.x_test[ds.y_test == k, 0], PER_CLASS) for k in shown])
+    texts = ("dataset", "method", "augmentation", "preset", "ablation")
+    return {name: np.array(cell[name]) for name in texts} | {
+        "points": points.astype(np.float16),
+        "classes": classes.astype(np.int16),
+        "accepted": accepted_probabilities(run),
+        "shown": shown.numpy().astype(np.int16),
+        "time": kept.astype(np.int16),
+        "real": real[..., kept].numpy().astype(np.float16),
+        "generated": generated.view(len(shown), PER_CLASS, -1)[..., kept].numpy().astype(np.float16),
+        "class_names": np.array(ds.class_names),
+    }
+
+
+def latent_points(run, ds):
+    """t-SNE (n, 2) of the pooled latents of at most 400 random test series, and their classes (n,)."""
+    from sklearn.manifold import TSNE
+
+    from ..fcn import batched
+
+    chosen = np.sort(np.random.default_rng(0).permutation(len(ds.x_test))[:MOST_SERIES])
+    features = batched(run.tokenizer.features, (ds.x_test[chosen] - run.mean) / run.std).double().numpy()
+    perplexity = min(30.0, (len(chosen) - 1) / 3)
+    points = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(features)
+    return points, ds.y_test[chosen].numpy()
+
+
+def accepted_probabilities(run, n=SAMPLES, seed=PANEL_SEED):
+    """How sure the prior was of the tokens that it kept: counts (T, 20) by decoding step and probability.
+
+    Watches the prior while it draws n series without a class. A position counts in the step that filled it for good,
+    with the probability of its token in that step. Without a class, guidance changes nothing and is left out.
+    """
+    import torch
+
+    prior, before, logits = run.prior, [], []
+
+    def watch(_, arguments, output):
+        before.append(arguments[0])
+        logits.append(output)
+
+    handle = prior.register_forward_hook(watch)
+    generator = torch.Generator(prior.table.device).manual_seed(seed)
+    steps, temperature = run.config["decoding_steps"], run.config["choice_temperature"]
+    final = prior.sample(n, steps=steps, choice_temperature=temperature, generator=generator, batch_size=n)
+    handle.remove()
+    counts = []
+    for tokens, after, scores in zip(before, [*before[1:], final], logits):
+        accepted = (tokens == prior.codebook_size) & (after != prior.codebook_size)
+        chosen = after.where(accepted, 0)[..., None]
+        probability = torch.softmax(scores, dim=-1).gather(-1, chosen)[..., 0][accepted]
+        counts.append(np.histogram(probability.cpu().numpy(), bins=BINS, range=(0, 1))[0])
+    return np.array(counts, dtype=np.int32)
+
+
+def load_panels(folder=None):
+    """All panels of a folder as dicts of arrays and texts; None: those that ship. An empty list where there are none."""
+    folder = data_file("results/cells.csv").parent / "panels" if folder is None else Path(folder)
+    panels = []
+    for file in sorted(folder.glob("*.npz")):
+        with np.load(file) as arrays:
+            panels.append({name: a.item() if a.shape == () else a for name, a in arrays.items()})
+    return panels
+
+
+def _first(rows, n):
+    """The first n rows, from the beginning again where there are fewer."""
+    return rows[np.arange(n) % len(rows)]
+
+
+# --- loss curves ---
+
+
+def export_curves(folders, table):
+    """Add the loss curves of the cells' tokenizers to the CSV file `table`; returns how many tokenizers.
+
+    One row is one epoch of one tokenizer, about 40 of them: the first, the last, those with probes, and between them
+    epochs whose distance grows. Cells that share a tokenizer give its rows once; rows that are there already are
+    replaced.
+    """
+    new = {}
+    for folder in folders:
+        cell, config = _key(Path(folder)), read_json(Path(folder) / "config.json")
+        tokenizer = Path(folder) / config["tokenizer"]
+        settings = read_json(tokenizer / "config.json")
+        _check_committed(settings, tokenizer)
+        changes = [change for change in cell["ablation"].split() if change.split("=")[0] in settings]
+        shared = cell | {"ablation": " ".join(changes)}
+        key = tuple(str(shared[name]) for name in CURVE_KEY)
+        if key not in new:
+            new[key] = [dict(zip(CURVE_KEY, key)) | row for row in _thinned(tokenizer / "history.csv")]
+    old = [row for row in _read(table) if tuple(row[name] for name in CURVE_KEY) not in new]
+    rows = old + [row for rows in new.values() for row in rows]
+    rows.sort(key=lambda row: (*(row[name] for name in CURVE_KEY), int(row["epoch"])))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, CURVE_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    _write(Path(table), text.getvalue().encode())
+    return len(new)
+
+
+def load_curves(table=None):
+    """The rows of `export_curves` as a frame, values that were not computed NaN; None: the table that ships."""
+    import pandas as pd
+
+    table = data_file("results/cells.csv").parent / "curves.csv" if table is None else Path(table)
+    if not table.exists():
+        return pd.DataFrame(columns=CURVE_COLUMNS)
+    return pd.read_csv(table, keep_default_na=False, na_values={name: [""] for name in TERMS})
+
+
+def _thinned(history):
+    """The kept rows of a history.csv, numbers rounded to 4 digits, without values that are 0 throughout."""
+    rows = _read(history)
+    last = int(rows[-1]["epoch"])
+    wanted = {round(epoch) for epoch in np.geomspace(1, max(last, 1), EPOCHS)}
+    kept = [row for row in rows if int(row["epoch"]) in wanted or row.get("recon_val")]
+    absent = {name for name in TERMS if not any(float(row.get(name) or 0) for row in rows)}
+    shown = [name for name in TERMS if name not in absent]
+    return [{"epoch": row["epoch"]} | {n: f"{float(row[n]):.4g}" for n in shown if row.get(n)} for row in kept]
+
+
+# --- shared ---
+
+
+def _key(folder):
+    """What tells this finished cell from others, as in the table of results; refuses code that was not committed."""
+    _check_committed(read_json(folder / "config.json"), folder)
+    row = cell_rows(folder)[0]
+    return {name: row[name] for name in (*CELL, "preset")} | {"ablation": row["changes"]}
+
+
+def _check_committed(config, folder):
+    if not config["commit"] or config["commit"].endswith("-dirty"):
+        raise BadInput(f"{folder} was made by code that was not committed: commit and run it again")
+
+
+def _read(table):
+    if not Path(table).exists():
+        return []
+    with open(table, encoding="utf-8", newline="") as f:
+        return list(csv.DictReader(f))
+
+
+def _write(file, data):
+    with writing_to(file.parent):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(file.name + ".partial")
+        partial.write_bytes(data)
+        os.replace(partial, file)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description="Keep what figures need of finished runs: panels and loss curves.")
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of runs, or of single finished cells")
+    parser.add_argument("--out", type=Path, default=None, help="folder to write to; that of the first runs without")
+    arguments = parser.parse_args(argv)
+    try:
+        out, cells = arguments.out or arguments.runs[0], finished_cells(arguments.runs)
+        curves = export_curves(cells, out / "curves.csv")
+        print(f"{export_panels(cells, out / 'panels')} panels in {out / 'panels'}, {curves} tokenizers in curves.csv")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
