@@ -227,19 +227,19 @@ RECORDED = {"recon_last_batch": "recon", "knn_acc": "KNN", "svm_acc": "SVM", "fi
 def recorded_cells(dataset, method, augmentation):
     """Recorded runs of one cell as text, one line per run: its seed, preset, changed settings and main scores.
 
-    The rows are in data/results/cells.csv; `python -m ncvqvae_lite.lab.record` adds finished runs. FID and IS are
+    The rows are in data/results/cells.csv; `ncvqvae campaign export` adds finished runs. FID and IS are
     comparable between lines with one FCN only, which is named by the first digits of its hash.
     """
     runs = {}
     with open(data_file("results/cells.csv"), newline="", encoding="utf-8") as f:
         for row in csv.DictReader(f):
             if (row["dataset"], row["method"], row["augmentation"]) == (dataset, method, augmentation):
-                key = (row["preset"], row["changes"], int(row["seed"]), row["fcn"][:4])
+                key = (row["preset"], row["ablation"], int(row["seed"]), row["fcn"][:4])
                 runs.setdefault(key, {})[row["metric"]] = float(row["value"])
     if not runs:
         return f"no recorded runs of {dataset}, {method} + {augmentation}"
     lines = ["preset    seed  " + "".join(f"{short:>7}" for short in RECORDED.values()) + "  FCN   changed settings"]
-    for (preset, changes, seed, fcn), scores in sorted(runs.items()):
+    for (preset, ablation, seed, fcn), scores in sorted(runs.items()):
         values = (f"{scores[name]:7.3f}" if name in scores else f"{'-':>7}" for name in RECORDED)
-        lines.append(f"{preset:8}  {seed:4}  " + "".join(values) + f"  {fcn:4}  {changes}".rstrip())
+        lines.append(f"{preset:8}  {seed:4}  " + "".join(values) + f"  {fcn:4}  {ablation}".rstrip())
     return "\n".join(lines)

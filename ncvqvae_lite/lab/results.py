@@ -1,0 +1,163 @@
+"""Finished cells as tidy rows: one row is one metric of one cell, with what made it and where.
+
+`ncvqvae campaign export` adds the cells of a campaign to a table; `python -m ncvqvae_lite.lab.results RUNS TABLE.csv`
+adds every finished cell under RUNS. The table that ships, data/results/cells.csv, is read by `load_cells`.
+"""
+
+import argparse
+import csv
+import math
+import os
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+from ..config import ExperimentConfig
+from ..errors import BadInput, NotFound, UserError
+from ..experiment_folders import read_json, writing_to
+from ..thesis import data_file
+
+CELL = ("dataset", "method", "augmentation", "seed")
+KEY = (*CELL, "preset", "ablation", "fcn")
+COLUMNS = (*KEY, "metric", "value", "device", "threads", "seconds", "package_version", "commit", "folder")
+SHIPPED = "results/cells.csv"
+MOST_CLASSES = 10  # class shares of generated series are listed up to this many classes
+
+
+def export(folders, table):
+    """Add the rows of finished cells to a CSV file, which is written whole or not at all.
+
+    folders   cell folders that hold metrics.json
+    table     CSV file, made if needed. A cell that it has already (same `KEY`) is replaced, rows of other cells stay
+    returns   number of cells taken
+    raises    as `cell_rows`; BadInput where two folders hold the same cell; RunFolderError if it cannot be written
+    """
+    table, added = Path(table), {}
+    for folder in folders:
+        rows = cell_rows(folder)
+        key = _key(rows[0])
+        if key in added:
+            both = f"{added[key][0]['folder']} and {rows[0]['folder']}"
+            raise BadInput(f"{both} hold the same cell, made by different code: delete the one that is out of date")
+        added[key] = rows
+    kept = [row for row in (read_rows(table) if table.exists() else []) if _key(row) not in added]
+    rows = sorted(kept + [row for new in added.values() for row in new], key=_key)  # stable: metrics keep their order
+    partial = table.with_suffix(".partial")
+    with writing_to(table.parent):
+        table.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "w", encoding="utf-8", newline="") as f:
+            writer = csv.DictWriter(f, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(partial, table)
+    return len(added)
+
+
+def cell_rows(folder):
+    """The rows of one finished cell folder, as dicts with the names of `COLUMNS`.
+
+    `ablation` lists the settings that differ from the preset, so an ablation names itself. Besides the metrics there
+    are the class shares of generated and real series, and the seconds of each stage that this cell worked on: a stage
+    below one second was found finished.
+
+    raises   NotFound without a finished cell; BadInput for metrics that are no finite numbers, and for code that was
+             not committed when it ran
+    """
+    folder = Path(folder)
+    config, metrics, seconds = (read_json(folder / f"{name}.json") for name in ("config", "metrics", "seconds"))
+    if not (config and metrics and seconds) or folder.resolve().parts[-5] != "cells":
+        raise NotFound(f"no finished cell in {folder}: expected cells/<dataset>/<configuration>/<digest>/seed<k>")
+    _check_commit(folder, config["commit"])
+    _check_values(folder, metrics)
+    names = {f.name for f in fields(ExperimentConfig)}
+    settings = {name: value for name, value in config.items() if name in names}
+    cell = {name: settings[name] for name in CELL}
+    preset = ExperimentConfig.preset(settings["preset_name"], **cell)
+    ablation = " ".join(f"{name}={value}" for name, value in settings.items() if getattr(preset, name) != value)
+    shared = cell | {"preset": settings["preset_name"], "ablation": ablation, "fcn": config["fcn"]}
+    shared |= {name: config[name] for name in ("device", "threads", "package_version", "commit")}
+    shared |= {"seconds": round(sum(seconds.values())), "folder": "/".join(folder.resolve().parts[-5:])}
+    costs = {f"seconds_{stage}".replace(" ", "_"): round(spent, 1) for stage, spent in seconds.items() if spent >= 1}
+    values = metrics | _class_shares(folder) | costs
+    return [shared | {"metric": name, "value": value} for name, value in values.items()]
+
+
+def _check_commit(folder, commit):
+    if not commit:
+        raise BadInput(f"{folder} names no commit: run it again from a git checkout, so that its code can be found")
+    if commit.endswith("-dirty"):
+        raise BadInput(f"{folder} was made by code that was not committed ({commit}): commit and run it again")
+
+
+def _check_values(folder, metrics):
+    for name, value in metrics.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise BadInput(f"{folder}/metrics.json: {name} is {value!r}, expected a finite number: run the cell again")
+
+
+def _class_shares(folder):
+    """Share of each class among generated and real series, as the FCN sees them; empty without labels."""
+    import numpy as np
+
+    with np.load(folder / "samples.npz") as samples:
+        if "fcn_class" not in samples:
+            return {}
+        both = {"generated": samples["fcn_class"], "real": samples["fcn_class_real"]}
+    n_classes = max(classes.max() for classes in both.values()) + 1
+    if n_classes > MOST_CLASSES:
+        return {}
+    return {
+        f"share_{kind}_{k}": float(np.mean(classes == k)) for kind, classes in both.items() for k in range(n_classes)
+    }
+
+
+# --- tables ---
+
+
+def read_rows(table=None):
+    """Rows of an exported table as dicts of text; None reads the one that ships. NotFound or BadInput if it is none."""
+    table = Path(table) if table is not None else data_file(SHIPPED)
+    if not table.is_file():
+        raise NotFound(f"no table at {table}: `ncvqvae campaign export` writes one")
+    with open(table, encoding="utf-8", newline="") as f:
+        reader = csv.DictReader(f)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise BadInput(f"{table} has other columns than {', '.join(COLUMNS)}: export it again")
+        return list(reader)
+
+
+def load_cells(table=None):
+    """The same rows as a pandas DataFrame: `seed`, `threads` int, `value`, `seconds` float, all others text."""
+    import pandas as pd
+
+    rows = pd.DataFrame(read_rows(table), columns=list(COLUMNS))
+    return rows.astype({"seed": int, "value": float, "threads": int, "seconds": float})
+
+
+def _key(row):
+    return tuple(str(row[name]) for name in KEY)
+
+
+def finished_cells(runs):
+    """Every finished cell folder under a folder of runs, in the order of their names; NotFound if there is none."""
+    folders = sorted(file.parent for file in Path(runs).glob("cells/*/*/*/*/metrics.json"))
+    if not folders:
+        raise NotFound(f"no finished cell under {runs}: expected cells/<dataset>/<configuration>/<digest>/seed<k>")
+    return folders
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description="Add the finished cells of a run folder to a table of results.")
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("table", type=Path)
+    arguments = parser.parse_args(argv)
+    try:
+        print(f"{export(finished_cells(arguments.runs), arguments.table)} cells exported to {arguments.table}")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

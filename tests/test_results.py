@@ -1,0 +1,202 @@
+"""`lab.results`: finished cells become tidy rows, once each, and only from committed code."""
+
+import json
+import shutil
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from ncvqvae_lite.config import ExperimentConfig
+from ncvqvae_lite.data import two_patterns
+from ncvqvae_lite.errors import BadInput, NotFound
+from ncvqvae_lite.experiment import cell_folder, load_run, run_experiment
+from ncvqvae_lite.lab import example
+from ncvqvae_lite.lab.results import COLUMNS, cell_rows, export, finished_cells, load_cells, main, read_rows
+from ncvqvae_lite.thesis import data_file
+
+MICRO = dict(epochs=1, prior_epochs=1, fcn_epochs=1, cas=False, min_steps=0, prior_min_steps=0, fcn_min_steps=0)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """(runs folder, cell folder, metrics) of one micro cell, with its code recorded as committed."""
+    runs = tmp_path_factory.mktemp("runs")
+    ds = two_patterns(n_train=40, n_test=40)
+    cfg = ExperimentConfig.preset("quick", dataset=ds.name, **MICRO)
+    metrics = run_experiment(cfg, ds, runs)
+    folder = cell_folder(cfg, runs)
+    set_commit(folder, "0123456789ab")
+    return runs, folder, metrics
+
+
+def set_commit(folder, commit):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"commit": commit}))
+
+
+def replace_json(file, **changes):
+    """Edit a JSON file of the run folder; returns what undoes it."""
+    before = file.read_text()
+    file.write_text(json.dumps(json.loads(before) | changes))
+    return lambda: file.write_text(before)
+
+
+def test_every_metric_is_a_row_that_says_what_was_changed_and_where_it_lives(finished):
+    runs, folder, metrics = finished
+    rows = {row["metric"]: row for row in cell_rows(folder)}
+    assert {name: rows[name]["value"] for name in metrics} == metrics
+    changed = dict(pair.split("=") for pair in rows["recon_val"]["ablation"].split())
+    assert changed == {name: str(value) for name, value in MICRO.items()}
+    assert rows["fid"]["fcn"] == "own" and rows["fid"]["commit"] == "0123456789ab"
+    assert runs / rows["fid"]["folder"] == folder
+    assert all(set(row) == set(COLUMNS) for row in rows.values())
+
+
+def test_class_shares_sum_to_one(finished):
+    _, folder, metrics = finished
+    rows = {row["metric"]: row["value"] for row in cell_rows(folder)}
+    generated = [rows.get(f"share_generated_{k}", 0.0) for k in range(4)]
+    real = [rows.get(f"share_real_{k}", 0.0) for k in range(4)]
+    assert sum(generated) == pytest.approx(1) and sum(real) == pytest.approx(1)
+    distance = sum(abs(g - r) for g, r in zip(generated, real)) / 2
+    assert distance == pytest.approx(metrics["class_mix_error"], abs=1e-6)
+
+
+def test_stages_that_were_found_finished_cost_no_row(finished):
+    _, folder, _ = finished
+    undo = replace_json(folder / "seconds.json", fcn=0.2, tokenizer=12.34, prior=100.0, evaluation=0.99)
+    rows = {row["metric"]: row for row in cell_rows(folder)}
+    undo()
+    costs = {name: row["value"] for name, row in rows.items() if name.startswith("seconds_")}
+    assert costs == {"seconds_tokenizer": 12.3, "seconds_prior": 100.0}
+    assert rows["fid"]["seconds"] == 114  # the sum of all, rounded
+
+
+def test_exporting_twice_changes_nothing_and_other_cells_stay(finished, tmp_path):
+    runs, folder, metrics = finished
+    table = tmp_path / "tables" / "cells.csv"
+    assert main([str(runs), str(table)]) == 0
+    once = table.read_bytes()
+    assert export([folder], table) == 1 and table.read_bytes() == once
+    table.write_text(table.read_text().replace("quick", "paper"))
+    export([folder], table)
+    rows = read_rows(table)
+    assert len(rows) == 2 * len(cell_rows(folder)) and {row["preset"] for row in rows} == {"quick", "paper"}
+    assert [path.name for path in table.parent.iterdir()] == ["cells.csv"]
+    value = next(row["value"] for row in rows if row["metric"] == "fid" and row["preset"] == "quick")
+    assert float(value) == metrics["fid"]
+
+
+def test_a_cell_that_was_made_again_replaces_the_old_one(finished, tmp_path):
+    _, folder, _ = finished
+    table = tmp_path / "cells.csv"
+    export([folder], table)
+    undo = replace_json(folder / "metrics.json", fid=0.5, new_metric=1.0)
+    export([folder], table)
+    undo()
+    values = {row["metric"]: row["value"] for row in read_rows(table)}
+    assert values["fid"] == "0.5" and values["new_metric"] == "1.0"
+    assert len(values) == len(read_rows(table))
+
+
+def test_a_table_is_loaded_with_its_types(finished, tmp_path):
+    _, folder, metrics = finished
+    export([folder], tmp_path / "cells.csv")
+    cells = load_cells(tmp_path / "cells.csv")
+    assert cells.value.dtype == float and cells.seed.dtype == int
+    assert cells.set_index("metric").value["fid"] == metrics["fid"]
+    assert cells.augmentation.unique().tolist() == ["none"] and not cells.isna().any(axis=None)
+
+
+def test_the_table_that_ships_is_sound():
+    cells = load_cells()
+    assert len(cells) and np.isfinite(cells.value).all() and not cells.commit.str.contains("dirty").any()
+    assert not cells.duplicated([*COLUMNS[:7], "metric"]).any()
+
+
+@pytest.mark.parametrize(
+    ("commit", "message"), [("0123456789ab-dirty", "not committed"), (None, "names no commit"), ("", "names no commit")]
+)
+def test_code_that_was_not_committed_is_refused(finished, tmp_path, capsys, commit, message):
+    runs, folder, _ = finished
+    set_commit(folder, commit)
+    try:
+        with pytest.raises(BadInput, match=message):
+            cell_rows(folder)
+        assert main([str(runs), str(tmp_path / "cells.csv")]) == 2
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "cells.csv").exists()
+    finally:
+        set_commit(folder, "0123456789ab")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "0.5", True])
+def test_a_metric_that_is_no_finite_number_is_refused(finished, value):
+    _, folder, _ = finished
+    undo = replace_json(folder / "metrics.json", fid=value)
+    try:
+        with pytest.raises(BadInput, match="fid is .*, expected a finite number"):
+            cell_rows(folder)
+    finally:
+        undo()
+
+
+def test_two_folders_with_the_same_cell_are_named(finished, tmp_path):
+    _, folder, _ = finished
+    other = tmp_path / "cells" / "D" / "regular-none" / "00000000" / "seed1"
+    shutil.copytree(folder, other)
+    with pytest.raises(BadInput, match="00000000/seed1 hold the same cell"):
+        export([folder, other], tmp_path / "cells.csv")
+
+
+def test_what_is_no_finished_cell_is_named(finished, tmp_path):
+    with pytest.raises(NotFound, match="no finished cell under"):
+        finished_cells(tmp_path)
+    with pytest.raises(NotFound, match="no finished cell in"):
+        cell_rows(tmp_path)
+    with pytest.raises(NotFound, match="no table at"):
+        read_rows(tmp_path / "cells.csv")
+    (tmp_path / "old.csv").write_text("dataset,changes\n")
+    with pytest.raises(BadInput, match="other columns"):
+        read_rows(tmp_path / "old.csv")
+    with pytest.raises(BadInput, match="other columns"):
+        export([finished[1]], tmp_path / "old.csv")
+
+
+# --- the example of chapter 00 ---
+
+
+@pytest.fixture
+def example_file(finished, tmp_path):
+    file = tmp_path / "example.npz"
+    assert example.main([str(finished[1]), str(file)]) == 0
+    return np.load(file)
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_an_example_shows_decoding_from_all_hidden_to_none(example_file, committed):
+    stored = np.load(data_file("results/example.npz")) if committed else example_file
+    steps = stored["steps"]
+    assert steps.shape == (11, 5, 8) and (steps[0] == -1).all() and (steps[-1] >= 0).all()
+    for before, after in pairwise(steps):
+        assert (after[before >= 0] == before[before >= 0]).all()  # what is decided stays
+    assert stored["x"].shape == stored["x_hat"].shape == (4, 128) and stored["x_tokens"].shape == (4, 5, 8)
+    assert stored["drawn"].shape == (128,) and stored["generated"].shape == (64, 128)
+    assert np.bincount(stored["classes"]).tolist() == [16] * 4
+    assert all(np.isfinite(stored[name]).all() for name in stored)
+
+
+def test_an_example_decodes_its_tokens(finished, example_file):
+    run = load_run(finished[1])
+    tokens = torch.from_numpy(np.concatenate([example_file["x_tokens"], example_file["steps"][-1:]])).long().flatten(1)
+    series = (run.tokenizer.decode(tokens) * run.std + run.mean)[:, 0].detach().numpy()
+    np.testing.assert_allclose(series[:4], example_file["x_hat"], atol=5e-3)  # float16 in the file
+    np.testing.assert_allclose(series[4], example_file["drawn"], atol=5e-3)
+
+
+def test_an_example_needs_a_run_of_its_data_set(finished):
+    run = load_run(finished[1])
+    with pytest.raises(BadInput, match="needs a run of TwoPatterns, this one is of Wafer"):
+        example.example(run._replace(config=run.config | {"dataset": "Wafer"}))
