@@ -1,6 +1,6 @@
 """What figures need of finished runs and no table of scores holds, small enough for git: panels and loss curves.
 
-`python -m ncvqvae_lite.lab.panels RUNS [FOLDER]` writes both: FOLDER/panels/*.npz, one file per cell of seed 1, and
+`python -m ncvqvae_lite.lab.panels RUNS --out FOLDER` writes both: FOLDER/panels/*.npz, one file per cell of seed 1, and
 FOLDER/curves.csv, one row per kept epoch of every tokenizer. The ones that ship are in data/results.
 """
 
@@ -16,29 +16,16 @@ import numpy as np
 from ..errors import BadInput, NotFound, UserError
 from ..experiment_folders import finished_metrics, read_json, writing_to
 from ..thesis import data_file
-from .record import CELL, cell_rows
+from .results import CELL, SHIPPED, cell_rows, finished_cells
 
 PANEL_SEED = 1  # one seed is enough to look at
 MOST_SERIES, MOST_CLASSES, PER_CLASS, MOST_POINTS = 400, 4, 5, 200
 SAMPLES, BINS = 100, 20  # series whose decoding is watched, as in the thesis; bins of a probability
 PANEL_BYTES = 40_000
 EPOCHS = 40  # kept of a tokenizer's history
-CURVE_KEY = ("dataset", "method", "augmentation", "seed", "preset", "ablation")
+CURVE_KEY = (*CELL, "preset", "ablation")
 TERMS = ("time", "spectrum", "commitment", "augmented", "ssl", "perplexity", "recon_val", "knn_acc", "svm_acc")
 CURVE_COLUMNS = (*CURVE_KEY, "epoch", *TERMS)
-
-
-def finished_cells(places):
-    """Folders of finished cells: every place is a folder of runs, or one cell itself; raises NotFound for none."""
-    found = []
-    for place in map(Path, places):
-        cells = (
-            [place] if (place / "metrics.json").exists() else [f.parent for f in place.glob("cells/*/*/*/*/m*.json")]
-        )
-        if not cells:
-            raise NotFound(f"no finished cell under {place}: expected cells/<dataset>/<configuration>/<digest>/seed<k>")
-        found += sorted(cells)
-    return found
 
 
 # --- panels ---
@@ -144,13 +131,18 @@ def accepted_probabilities(run, n=SAMPLES, seed=PANEL_SEED):
 
 
 def load_panels(folder=None):
-    """All panels of a folder as dicts of arrays and texts; None: those that ship. An empty list where there are none."""
-    folder = data_file("results/cells.csv").parent / "panels" if folder is None else Path(folder)
+    """All panels of a folder as a list of dicts of arrays and texts; None: those that ship."""
+    folder = data_file(SHIPPED).parent / "panels" if folder is None else Path(folder)
     panels = []
     for file in sorted(folder.glob("*.npz")):
         with np.load(file) as arrays:
             panels.append({name: a.item() if a.shape == () else a for name, a in arrays.items()})
     return panels
+
+
+def is_cell(place):
+    """True for the folder of one finished cell, which is not a folder of runs."""
+    return (place / "metrics.json").is_file()
 
 
 def _first(rows, n):
@@ -173,7 +165,8 @@ def export_curves(folders, table):
         cell, config = _key(Path(folder)), read_json(Path(folder) / "config.json")
         tokenizer = Path(folder) / config["tokenizer"]
         settings = read_json(tokenizer / "config.json")
-        _check_committed(settings, tokenizer)
+        if str(settings["commit"]).endswith(("None", "-dirty")):
+            raise BadInput(f"{tokenizer} was made by code that was not committed: commit and run it again")
         changes = [change for change in cell["ablation"].split() if change.split("=")[0] in settings]
         shared = cell | {"ablation": " ".join(changes)}
         key = tuple(str(shared[name]) for name in CURVE_KEY)
@@ -194,7 +187,7 @@ def load_curves(table=None):
     """The rows of `export_curves` as a frame, values that were not computed NaN; None: the table that ships."""
     import pandas as pd
 
-    table = data_file("results/cells.csv").parent / "curves.csv" if table is None else Path(table)
+    table = data_file(SHIPPED).parent / "curves.csv" if table is None else Path(table)
     if not table.exists():
         return pd.DataFrame(columns=CURVE_COLUMNS)
     return pd.read_csv(table, keep_default_na=False, na_values={name: [""] for name in TERMS})
@@ -216,14 +209,8 @@ def _thinned(history):
 
 def _key(folder):
     """What tells this finished cell from others, as in the table of results; refuses code that was not committed."""
-    _check_committed(read_json(folder / "config.json"), folder)
     row = cell_rows(folder)[0]
-    return {name: row[name] for name in (*CELL, "preset")} | {"ablation": row["changes"]}
-
-
-def _check_committed(config, folder):
-    if not config["commit"] or config["commit"].endswith("-dirty"):
-        raise BadInput(f"{folder} was made by code that was not committed: commit and run it again")
+    return {name: row[name] for name in CURVE_KEY}
 
 
 def _read(table):
@@ -247,7 +234,8 @@ def main(argv=None):
     parser.add_argument("--out", type=Path, default=None, help="folder to write to; that of the first runs without")
     arguments = parser.parse_args(argv)
     try:
-        out, cells = arguments.out or arguments.runs[0], finished_cells(arguments.runs)
+        cells = [c for place in arguments.runs for c in ([place] if is_cell(place) else finished_cells(place))]
+        out = arguments.out or arguments.runs[0]
         curves = export_curves(cells, out / "curves.csv")
         print(f"{export_panels(cells, out / 'panels')} panels in {out / 'panels'}, {curves} tokenizers in curves.csv")
     except UserError as error:
