@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import BadInput, NotFound, UserError
+from ..errors import BadInput, UserError
 from ..experiment_folders import finished_metrics, read_json, writing_to
 from ..thesis import data_file
 from .results import CELL, SHIPPED, cell_rows, finished_cells
@@ -231,13 +231,13 @@ def _write(file, data):
 def main(argv=None):
     parser = argparse.ArgumentParser(description="Keep what figures need of finished runs: panels and loss curves.")
     parser.add_argument("runs", type=Path, nargs="+", help="folders of runs, or of single finished cells")
-    parser.add_argument("--out", type=Path, default=None, help="folder to write to; that of the first runs without")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write panels/ and curves.csv to")
     arguments = parser.parse_args(argv)
     try:
         cells = [c for place in arguments.runs for c in ([place] if is_cell(place) else finished_cells(place))]
-        out = arguments.out or arguments.runs[0]
-        curves = export_curves(cells, out / "curves.csv")
-        print(f"{export_panels(cells, out / 'panels')} panels in {out / 'panels'}, {curves} tokenizers in curves.csv")
+        curves = export_curves(cells, arguments.out / "curves.csv")
+        panels = export_panels(cells, arguments.out / "panels")
+        print(f"{panels} panels and the curves of {curves} tokenizers in {arguments.out}")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
