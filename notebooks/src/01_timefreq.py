@@ -459,12 +459,12 @@ fig, axes = plots.figure(1, 2, height=3.9, sharey=True)
 for ax, (name, power) in zip(axes[0], heard.items()):
     for k in (1, 3, 0, 2, 4):
         style = dict(color=plots.PALE, linewidth=1.2) if k % 2 else dict(color=plots.CLASS_COLOURS[k], linewidth=2.2)
-        ax.plot(frequencies, 10 * torch.log10(power[:, k].clamp(min=1e-9)), label=f"row {k}", **style)
-    ax.set_title(name, fontsize=plots.TEXT)
-    ax.set(xlabel="frequency (cycles per step)", ylim=(-50, 2))
+        label = "rows 1 and 3" if k % 2 else f"row {k}"
+        ax.plot(frequencies, 10 * torch.log10(power[:, k].clamp(min=1e-9)), label=label, **style)
+    ax.set(title=name, xlabel="frequency (cycles per step)", ylim=(-50, 2))
     ax.set_xticks(*EIGHTHS)
 axes[0, 0].set_ylabel("answer (dB)")
-fig.legend(handles=axes[0, 0].lines[2:], loc="outside lower center", ncols=3, fontsize=plots.SMALL, frameon=False)
+fig.legend(handles=axes[0, 0].lines[1:], loc="outside lower center", ncols=4, fontsize=plots.SMALL, frameon=False)
 fig
 
 # %% tags=["nbval-check-output"]
@@ -797,8 +797,8 @@ for ax, hop in zip(axes[0], (2, 4, 8)):
     energies[hop] = overlap_add(squared, hop)[8:24]  # away from the ends
     for start in range(0, 24, hop):
         bump = torch.cat([squared[0], squared[0, :1]])  # (9,)
-        ax.plot(torch.arange(start, start + 9), bump, color=plots.REAL, linewidth=1.5, label="of one frame")
-    ax.plot(torch.arange(8, 24), energies[hop], "o-", color=plots.INK, markersize=4, linewidth=2, label="sum")
+        ax.plot(torch.arange(start, start + 9), bump, "--", color=plots.REAL, zorder=3, label="of one frame")
+    ax.plot(torch.arange(8, 24), energies[hop], "o-", color=plots.INK, markersize=4, linewidth=3, label="sum")
     ax.set_title(f"h = {hop}", fontsize=plots.TEXT)
     ax.set(xlim=(8, 23), ylim=(-0.05, 1.7), xlabel="step")
 axes[0, 0].set_ylabel("squared window")

@@ -546,13 +546,13 @@ for D in (cfg.wide, 512, 64):
         floors[D, B] = cfg.lam * float(ssl_losses.barlow_twins(z, z).off_diagonal) / D
 fig, axes = plots.figure(1, 1, height=3.9)
 ax = axes[0, 0]
-for D, marker in zip((cfg.wide, 512, 64), "o^s"):
+for D, marker, line in zip((cfg.wide, 512, 64), "o^s", ("-", "--", ":")):
     colour = plots.METHOD_COLOURS["barlowtwins"]
     ax.plot(
         batch_sizes, [floors[D, B] for B in batch_sizes], marker, color=colour, markersize=8, label=f"random, D = {D}"
     )
     bound = [cfg.lam * (1 - 1 / B) ** 2 * (D / (B - 1) - 1) if D >= B else float("nan") for B in batch_sizes]
-    ax.plot(batch_sizes, bound, color=plots.INK, linewidth=1.2, label="least possible" if D == 64 else None)
+    ax.plot(batch_sizes, bound, line, color=plots.INK, linewidth=1.5, label=f"least possible, D = {D}")
 ax.set_xscale("log", base=2)
 ax.set_yscale("log")
 ax.set_xticks(batch_sizes, batch_sizes)
