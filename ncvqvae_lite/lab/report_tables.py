@@ -1,0 +1,227 @@
+"""The thesis' seven tables with our numbers in them: mean and spread over seeds, the published range, a verdict.
+
+Everything starts from `comparable`, the rows of an exported table (`results.load_cells`) that may stand beside the
+thesis. Metrics carry the thesis' names here: `recon_val` is the last test batch, so ours is `recon_last_batch`.
+"""
+
+import csv
+from functools import cache
+
+import numpy as np
+import pandas as pd
+
+from ..thesis import CONFIGURATIONS, METRICS, author_runs, data_file, thesis_cells
+
+SEEDS = (1, 2, 3, 5)  # of the thesis
+RUNS = 4  # of the authors, per cell
+METRIC = {metric.theirs: metric for metric in METRICS}
+CELL = ["dataset", "method", "augmentation"]
+
+# Settings that leave the recipe as it is: CAS may be left out, and products may be computed in bf16, which is marked.
+TOKENIZER_PRECISION, PRIOR_PRECISION, FCN_PRECISION = "precision", "prior_precision", "fcn_precision"
+FREE = {"cas", TOKENIZER_PRECISION, PRIOR_PRECISION, FCN_PRECISION}
+FELT_BY_SAMPLES = (TOKENIZER_PRECISION, PRIOR_PRECISION)
+STAGE_ONE = ("recon_last_batch", "knn_acc", "svm_acc")  # metrics that no prior has a part in
+
+FLOORS = ("fid_train_test", "fid_test_halves", "fid_reconstruction", "is_real")
+NEEDS_THESIS_FCN = ("fid", "is", *FLOORS)
+
+INSIDE, BETTER, WORSE = "inside", "better", "worse"
+TOO_FEW_SEEDS, NOT_RUN = "fewer than 4 seeds", "not run"
+VERDICTS = (INSIDE, BETTER, WORSE, TOO_FEW_SEEDS, NOT_RUN)
+LEVEL = 0.05
+RULE = (
+    "Inside: the mean over our seeds lies between the lowest and the highest of the authors' four runs; otherwise it "
+    "is better or worse, by the metric's direction. In tables of the best of four it is our best of four seeds, and "
+    "with fewer seeds there is no verdict. A star says that the two means differ by more than both spreads explain "
+    "(two-sided t test with pooled variance, p < 0.05, not corrected for the number of cells)."
+)
+
+
+def comparable(cells):
+    """The rows that may stand beside the thesis: at most one for each metric, cell and seed.
+
+    cells     DataFrame of `results.load_cells`
+    returns   rows of the preset `paper` whose `ablation` changes nothing but `FREE`; FID and IS only where the feature
+              net is the thesis'. Where several runs have the same metric, the one in the highest precision stays. A
+              column `reduced` names the settings through which the metric felt bf16
+    """
+    configurations = pd.MultiIndex.from_frame(cells[["method", "augmentation"]])
+    rows = cells[(cells.preset == "paper") & configurations.isin(CONFIGURATIONS)]
+    recipe = np.array([set(changed(text)) <= FREE for text in rows.ablation], bool)
+    rows = rows[rows.dataset.isin(thesis_fcn()) & recipe]
+    return one_per_seed(with_thesis_fcn(rows), [*CELL, "seed"])
+
+
+def with_thesis_fcn(rows):
+    """Rows without those FIDs, ISs and floors that come from another feature net than the thesis'."""
+    ours = [fcn in thesis_fcn()[dataset]["hashes"] for fcn, dataset in zip(rows.fcn, rows.dataset)]
+    return rows[~rows.metric.isin(NEEDS_THESIS_FCN) | np.array(ours, bool)]
+
+
+def one_per_seed(rows, key):
+    """Of several rows with the same metric and `key` (names of columns) the one in the highest precision."""
+    reduced = [" ".join(_felt(metric, text)) for metric, text in zip(rows.metric, rows.ablation)]
+    rows = rows.assign(reduced=reduced, order=[len(text.split()) for text in reduced])
+    rows = rows.sort_values([*key, "metric", "order", "ablation"], kind="stable")
+    return rows.drop_duplicates([*key, "metric"]).drop(columns="order")
+
+
+def changed(ablation):
+    """`ablation` of a row -> {setting: value as text}."""
+    return dict(pair.split("=") for pair in ablation.split())
+
+
+def _felt(metric, ablation):
+    """Names of the settings that put a part of this metric's computation into bf16."""
+    if metric in STAGE_ONE:
+        felt = (TOKENIZER_PRECISION,)
+    else:
+        felt = (*FELT_BY_SAMPLES, *((FCN_PRECISION,) if metric.startswith("cas") else ()))
+    return [name for name in felt if changed(ablation).get(name) == "bf16"]
+
+
+@cache
+def thesis_fcn():
+    """Data set -> {hashes of weight files that hold the thesis' feature net, its accuracy on the test split or None}.
+
+    From data/thesis_fcn.csv; the accuracy is the ceiling beside CAS: the same net, trained on real series.
+    """
+    with open(data_file("thesis_fcn.csv"), newline="") as file:
+        return {
+            row["dataset"]: {
+                "hashes": {row["imported"], row["recorded"]},
+                "accuracy": float(row["test_accuracy"]) if row["test_accuracy"] else None,
+            }
+            for row in csv.DictReader(file)
+        }
+
+
+# --- the tables ---
+
+
+def thesis_tables(rows):
+    """Every number of the thesis' tables beside ours: one row per table, metric and cell (1001 in all).
+
+    rows      of `comparable`
+    returns   table, statistic ("mean" or "top1"), metric, dataset, method, augmentation, printed (text), misprint,
+              authors_mean, authors_min, authors_max; ours (mean or best), sd (ddof 1), n, reduced; verdict, differs
+              (see `RULE`). Ours is NaN and n 0 where nothing was run; `differs` is None where it is not asked
+    """
+    ours = {key: group for key, group in rows.groupby([*CELL, "metric"])}
+    table = []
+    for cell in thesis_cells():
+        key = (cell.dataset, cell.method, cell.augmentation)
+        metric, theirs = METRIC[cell.metric], np.array(author_runs(*key)[cell.metric])
+        group = ours.get((*key, metric.ours))
+        values = np.array([]) if group is None else group.value.to_numpy()
+        table.append(
+            cell._asdict()
+            | {"misprint": cell.misprint, "authors_mean": theirs.mean()}
+            | {"authors_min": theirs.min(), "authors_max": theirs.max()}
+            | _ours(cell.statistic, metric, values, theirs)
+            | {"reduced": "" if group is None else " ".join(sorted({*" ".join(group.reduced).split()}))}
+        )
+    return pd.DataFrame(table)
+
+
+def _ours(statistic, metric, values, theirs):
+    """Our side of one row of `thesis_tables`."""
+    n = len(values)
+    if n == 0:
+        return {"ours": np.nan, "sd": np.nan, "n": 0, "verdict": NOT_RUN, "differs": None}
+    spread = values.std(ddof=1) if n > 1 else np.nan
+    if statistic == "mean":
+        value = values.mean()
+        word, different = verdict(value, theirs, metric.better), differs(values, theirs)
+    else:
+        value = values.min() if metric.better == "lower" else values.max()
+        word, different = verdict(value, theirs, metric.better) if n >= RUNS else TOO_FEW_SEEDS, None
+    return {"ours": value, "sd": spread, "n": n, "verdict": word, "differs": different}
+
+
+def verdict(value, theirs, better):
+    """ "inside" the range of `theirs`, else "better" or "worse"; `better` is "lower" or "higher"."""
+    if min(theirs) <= value <= max(theirs):
+        return INSIDE
+    return BETTER if (value < min(theirs)) == (better == "lower") else WORSE
+
+
+def differs(ours, theirs):
+    """True if Student's two-sample t test (pooled variance) tells the means apart at `LEVEL`.
+
+    One seed of ours is enough: then the spread is that of the authors' runs alone, and the test asks whether our value
+    lies outside their prediction interval.
+    """
+    from scipy import stats
+
+    ours, theirs = np.asarray(ours, float), np.asarray(theirs, float)
+    spreads = [x.std(ddof=1) if len(x) > 1 else 0.0 for x in (ours, theirs)]
+    if max(spreads) == 0:
+        return bool(ours[0] != theirs[0])
+    result = stats.ttest_ind_from_stats(ours.mean(), spreads[0], len(ours), theirs.mean(), spreads[1], len(theirs))
+    return bool(result.pvalue < LEVEL)
+
+
+def inside_by_chance(n):
+    """How often the mean of n runs lies within the range of 4 others, all drawn from one normal distribution.
+
+    1 - 2 E[Q(z / sqrt(n))^4], Q the upper tail of the standard normal. For one run it is 3/5 with any distribution.
+    """
+    from scipy.stats import norm
+
+    z, weights = np.polynomial.hermite_e.hermegauss(80)
+    return 1 - 2 * float(weights @ norm.sf(z / np.sqrt(n)) ** RUNS) / np.sqrt(2 * np.pi)
+
+
+def count_verdicts(table):
+    """Per table and metric, and in all: how many cells have which verdict.
+
+    table     of `thesis_tables`
+    returns   table, metric, cells, run (with at least one seed), one column per verdict but "not run", compared, differ
+              (starred), inside_expected: how many would be inside if our runs and theirs came from one distribution
+    """
+    counts = [_counts(name, metric, part) for (name, metric), part in table.groupby(["table", "metric"], sort=False)]
+    return pd.DataFrame([*counts, _counts("all", "", table)])
+
+
+def _counts(name, metric, part):
+    of_means = part[(part.statistic == "mean") & (part.n > 0)]
+    return (
+        {"table": name, "metric": metric, "cells": len(part), "run": int((part.n > 0).sum())}
+        | {word: int((part.verdict == word).sum()) for word in VERDICTS if word != NOT_RUN}
+        | {"compared": len(of_means), "differ": int(of_means.differs.astype(bool).sum())}
+        | {"inside_expected": float(sum(inside_by_chance(n) for n in of_means.n))}
+    )
+
+
+def coverage(rows):
+    """How much of the thesis' grid is there: 13 data sets x 7 configurations x 4 seeds.
+
+    rows      of `comparable`
+    returns   dict of counts: cells (of the grid), run (a comparable FID), with_cas, datasets, configurations, other
+              (cells of seeds that the thesis does not have)
+    """
+    key = [*CELL, "seed"]
+    run, scored = (rows[rows.metric == name].drop_duplicates(key) for name in ("fid", "cas"))
+    in_grid = run[run.seed.isin(SEEDS)]
+    return {
+        "cells": len(thesis_fcn()) * len(CONFIGURATIONS) * len(SEEDS),
+        "run": len(in_grid),
+        "with_cas": int(scored.seed.isin(SEEDS).sum()),
+        "datasets": in_grid.dataset.nunique(),
+        "configurations": len(in_grid.drop_duplicates(["method", "augmentation"])),
+        "other": len(run) - len(in_grid),
+    }
+
+
+def floors(rows):
+    """What bounds FID, IS and CAS on each data set, whatever is generated; NaN where nothing was run.
+
+    returns   index data set; fid_test_halves, fid_train_test (real series against real series), fid_reconstruction
+              (test series after the tokenizer, mean over configurations and seeds), is_real, fcn_accuracy
+    """
+    found = rows[rows.metric.isin(FLOORS)].pivot_table(index="dataset", columns="metric", values="value")
+    table = found.reindex(index=list(thesis_fcn()), columns=list(FLOORS))
+    table["fcn_accuracy"] = [np.nan if net["accuracy"] is None else net["accuracy"] for net in thesis_fcn().values()]
+    return table.rename_axis(columns=None)
