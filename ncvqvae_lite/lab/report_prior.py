@@ -1,0 +1,167 @@
+"""The matched-prior experiment: does the prior or the SSL loss lower the FID? Four priors on the same tokens.
+
+In the thesis the naive and the NC arms differ in the tokenizer and in the prior: the naive prior keeps the share of
+tokens that the NC prior masks (Q3), and ties its output to the token table where NC's has a head of its own (Q4). Here
+mask {kept, masked} x head {tied, untied} are trained on one and the same tokenizer, paired by data set, tokens, seed.
+
+Everything is computed on the logarithm of FID or IS, because scales differ over data sets; effects are ratios.
+"""
+
+import numpy as np
+import pandas as pd
+
+from ..config import ExperimentConfig
+from ..thesis import CONFIGURATIONS, author_runs
+from .report_tables import CELL, FREE, changed, one_per_seed, thesis_fcn, with_thesis_fcn
+
+NAIVE_PRIOR, NC_PRIOR = "kept tied", "masked untied"
+PRIORS = (NAIVE_PRIOR, "masked tied", "kept untied", NC_PRIOR)
+BLOCK = [*CELL, "seed"]
+NAIVE = CONFIGURATIONS[0]
+FEWEST = 3  # data sets, for an interval over them
+
+# Effects as contrasts: weights of the four priors' log values.
+EFFECTS = {
+    "NC prior : naive prior": {NC_PRIOR: 1, NAIVE_PRIOR: -1},
+    "masked : kept": {"masked tied": 1 / 2, NC_PRIOR: 1 / 2, NAIVE_PRIOR: -1 / 2, "kept untied": -1 / 2},
+    "untied : tied": {"kept untied": 1 / 2, NC_PRIOR: 1 / 2, NAIVE_PRIOR: -1 / 2, "masked tied": -1 / 2},
+    "interaction": {NC_PRIOR: 1, "kept untied": -1, "masked tied": -1, NAIVE_PRIOR: 1},
+}
+WHOLE = next(iter(EFFECTS))
+RULE = (
+    "Ratios are geometric means; below 1 the first named has the lower value. Intervals are 95 % t intervals of the "
+    "log ratio: within a data set over its seeds, each seed's priors on the same tokens; over data sets over their "
+    "mean log ratios, all data sets alike, from three data sets on. The interaction is the ratio masked : kept with an "
+    "untied head over that with a tied one."
+)
+
+
+def prior_blocks(cells, metric):
+    """One row per set of tokens, one column per prior.
+
+    cells     DataFrame of `results.load_cells`
+    metric    "fid" or "is"
+    returns   index `BLOCK` (data set, method, augmentation, seed), columns `PRIORS`; NaN where a prior was not run.
+              Rows of the preset `paper` with the thesis' feature net, that change nothing but mask, head and `FREE`.
+              Same tokens means: the same tokenizer, told by its reconstruction error to the last digit. Where a seed
+              has several tokenizers, the one with most priors stays
+    """
+    allowed = FREE | {"mask_polarity", "head"}
+    rows = cells[(cells.preset == "paper") & cells.dataset.isin(thesis_fcn())]
+    rows = rows[np.array([set(changed(text)) <= allowed for text in rows.ablation], bool)]
+    run = [*BLOCK, "ablation", "fcn"]
+    tokens = rows[rows.metric == "recon_val"].rename(columns={"value": "tokens"})
+    rows = with_thesis_fcn(rows[rows.metric == metric]).merge(tokens[[*run, "tokens"]], on=run)
+    rows = rows.assign(prior=[_prior(method, text) for method, text in zip(rows.method, rows.ablation)])
+    rows = one_per_seed(rows, [*BLOCK, "tokens", "prior"])
+    blocks = rows.pivot(index=[*BLOCK, "tokens"], columns="prior", values="value").reindex(columns=list(PRIORS))
+    fullest = blocks.notna().sum(axis=1).sort_values(ascending=False, kind="stable").index
+    blocks = blocks.loc[fullest].reset_index("tokens", drop=True).rename_axis(columns=None)
+    return blocks[~blocks.index.duplicated()].sort_index()
+
+
+def _prior(method, ablation):
+    """ "kept tied" and so on: the arm's own prior unless the ablation says otherwise."""
+    augmentation = "none" if method == NAIVE[0] else "warp"  # any: the prior depends on the method alone
+    own = ExperimentConfig.preset("paper", dataset="", method=method, augmentation=augmentation)
+    settings = changed(ablation)
+    return f"{settings.get('mask_polarity', own.mask_polarity)} {settings.get('head', own.head)}"
+
+
+def prior_effects(blocks):
+    """Effects of mask and head within each data set and kind of tokens.
+
+    returns   data set, method, augmentation, effect (of `EFFECTS`), seeds, ratio, low, high (95 %; NaN for one seed).
+              Only seeds that have all priors of the effect count; no row where no seed has
+    """
+    logs, effects = np.log(blocks), []
+    for cell, part in logs.groupby(CELL):
+        for name, weights in EFFECTS.items():
+            values = sum(weight * part[prior] for prior, weight in weights.items()).dropna()
+            if len(values):
+                effects.append([*cell, name, len(values), *_ratio(values, fewest=2)])
+    return pd.DataFrame(effects, columns=[*CELL, "effect", "seeds", "ratio", "low", "high"])
+
+
+def over_datasets(effects):
+    """The mean log effect over data sets, for each kind of tokens.
+
+    effects   of `prior_effects`
+    returns   method, augmentation, effect, datasets, ratio, low, high (NaN for fewer than `FEWEST` data sets)
+    """
+    key = ["method", "augmentation", "effect"]
+    pooled = [
+        [*names, len(part), *_ratio(np.log(part.ratio), FEWEST)] for names, part in effects.groupby(key, sort=False)
+    ]
+    return pd.DataFrame(pooled, columns=[*key, "datasets", "ratio", "low", "high"])
+
+
+def _ratio(logs, fewest):
+    """exp of the mean and of its 95 % t interval; the interval is NaN for fewer than `fewest` values."""
+    from scipy import stats
+
+    logs = np.asarray(logs, float)
+    mean, half = logs.mean(), np.nan
+    if len(logs) >= fewest:
+        half = stats.t.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs))
+    return np.exp([mean, mean - half, mean + half]).tolist()
+
+
+def ssl_effects(blocks):
+    """What SSL changes at an equal prior: FID (or IS) on an arm's tokens over that on naive tokens.
+
+    returns   data set, method, augmentation, prior, seeds (of the arm), naive_seeds, ratio, low, high: 95 % interval by
+              Welch's t test, because seeds of two arms are no pairs; NaN with one seed on a side
+    """
+    from scipy import stats
+
+    logs, effects = np.log(blocks), []
+    for (dataset, *arm), part in logs.groupby(CELL):
+        naive = logs[[key[:3] == (dataset, *NAIVE) for key in logs.index]]
+        for prior in PRIORS if tuple(arm) != NAIVE else ():
+            ours, base = part[prior].dropna(), naive[prior].dropna()
+            if len(ours) == 0 or len(base) == 0:
+                continue
+            low = high = np.nan
+            if min(len(ours), len(base)) > 1:
+                low, high = stats.ttest_ind(ours, base, equal_var=False).confidence_interval(0.95)
+            bounds = np.exp([ours.mean() - base.mean(), low, high])
+            effects.append([dataset, *arm, prior, len(ours), len(base), *bounds])
+    columns = [*CELL, "prior", "seeds", "naive_seeds", "ratio", "low", "high"]
+    return pd.DataFrame(effects, columns=columns)
+
+
+def authors_ratio(dataset, metric):
+    """The thesis' whole contrast, arm and prior at once: geometric mean of the six NC means over the naive mean."""
+    means = [np.mean(author_runs(dataset, *configuration)[metric]) for configuration in CONFIGURATIONS]
+    return float(np.exp(np.log(means[1:]).mean() - np.log(means[0])))
+
+
+def headline(effects):
+    """What the experiment says about FID on naive tokens, in sentences; says so where there is too little.
+
+    effects   of `prior_effects` for "fid"
+    """
+    whole = effects[(effects.effect == WHOLE) & (effects.method == NAIVE[0])]
+    if whole.empty:
+        return "Not run yet: no data set has the naive and the NC arms' prior on the same naive tokens."
+    over = over_datasets(whole).iloc[0]
+    lines = [
+        f"On naive tokens, with no SSL anywhere, the NC arms' prior (masked, untied) has {over.ratio:.2f} times the "
+        f"FID of the naive arm's prior (kept, tied), as a geometric mean over {over.datasets} data set(s)"
+    ]
+    if np.isnan(over.low):
+        lines[0] += f"; too few data sets for an interval over them (at least {FEWEST})."
+    else:
+        lines[0] += f" (95 % interval {over.low:.2f} to {over.high:.2f})."
+    each = [f"{row.dataset} {row.ratio:.2f} ({_interval(row)})" for row in whole.itertuples()]
+    theirs = [f"{dataset} {authors_ratio(dataset, 'fid'):.2f}" for dataset in whole.dataset]
+    lines.append(f"By data set: {', '.join(each)}.")
+    lines.append(f"In the thesis the NC arms, which have this prior and SSL, have {', '.join(theirs)} times.")
+    return " ".join(lines)
+
+
+def _interval(row):
+    if np.isnan(row.low):
+        return "one seed, no interval"
+    return f"{row.low:.2f} to {row.high:.2f}, {row.seeds} seeds"

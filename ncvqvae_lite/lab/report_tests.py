@@ -1,0 +1,135 @@
+"""Does non-contrastive training help, over data sets? Paired tests of each NC configuration against the naive one.
+
+A frame here has one row per data set and one column per configuration ("regular-none", "barlowtwins-warp", ...), means
+over runs in its cells, NaN where nothing was run. It comes from our rows, from the authors' runs, or from the thesis'
+printed tables; all functions treat them alike.
+"""
+
+import numpy as np
+import pandas as pd
+
+from ..thesis import CONFIGURATIONS, author_runs, thesis_cells
+from .report_tables import METRIC, thesis_fcn
+
+NAIVE, *NC = [f"{method}-{augmentation}" for method, augmentation in CONFIGURATIONS]
+TESTED = ("recon_val", "knn_acc", "svm_acc", "fid", "is", "cas")
+ON_LOG_SCALE = ("recon_val", "fid", "is")  # no common unit over data sets: ratios; accuracies: differences
+FEWEST = 5  # data sets; with 5 the smallest p that a signed-rank test can give is 1/16
+RULE = (
+    "Wilcoxon signed-rank test over data sets (two-sided, exact), p corrected by Holm for the six configurations of "
+    "one metric; FID, IS and reconstruction on log scale, so their effect is a ratio. r is the matched-pairs "
+    "rank-biserial correlation: 1 where NC is better on every data set, -1 where on none."
+)
+
+
+# --- frames ---
+
+
+def authors_frame(metric):
+    """Means of the authors' four runs."""
+    return _frame(lambda dataset, *configuration: np.mean(author_runs(dataset, *configuration)[metric]))
+
+
+def our_frame(rows, metric):
+    """Means over our seeds, from rows of `report_tables.comparable`."""
+    rows = rows[rows.metric == METRIC[metric].ours]
+    means = rows.groupby(["dataset", "method", "augmentation"]).value.mean()
+    return _frame(lambda *cell: means.get(cell, np.nan))
+
+
+def printed_frame(table, metric):
+    """What the thesis prints, misprints included."""
+    cells = {cell[1:4]: float(cell.printed) for cell in thesis_cells() if (cell.table, cell.metric) == (table, metric)}
+    return _frame(lambda *cell: cells[cell])
+
+
+def _frame(value):
+    columns = [[value(dataset, *configuration) for dataset in thesis_fcn()] for configuration in CONFIGURATIONS]
+    return pd.DataFrame(dict(zip([NAIVE, *NC], columns)), index=pd.Index(thesis_fcn(), name="dataset"), dtype=float)
+
+
+# --- one configuration against the naive one ---
+
+
+def paired_tests(frame, metric):
+    """Each NC configuration against the naive one, paired by data set.
+
+    frame     as above
+    metric    the thesis' name; it decides direction and scale
+    returns   index configuration; n (data sets that have both), wins, losses, effect (median of NC - naive, or of
+              NC / naive for `ON_LOG_SCALE`; in the metric's own direction), rank_biserial, p, p_holm. Fewer than
+              `FEWEST` data sets: effect as it is, the last three NaN
+    """
+    frame = np.log(frame) if metric in ON_LOG_SCALE else frame
+    sign = -1 if METRIC[metric].better == "lower" else 1
+    tests = {}
+    for name in NC:
+        difference = (frame[name] - frame[NAIVE]).dropna().to_numpy()
+        gain = sign * difference  # positive: NC is better
+        enough = len(gain) >= FEWEST
+        median = np.median(difference) if len(gain) else np.nan
+        tests[name] = {
+            "n": len(gain),
+            "wins": int((gain > 0).sum()),
+            "losses": int((gain < 0).sum()),
+            "effect": np.exp(median) if metric in ON_LOG_SCALE else median,
+            "rank_biserial": rank_biserial(gain) if enough else np.nan,
+            "p": signed_rank_p(gain) if enough else np.nan,
+        }
+    table = pd.DataFrame.from_dict(tests, orient="index")
+    table["p_holm"] = holm(table.p.to_numpy())
+    return table
+
+
+def signed_rank_p(differences):
+    """Two-sided p of Wilcoxon's signed-rank test, exact even with ties (over all 2^n signs); zeros are left out."""
+    from scipy import stats
+
+    differences = np.asarray(differences, float)
+    differences = differences[differences != 0]
+    if len(differences) == 0:
+        return 1.0
+    has_ties = len(np.unique(abs(differences))) < len(differences)
+    every_sign = stats.PermutationMethod(n_resamples=2 ** len(differences))  # that many: exact, nothing is drawn
+    return float(stats.wilcoxon(differences, method=every_sign if has_ties else "exact").pvalue)
+
+
+def rank_biserial(differences):
+    """(W+ - W-) / (W+ + W-), W the sums of the ranks of |difference|: -1..1; zeros are left out (Kerby, 2014)."""
+    from scipy.stats import rankdata
+
+    differences = np.asarray(differences, float)
+    differences = differences[differences != 0]
+    ranks = rankdata(abs(differences))
+    return float(ranks @ np.sign(differences) / ranks.sum()) if len(ranks) else 0.0
+
+
+def holm(p):
+    """p values corrected by Holm (1979) for as many tests as there are; NaN (no test) stays NaN and counts not."""
+    p = np.asarray(p, float)
+    corrected = np.full(len(p), np.nan)
+    order = [i for i in np.argsort(p) if not np.isnan(p[i])]
+    steps = [(len(order) - place) * p[i] for place, i in enumerate(order)]
+    corrected[order] = np.minimum(1, np.maximum.accumulate(steps)) if steps else []
+    return corrected
+
+
+# --- the best of six ---
+
+
+def wins(frame, metric):
+    """On how many data sets NC beats the naive configuration, each alone and "some configuration": the best of six.
+
+    "Some configuration" picks the best of six on the test set and sets it against one baseline. If the seven did not
+    differ, the naive one would still be beaten six times in seven.
+
+    returns   index: the six configurations, then "best of six"; wins, n (data sets that have both; for the best of six
+              those that have all seven), by_chance (wins to expect if NC changed nothing)
+    """
+    sign = -1 if METRIC[metric].better == "lower" else 1
+    gain = sign * frame[NC].sub(frame[NAIVE], axis=0)
+    counts = {name: (int((gain[name] > 0).sum()), int(gain[name].notna().sum()), 1 / 2) for name in NC}
+    whole = gain.dropna()
+    counts["best of six"] = int((whole.max(axis=1) > 0).sum()), len(whole), len(NC) / (len(NC) + 1)
+    table = pd.DataFrame.from_dict(counts, orient="index", columns=["wins", "n", "by_chance"])
+    return table.assign(by_chance=table.by_chance * table.n)
