@@ -91,9 +91,10 @@ def _grid(panels, datasets, draw, xlabel, ylabel=""):
         for ax, configuration in zip(row, CONFIGURATIONS):
             if (dataset, *configuration) in found:
                 draw(ax, found[dataset, *configuration])
-                ax.tick_params(left=ax is row[0], labelleft=ax is row[0], labelbottom=ax in axes[-1])
+                ax.tick_params(labelbottom=ax in axes[-1])
             else:
                 not_run(ax)
+        _label_first(row)
         row[0].set_ylabel(short_name(dataset), fontsize=plots.SMALL)
     _name_columns(axes[0])
     fig.supxlabel(xlabel, fontsize=plots.TEXT)
@@ -148,6 +149,13 @@ def not_run(ax):
     ax.patch.set(facecolor="white", edgecolor=plots.PALE, hatch="////")
     ax.text(0.5, 0.5, "not\nrun", transform=ax.transAxes, ha="center", va="center", fontsize=plots.SMALL,
             bbox=dict(facecolor="white", edgecolor="none", pad=1))  # fmt: skip
+
+
+def _label_first(row):
+    """Numbers on the y axis of the first axes of a row that have data; the others share it."""
+    first = next((ax for ax in row if ax.has_data()), None)
+    for ax in row:
+        ax.tick_params(left=ax is first, labelleft=ax is first)
 
 
 # --- loss curves ---
@@ -212,6 +220,7 @@ def accuracy_by_loss(curves, datasets):
         for ax, method in zip(row, NC_METHODS):
             _paths(ax, of_set[of_set.method == method], "ssl", plots.AUGMENTATION_COLOURS, "augmentation")
         _paths(row[2], of_set, "recon_val", plots.METHOD_COLOURS, "method")
+        _label_first(row)
         row[0].set_ylabel(short_name(dataset), fontsize=plots.TEXT)
     for ax, label in zip(axes[-1], ("SSL loss, Barlow", "SSL loss, VIbCReg", TEST_ERROR)):
         ax.set_xlabel(label, fontsize=plots.TEXT)
