@@ -1,9 +1,9 @@
 """The command `ncvqvae`: finds the subcommand, and turns whatever ends it into one line and an exit code.
 
-    0  done                                3    the training diverged
-    1  `doctor` or a notebook failed       4    out of memory
-    2  a mistake that the user can mend    130  interrupted (Ctrl-C)
-                                           141  the reader of the output has left
+    0  done                                   3    the training diverged
+    1  `doctor`, a notebook or cells failed   4    out of memory
+    2  a mistake that the user can mend       130  interrupted (Ctrl-C)
+                                              141  the reader of the output has left
 
 Nothing heavy is imported here: `ncvqvae --help` answers at once, and mistakes on the command line are found before
 torch is loaded.
@@ -24,6 +24,10 @@ from .errors import BadInput, TrainingDiverged, UserError
 
 COMMANDS = {  # name -> (module, class with the arguments as fields and a method run(), what the help says)
     "replicate": ("cli_replicate", "Replicate", "run one cell of the thesis' tables, compare with the published one"),
+    "campaign run": ("cli_campaign", "Run", "run what is left of many cells: the thesis, or a list of your own"),
+    "campaign status": ("cli_campaign", "Status", "how far a campaign is, and how long the rest may take"),
+    "campaign export": ("cli_campaign", "Export", "add the finished cells of a campaign to the table of results"),
+    "report": ("cli_report", "Report", "the thesis' tables with our numbers, tests and figures as one HTML file"),
     "fcn": ("cli_fcn", "Fcn", "fcn import FILE_OR_FOLDER: convert the public weights behind the thesis' FID and IS"),
     "doctor": ("cli_doctor", "Doctor", "what is installed, which data and weights are found, and does it work here"),
 }
@@ -45,13 +49,16 @@ def main(argv=None):
     except UserError as error:
         return _fail(error, USER_ERROR)
     except KeyboardInterrupt:
-        resumes = ": run the same command again to continue at the last checkpoint" if argv[:1] == ["replicate"] else ""
+        resumable = argv[:1] == ["replicate"] or argv[:2] == ["campaign", "run"]
+        resumes = ": run the same command again to continue at the last checkpoint" if resumable else ""
         return _fail(f"interrupted{resumes}", INTERRUPTED)
     except BrokenPipeError:  # the reader of our output has left, as in `ncvqvae doctor | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it closes stdout
         return PIPE_CLOSED
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        from .lab.runner import is_out_of_memory
+
+        if not is_out_of_memory(type(error).__name__, str(error)):
             raise
         advice = "free some, or use smaller batches (--set batch_size=64 prior_batch_size=64), and run again"
         return _fail(f"out of memory: {advice}", OUT_OF_MEMORY)
@@ -65,6 +72,11 @@ def _run(argv):
     if name in ("-V", "--version"):
         print(f"ncvqvae-lite {__version__}")
         return DONE
+    if any(command.startswith(f"{name} ") for command in COMMANDS):  # such as `campaign`, which is two words
+        if rest[:1] in ([], ["-h"], ["--help"]):
+            print(_help(name))
+            return DONE
+        name, *rest = f"{name} {rest[0]}", *rest[1:]
     if name.startswith("-"):
         raise BadInput(f"unknown option {name}: `ncvqvae --help` lists the commands")
     check_name("command", name, COMMANDS)
@@ -73,9 +85,10 @@ def _run(argv):
     return DONE if command is None else command.run() or DONE
 
 
-def _help():
+def _help(beginning=""):
+    """The commands, or those whose name begins so."""
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {what}" for name, (_, _, what) in COMMANDS.items()]
+    lines = [f"  {name:<{width}}  {what}" for name, (_, _, what) in COMMANDS.items() if name.startswith(beginning)]
     return "\n".join(
         ["usage: ncvqvae COMMAND ...", "", "NC-VQVAE: tokenize, understand and generate time series.", "", "commands:"]
         + lines
@@ -86,12 +99,6 @@ def _help():
 def _fail(message, code):
     print("error: " + " ".join(str(message).split("\n")), file=sys.stderr, flush=True)
     return code
-
-
-def _is_out_of_memory(error):
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, on a GPU
-        return True
-    return "can't allocate memory" in str(error) or "not enough memory" in str(error)  # torch's on a CPU: RuntimeError
 
 
 # --- arguments ---
@@ -118,7 +125,7 @@ def _unknown(arguments, kind, program):
     """What to do about arguments that no option took."""
     first = arguments[0].partition("=")[0]
     setting = first.lstrip("-").replace("-", "_")
-    if program == "ncvqvae replicate" and setting in {f.name for f in fields(ExperimentConfig)}:
+    if "settings" in {f.name for f in fields(kind)} and setting in {f.name for f in fields(ExperimentConfig)}:
         return f"unknown option {first}: settings are changed by --set, for example --set {setting}=..."
     close = nearest(first, [f"--{f.name}" for f in fields(kind)] + ["--set", "--help"])
     return f"unknown argument {' '.join(arguments)}{close}: see `{program} --help`"

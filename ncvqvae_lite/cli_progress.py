@@ -6,6 +6,8 @@ Both take what `run_experiment` reports about once a second: stage, epochs done,
 import shutil
 import time
 
+from .lab.campaign_costs import duration
+
 
 def progress_on(stream):
     """The reporter that suits a text stream; use it as a context manager, so that a bar ends its line."""
@@ -78,11 +80,3 @@ class Lines:
 def _loss(terms):
     """The loss itself, which comes before the terms that it is made of."""
     return next(iter(terms.values()))
-
-
-def duration(seconds):
-    """45 s, 3 min, 2 h 05 min."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"

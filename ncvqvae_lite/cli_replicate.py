@@ -63,7 +63,7 @@ class Replicate:
             raise BadInput(f"{GENERATED} is made, not read: leave out --data, or name a data set of it by --dataset")
         weights = find_weights(self.dataset, self.fcn)
         if self.notebook:
-            _check_notebook_extra()
+            check_notebook_extra("--notebook", ", or leave out --notebook")
 
         from .data import load_dataset
         from .experiment import cell_folder, check_experiment, not_computed, run_experiment
@@ -148,11 +148,12 @@ def _reasons(absent):
     return [f"{', '.join(names)} ({reason})" for reason, names in by_reason.items()]
 
 
-def _check_notebook_extra():
+def check_notebook_extra(what, otherwise=""):
+    """Raise BadInput, saying what it is needed for, unless the packages that execute notebooks are installed."""
     missing = [name for name in ("jupytext", "papermill", "ipykernel") if importlib.util.find_spec(name) is None]
     if missing:
         install = "pip install 'ncvqvae-lite[notebooks]'"
-        raise BadInput(f"--notebook needs {', '.join(missing)}, not installed here: {install}, or leave out --notebook")
+        raise BadInput(f"{what} needs {', '.join(missing)}, not installed here: {install}{otherwise}")
 
 
 # --- --set field=value ---

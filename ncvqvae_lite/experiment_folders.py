@@ -11,9 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import filelock
-import torch
 
 from .errors import BadInput, RunFolderError
+
+HELD = "is held by another process"
 
 _PLAIN_REASONS = {
     errno.ENOSPC: "the disk is full: free some space",
@@ -56,7 +57,7 @@ def hold(folder, wait=False):
             lock.acquire(timeout=0)
         except filelock.Timeout:
             if not wait:
-                raise RunFolderError(f"{folder} is held by another process: wait, or use another --out") from None
+                raise RunFolderError(f"{folder} {HELD}: wait, or use another --out") from None
             print(f"waiting for another process that makes {folder}", flush=True)
             lock.acquire()
     try:
@@ -143,6 +144,8 @@ def discard_checkpoints(folder):
 
 def environment(device):
     """Where a run took place: versions, commit of the checkout (if it is one), device."""
+    import torch  # here, so that those who only read run folders need not load it
+
     names = ("torch", "numpy", "scipy", "scikit-learn")
     return {
         "versions": {"python": platform.python_version(), **{name: version(name) for name in names}},

@@ -52,6 +52,11 @@ def find_weights(dataset, given=None):
     return file if file.is_file() else None
 
 
+def file_hash(file):
+    """First 12 hex digits of the SHA-256 of a file, as `fcn.file_hash`; this one does not load torch."""
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]
+
+
 def is_thesis_weights(file, dataset):
     """True if the file holds the very weights that the thesis used for this data set, in whatever order or format.
 

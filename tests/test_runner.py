@@ -13,7 +13,7 @@ from ncvqvae_lite import nb
 from ncvqvae_lite.data import two_patterns
 from ncvqvae_lite.errors import BadInput, NotFound, RunFolderError
 from ncvqvae_lite.lab import runner
-from ncvqvae_lite.lab.runner import NotebookFailed, check_parameters, find_notebook, run_notebook
+from ncvqvae_lite.lab.runner import KernelDied, NotebookFailed, check_parameters, find_notebook, run_notebook
 
 MINI = """
 # %% tags=["parameters"]
@@ -90,7 +90,7 @@ def test_parameters_reach_the_kernel_as_values(mini, tmp_path, monkeypatch):
         ("user", BadInput, "^seven is too many: use 6$"),
         ("bug", NotebookFailed, "ZeroDivisionError: division by zero.*mini.partial.ipynb"),
         ("memory", MemoryError, "no room"),
-        ("killed", NotebookFailed, "kernel died.*mini.log"),
+        ("killed", KernelDied, "kernel died.*mini.log"),
     ],
 )
 def test_a_failing_cell_keeps_what_ran(mini, tmp_path, capsys, name, error, message):

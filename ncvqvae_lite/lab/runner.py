@@ -5,16 +5,20 @@ have, cannot read percent source, and starts kernels on TCP ports that many kern
 """
 
 import ast
+import hashlib
+import json
 import os
 import re
 import sys
 import tempfile
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from .. import errors
 from ..config import nearest
 from ..errors import BadInput, NotFound
+from ..fcn_weights import file_hash
 
 PACKAGE = Path(__file__).resolve().parent.parent
 FOLDERS = (PACKAGE.parent / "notebooks" / "src", PACKAGE / "_notebooks")  # of a checkout, of an installed package
@@ -26,7 +30,11 @@ KEEP_BUFFERS = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_"
 
 
 class NotebookFailed(RuntimeError):
-    """A cell raised what no user can put right, or the kernel died; the traceback is on the console and in the log."""
+    """A cell raised what no user can put right; the traceback is on the console and in the log."""
+
+
+class KernelDied(NotebookFailed):
+    """The process that runs the cells ended by itself: killed, by hand or for lack of memory."""
 
 
 def run_notebook(name_or_path, parameters, output, *, cwd=None):
@@ -40,7 +48,7 @@ def run_notebook(name_or_path, parameters, output, *, cwd=None):
     returns        output, as a Path
     raises         BadInput before anything starts for an unknown name, another type, or a notebook without parameters;
                    an error of `ncvqvae_lite.errors` that a cell raised, as itself; MemoryError; NotebookFailed;
-                   RunFolderError where the output's folder cannot be written
+                   KernelDied; RunFolderError where the output's folder cannot be written
     """
     from ..experiment_folders import writing_to
 
@@ -61,26 +69,47 @@ def run_notebook(name_or_path, parameters, output, *, cwd=None):
 def replicate_notebook(cfg, out, data=None, fcn=None, settings=None):
     """Execute notebook 08 for one cell and put it into the cell's folder; returns the path.
 
-    Meant for after `run_experiment` with the same arguments: the notebook then finds every stage finished.
+    The notebook runs what is left of the experiment. Beside it, written last, notebook.json names its code, see
+    `is_current`.
 
     cfg        ExperimentConfig
     out        folder of all runs
     data, fcn  folder of the series and FCN weights, as for `load_dataset` and `run_experiment`; None for their defaults
     settings   fields that differ from the preset, by name; None finds them in cfg
     """
-    import json
+    from ..experiment_folders import write_json, writing_to
 
-    from .. import nb
-    from ..experiment import cell_folder
+    if settings is None:
+        from ..nb import changed_settings
 
-    settings = nb.changed_settings(cfg) if settings is None else settings
+        settings = changed_settings(cfg)
     parameters = {
         "dataset": cfg.dataset, "method": cfg.method, "augmentation": cfg.augmentation, "seed": cfg.seed,
         "preset": cfg.preset_name, "out": str(Path(out).resolve()), "settings": json.dumps(settings),
         "data": "" if data is None else str(Path(data).resolve()),
         "fcn": "" if fcn is None else str(Path(fcn).resolve()),
     }  # fmt: skip
-    return run_notebook(REPLICATE, parameters, cell_folder(cfg, out, fcn) / "notebook.ipynb")
+    folder, code = cfg.cell_folder(out, file_hash(fcn) if fcn else "own"), code_digest(REPLICATE)
+    notebook = run_notebook(REPLICATE, parameters, folder / "notebook.ipynb")
+    with writing_to(folder):
+        write_json(folder / "notebook.json", {"code": code})
+    return notebook
+
+
+def is_current(folder):
+    """True if a cell's folder holds the executed notebook, and its code is that of notebook 08 today."""
+    from ..experiment_folders import read_json
+
+    recorded = (folder / "notebook.ipynb").exists() and read_json(folder / "notebook.json")
+    return bool(recorded) and recorded["code"] == code_digest(REPLICATE)
+
+
+@cache
+def code_digest(name):
+    """Eight hex digits that name the code cells of a percent script; an edit of its prose does not change them."""
+    cells = re.split(r"^# %%", find_notebook(name).read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    code = [cell.strip() for cell in cells if not cell.startswith(" [markdown]")]
+    return hashlib.sha256("\n".join(code).encode()).hexdigest()[:8]
 
 
 # --- the notebook and its parameters ---
@@ -198,7 +227,7 @@ def _execute(notebook, partial, parameters, kernel, log):
         kind = getattr(errors, error.ename, None)
         if isinstance(kind, type) and issubclass(kind, errors.UserError):
             raise kind(error.evalue) from None
-        if error.ename in ("MemoryError", "OutOfMemoryError"):
+        if is_out_of_memory(error.ename, error.evalue):
             raise MemoryError(error.evalue) from None
         trace = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(error.traceback))
         print(trace, file=sys.stderr)
@@ -207,4 +236,12 @@ def _execute(notebook, partial, parameters, kernel, log):
         raise NotebookFailed(f"{said}; the cells that ran are in {partial}") from None
     except DeadKernelError:
         died = "the notebook's kernel died, perhaps for lack of memory"
-        raise NotebookFailed(f"{died}; its last words are in {log.name}, the cells that ran in {partial}") from None
+        raise KernelDied(f"{died}; its last words are in {log.name}, the cells that ran in {partial}") from None
+
+
+def is_out_of_memory(kind, text):
+    """Whether an exception, given by the name of its class and its text, says that memory ran out."""
+    if kind in ("MemoryError", "OutOfMemoryError"):  # the second is torch's, on a GPU
+        return True
+    told = ("can't allocate memory", "not enough memory")  # torch on a CPU
+    return kind == "RuntimeError" and any(words in text for words in told)

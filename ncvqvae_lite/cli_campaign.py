@@ -1,0 +1,187 @@
+"""`ncvqvae campaign run|status|export`: many cells by one command, resumable, on this machine or a cluster."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from .cli_replicate import _plain, check_notebook_extra, parse_changes
+from .errors import BadInput
+from .lab.campaign import load_campaign
+from .lab.campaign_plan import jobs, plan
+from .lab.campaign_state import DONE
+from .lab.campaign_status import describe, failures, totals
+
+SOME_FAILED = 1
+_optional = tyro.conf.arg(help_behavior_hint="")
+
+
+@dataclass(frozen=True)
+class _Campaign:
+    """What the three commands have in common: which cells, in which folder."""
+
+    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME_OR_FILE")]
+    """a campaign that ships (thesis, matched-prior, improved, smoke), or a TOML file"""
+    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs")
+    """folder of all runs"""
+    datasets: Annotated[tuple[str, ...], tyro.conf.arg(metavar="D", help_behavior_hint="")] = ()
+    """only these data sets of the campaign"""
+    configurations: Annotated[tuple[str, ...], tyro.conf.arg(metavar="C", help_behavior_hint="")] = ()
+    """only these configurations of it, such as regular-none"""
+    seeds: Annotated[tuple[int, ...], tyro.conf.arg(metavar="S", help_behavior_hint="")] = ()
+    """only these seeds of it"""
+    settings: Annotated[
+        tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]],
+        tyro.conf.arg(name="set", metavar="FIELD=VALUE", help_behavior_hint=""),
+    ] = ()
+    """replace single settings of every cell, for example --set cas=false"""
+
+    def planned(self):
+        """The campaign's name and its cells, with what the run folder holds of them."""
+        campaign = load_campaign(self.name)
+        part = campaign.part(self.datasets, self.configurations, self.seeds, parse_changes(self.settings))
+        return part, plan(part, self.out)
+
+
+@dataclass(frozen=True)
+class Run(_Campaign):
+    """Run whatever of a campaign is not done yet: every cell is one executed notebook in its run folder.
+
+    Stopped or killed, the same command continues; what is finished is never done again. Jobs that run out of memory,
+    are killed or reach the time limit are tried three times, others once.
+    """
+
+    engine: Annotated[Literal["snakemake", "inline"], tyro.conf.arg(help_behavior_hint="")] = "snakemake"
+    """snakemake (needs the extra `campaign`) runs several jobs at a time, here or on a cluster; inline runs one job
+    after another here"""
+    cores: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    """CPU cores in use at a time, all if not given (inline never uses more than one job's); with --profile, jobs in
+    the queue"""
+    threads: Annotated[int, tyro.conf.arg(metavar="N")] = 1
+    """of each job"""
+    gpu_slots_per_gpu: Annotated[int, tyro.conf.arg(metavar="N")] = 2
+    """jobs that share one GPU; the models are small, but which number is best has not been measured"""
+    hours_per_job: Annotated[float | None, tyro.conf.arg(metavar="H", help_behavior_hint="")] = None
+    """stop a job that takes longer; it is tried again, and continues at its last checkpoint"""
+    keep_going: tyro.conf.FlagCreatePairsOff[Annotated[bool, _optional]] = False
+    """go on with other jobs when one has failed"""
+    dry_run: tyro.conf.FlagCreatePairsOff[Annotated[bool, _optional]] = False
+    """list the cells that would run, and run nothing"""
+    data: Annotated[Path | None, _plain] = None
+    """folder of the series, as for `replicate`"""
+    profile: Annotated[str | None, tyro.conf.arg(metavar="NAME_OR_FOLDER", help_behavior_hint="")] = None
+    """a Snakemake profile: slurm, which ships, or a folder with config.yaml"""
+    slurm_status_command: Annotated[
+        Literal["sacct", "squeue"] | None, tyro.conf.arg(metavar="COMMAND", help_behavior_hint="")
+    ] = None
+    """how Snakemake asks SLURM about its jobs: squeue where there is no accounting database (sacct)"""
+
+    def run(self):
+        """Run the jobs that are left; returns 1 if some failed."""
+        self._check()
+        campaign, planned = self.planned()
+        left = jobs(planned)
+        if self.dry_run:
+            return self._list(campaign, planned, left)
+        print(f"Campaign {campaign.name}: {totals(planned)}", flush=True)
+        if not left:
+            return 0
+        self._run_jobs(campaign, left)
+        planned = self.planned()[1]
+        print(totals(planned), *failures(planned), sep="\n", flush=True)
+        return 0 if all(p.state == DONE for p in planned) else SOME_FAILED
+
+    def _check(self):
+        for option in ("cores", "threads", "gpu_slots_per_gpu", "hours_per_job"):
+            value = getattr(self, option)
+            if value is not None and not value > 0:
+                raise BadInput(f"--{option.replace('_', '-')} must be positive, got {value}")
+        if self.engine == "inline":
+            for option in ("profile", "slurm_status_command"):
+                if getattr(self, option) is not None:
+                    raise BadInput(f"--{option.replace('_', '-')} is for --engine snakemake: inline runs its jobs here")
+
+    def _list(self, campaign, planned, left):
+        made = {job.folder for job in left}
+        for p in planned:
+            if p.folder in made:
+                print(f"{p.cell.label}: {'notebook only' if p.lacks_notebook else p.state}")
+        shared = sum(job.kind != "cell" for job in left)
+        before = f", and before them {shared} feature nets and tokenizers that they share" if shared else ""
+        print(f"Campaign {campaign.name}: {totals(planned)}")
+        print(f"{len(left) - shared} cells would run{before}")
+        return 0
+
+    def _run_jobs(self, campaign, left):
+        import json
+
+        from .lab.campaign_engines import Progress, engine_lock, find_problems, new_session, run_inline
+        from .lab.campaign_snakemake import check_snakemake, profile_folder, run_snakemake
+
+        check_notebook_extra("a campaign, whose cells are executed notebooks,")
+        if self.engine == "snakemake":
+            check_snakemake(self.profile, self.slurm_status_command)
+        profile = profile_folder(self.profile)
+        timeout = self.hours_per_job and self.hours_per_job * 3600
+        with engine_lock(self.out, campaign.name) as folder:
+            plan_file = new_session(
+                folder, left, self.out, data=self.data, threads=self.threads, slots=self.gpu_slots_per_gpu,
+                timeout=timeout,
+            )  # fmt: skip
+            problems = find_problems(plan_file)
+            for problem in problems if self.keep_going else ():
+                print(f"warning: {problem}", flush=True)
+            if problems and not self.keep_going:
+                raise BadInput(f"{problems[0]} (with --keep-going the cells without such a problem run)")
+            print(f"{len(left)} jobs, engine {self.engine}; logs in {plan_file.parent}", flush=True)
+            progress = Progress(json.loads(plan_file.read_text(encoding="utf-8")), lambda text: print(text, flush=True))
+            if self.engine == "inline":
+                run_inline(plan_file, progress, self.keep_going)
+            else:
+                cores = self.cores or (None if profile else os.cpu_count())
+                run_snakemake(
+                    plan_file, progress, self.keep_going, cores=cores, profile=profile,
+                    status_command=self.slurm_status_command,
+                )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Status(_Campaign):
+    """How far a campaign is: a grid, totals, failures with their reason, and the time left.
+
+    It reads the run folder only, so it can be asked while engines work, and without the extras of this package.
+    """
+
+    def run(self):
+        """Print the report."""
+        campaign, planned = self.planned()
+        about = f": {campaign.about}" if campaign.about else ""
+        print(f"Campaign {campaign.name}{about}", *describe(planned), sep="\n")
+
+
+@dataclass(frozen=True)
+class Export(_Campaign):
+    """Add the finished cells of a campaign to a table of results, one row for each metric."""
+
+    table: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    """CSV file; if not given: data/results/cells.csv of the checkout that this package is imported from"""
+
+    def run(self):
+        """Write the rows and say how many cells there were."""
+        from .lab.results import export
+
+        campaign, planned = self.planned()
+        folders = [p.folder for p in planned if p.state == DONE]
+        if not folders:
+            raise BadInput(f"no cell of campaign {campaign.name} is finished in {self.out}: `campaign run` it first")
+        table = self.table or _own_table()
+        print(f"{export(folders, table)} of {len(planned)} cells exported to {table}")
+
+
+def _own_table():
+    checkout = Path(__file__).resolve().parents[1]
+    if not (checkout / "pyproject.toml").is_file():
+        raise BadInput("this package is not used from a checkout: say where to write with --table FILE")
+    return checkout / "data" / "results" / "cells.csv"

@@ -1,0 +1,176 @@
+"""A campaign: data sets x configurations x seeds x ablations of one preset, from a TOML file to a list of cells.
+
+    about = "what this campaign is for"
+    preset = "paper"
+    datasets = ["Symbols", "ECG5000"]
+    configurations = ["regular-none", "barlowtwins-warp"]
+    seeds = [1, 2, 3, 5]
+
+    [settings]            # optional: changes of the preset, for every cell
+    cas = false
+
+    [[ablations]]         # optional, any number: changes of the preset, each crossed with everything above
+    mask_polarity = "kept"
+
+A run folder is named by its settings, so a cell that two campaigns share is one folder and is computed once.
+"""
+
+import itertools
+import re
+import tomllib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..config import ExperimentConfig, check_name, nearest
+from ..errors import BadInput, NotFound
+from ..thesis import CONFIGURATIONS
+
+SHIPPED = Path(__file__).parent / "campaigns"
+NAMES = tuple("-".join(pair) for pair in CONFIGURATIONS)
+LISTS = {"datasets": str, "configurations": str, "seeds": int}
+KEYS = {"about": str, "preset": str, **dict.fromkeys(LISTS, list), "settings": dict, "ablations": list}
+OPTIONAL = ("about", "settings", "ablations")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One seed of one configuration of one data set."""
+
+    cfg: ExperimentConfig
+    settings: dict  # what differs from the preset, as the campaign says it
+    ablation: str  # the ablation's own settings as text, "" where the campaign has none
+
+    @property
+    def label(self):
+        cfg = self.cfg
+        return f"{cfg.dataset} {cfg.method}-{cfg.augmentation} seed {cfg.seed} {self.ablation}".rstrip()
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """What a campaign file says, checked; `cells` lists its cells in the order in which they are run."""
+
+    name: str
+    about: str
+    preset: str
+    datasets: tuple
+    configurations: tuple
+    seeds: tuple
+    settings: dict
+    ablations: tuple
+
+    def cells(self):
+        """Data set after data set; in each, all configurations of one seed before the next seed."""
+        axes = (self.datasets, self.seeds, self.configurations, self.ablations or ({},))
+        return [self._cell(*place) for place in itertools.product(*axes)]
+
+    def _cell(self, dataset, seed, configuration, ablation):
+        method, _, augmentation = configuration.partition("-")
+        settings = {**self.settings, **ablation}
+        cell = dict(dataset=dataset, method=method, augmentation=augmentation, seed=seed)
+        cfg = ExperimentConfig.preset(self.preset, **cell, **settings)
+        return Cell(cfg, settings, " ".join(f"{name}={_shown(value)}" for name, value in ablation.items()))
+
+    def part(self, datasets=(), configurations=(), seeds=(), settings=None):
+        """The same campaign for some of its data sets, configurations and seeds, and with other settings.
+
+        settings  replaces those of the file, and may not touch what its ablations vary
+        raises    BadInput for what the campaign does not have
+        """
+        chosen = dict(datasets=tuple(datasets), configurations=tuple(configurations), seeds=tuple(seeds))
+        for axis, values in chosen.items():
+            has = getattr(self, axis)
+            for value in values:
+                if value not in has:
+                    close = nearest(value, map(str, has))
+                    listed = ", ".join(map(str, has))
+                    raise BadInput(f"campaign {self.name} has no {axis[:-1]} {value}{close}: it has {listed}")
+        chosen = {axis: tuple(v for v in getattr(self, axis) if v in chosen[axis]) for axis in chosen if chosen[axis]}
+        for name in settings or {}:
+            if any(name in ablation for ablation in self.ablations):
+                raise BadInput(f"--set {name}: the ablations of campaign {self.name} vary it, write a campaign file")
+        part = replace(self, **chosen, settings={**self.settings, **(settings or {})})
+        _check_cells(part, f"campaign {self.name}")
+        return part
+
+
+def shipped():
+    """Names of the campaigns that come with the package."""
+    return sorted(file.stem for file in SHIPPED.glob("*.toml"))
+
+
+def load_campaign(name_or_file):
+    """The campaign of a shipped name or of a TOML file.
+
+    raises  NotFound with the nearest shipped names; BadInput, before any work, for whatever is wrong in the file
+    """
+    file = SHIPPED / f"{name_or_file}.toml"
+    if str(name_or_file) not in shipped():
+        file = Path(name_or_file).expanduser()
+        if not file.is_file():
+            close = nearest(name_or_file, shipped())
+            raise NotFound(f"no campaign {name_or_file}{close}: name a TOML file or one of {', '.join(shipped())}")
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"{file} is no TOML ({error}): see {SHIPPED / 'smoke.toml'} for an example") from None
+    _check_shape(content, file)
+    lists = {axis: tuple(content[axis]) for axis in LISTS}
+    ablations = tuple(content.get("ablations", ()))
+    about, settings = content.get("about", ""), content.get("settings", {})
+    campaign = Campaign(file.stem, about, content["preset"], **lists, settings=settings, ablations=ablations)
+    _check_cells(campaign, file)
+    return campaign
+
+
+def _check_shape(content, file):
+    """Raise BadInput unless the file has the keys of a campaign, with values of the right kind."""
+    for key, value in content.items():
+        if key not in KEYS:
+            raise BadInput(f"{file} has the unknown key {key!r}{nearest(key, KEYS)}: expected {', '.join(KEYS)}")
+        if not isinstance(value, KEYS[key]):
+            kind = {str: "a text", list: "a list", dict: "a table"}[KEYS[key]]
+            raise BadInput(f"{file}: {key} must be {kind}, got {value!r}")
+    for key in KEYS:
+        if key not in content and key not in OPTIONAL:
+            raise BadInput(f"{file} lacks {key}: expected {', '.join(k for k in KEYS if k not in OPTIONAL)}")
+    for key, kind in LISTS.items():
+        values = content[key]
+        if not values:
+            raise BadInput(f"{file}: {key} is empty, expected at least one")
+        for value in values:
+            if type(value) is not kind:
+                expected = "texts" if kind is str else "whole numbers"
+                raise BadInput(f"{file}: {key} must hold {expected}, got {value!r}")
+    for name in content["datasets"]:
+        if not re.fullmatch(r"\w[\w.-]*", name):  # names become names of folders
+            raise BadInput(f"{file}: the data set {name!r} is no name: expected letters, digits, '_', '-' and '.' only")
+    for name in content["configurations"]:
+        try:
+            check_name("configuration", name, NAMES)
+        except BadInput as error:
+            raise BadInput(f"{file}: {error}") from None
+    if any(not isinstance(ablation, dict) for ablation in content.get("ablations", ())):
+        raise BadInput(f"{file}: ablations must be tables, written [[ablations]] with settings below")
+
+
+def _check_cells(campaign, source):
+    """Build every cell once, so that a wrong setting is found now; no two may be the same run."""
+    axes = ("dataset", "method", "augmentation", "seed", "preset_name")
+    for settings in (campaign.settings, *campaign.ablations):
+        for name in settings:
+            if name in (*axes, "preset"):
+                raise BadInput(f"{source}: {name} is no setting, the campaign lists it by itself")
+    seen = {}
+    try:
+        for cell in campaign.cells():
+            folder = cell.cfg.cell_folder("")
+            if folder in seen:
+                raise BadInput(f"{cell.label} is the same run as {seen[folder]}: list each once")
+            seen[folder] = cell.label
+    except BadInput as error:
+        raise BadInput(f"{source}: {error}") from None
+
+
+def _shown(value):
+    return str(value).lower() if isinstance(value, bool) else value

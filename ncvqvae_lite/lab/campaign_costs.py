@@ -1,0 +1,129 @@
+"""How long the rest of a campaign may take: counted arithmetic of each stage, times the seconds that such work cost.
+
+The work of a stage, in PFLOP per 1000 epochs, is data/reference_cost.csv; it is counted for the thesis' data sets and
+sizes. Seconds come from the seconds.json of finished cells in the run folder, else from the recorded cells that ship.
+"""
+
+import csv
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cache
+from statistics import median
+
+from ..experiment_folders import read_json
+from ..thesis import data_file
+from .campaign_state import DONE, finished
+from .results import read_rows
+
+STAGES = {"tokenizer": ("tokenizer",), "prior": ("prior", "evaluation"), "cas": ("cas",)}  # with what seconds.json says
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds that the estimated cells need one after another, how many cells that is, and where the speed is from."""
+
+    seconds: float
+    cells: int
+    unknown: int  # cells of data sets whose work nobody counted and of which none is finished
+    source: str
+
+    def __str__(self):
+        if not self.cells:
+            return "time left: unknown, no finished cell tells how fast this goes" if self.unknown else "nothing left"
+        left = f"time left: about {duration(self.seconds)} with one job at a time ({self.source})"
+        return left + (f"; unknown for {self.unknown} more cells" if self.unknown else "")
+
+
+@cache
+def _counted():
+    """(dataset, column) -> PFLOP per 1000 epochs."""
+    with open(data_file("reference_cost.csv"), newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return {(row["dataset"], name): float(row[name]) for row in rows for name in row.keys() - {"dataset"}}
+
+
+def work(cfg):
+    """PFLOP of each stage of a cell, {"tokenizer": ..., "prior": ..., "cas": ...}; empty where nobody counted them."""
+    dataset = cfg.dataset.removesuffix("Generated")
+    if (dataset, "naive") not in _counted():
+        return {}
+    epochs = {"naive" if cfg.method == "regular" else "nc": cfg.epochs, "prior": cfg.prior_epochs}
+    epochs |= {"cas": cfg.cas_epochs} if cfg.cas else {}
+    counted = {column: _counted()[dataset, column] * n / 1000 for column, n in epochs.items()}
+    return {column if column in STAGES else "tokenizer": pflop for column, pflop in counted.items()}
+
+
+def estimate(planned):
+    """Time left for the cells of a plan (from `campaign_plan.plan`), as an `Estimate`."""
+    same, rates = defaultdict(list), defaultdict(list)  # seconds of equal cells; seconds per PFLOP of a stage
+    done = [p for p in planned if p.state == DONE]
+    for p in done:
+        counted = work(p.cfg)
+        for stage, seconds in _spent(p).items():
+            same[p.folder.parent, stage].append(seconds)
+            if stage in counted:
+                rates[stage].append(seconds / counted[stage])
+    sources = [f"measured on {len(done)} finished cells here"] if same else []
+    if not rates:
+        rates["any"] = _recorded_rates()
+        sources += [f"speed of {len(rates['any'])} recorded cells, one CPU core"]
+    return _sum_up(planned, same, rates, ", else ".join(sources))
+
+
+def _sum_up(planned, same, rates, source):
+    total, cells, unknown, stages_seen = 0.0, 0, 0, set()
+    pooled = [rate for values in rates.values() for rate in values]
+    for p in planned:
+        if p.state == DONE:
+            continue
+        counted, seconds = work(p.cfg), 0.0
+        for stage in STAGES if p.cfg.cas else ("tokenizer", "prior"):
+            shared = p.stages["tokenizer"] if stage == "tokenizer" else None
+            if shared and (shared in stages_seen or finished(shared)):
+                continue
+            if same[p.folder.parent, stage]:
+                seconds += median(same[p.folder.parent, stage])
+            elif stage in counted and pooled:
+                seconds += counted[stage] * median(rates[stage] or pooled)
+            else:
+                unknown += 1
+                break
+            stages_seen.add(shared)
+        else:
+            total, cells = total + seconds, cells + 1
+    return Estimate(total, cells, unknown, source)
+
+
+def _spent(p):
+    """Seconds of each stage of a finished cell; a stage below a second was found finished, and is left out."""
+    cell = read_json(p.folder / "seconds.json") or {}
+    if cell.get("tokenizer", 0) < 1:
+        cell |= read_json(p.stages["tokenizer"] / "seconds.json") or {}
+    seconds = {stage: sum(cell.get(part, 0) for part in parts) for stage, parts in STAGES.items()}
+    return {stage: spent for stage, spent in seconds.items() if spent >= 1}
+
+
+def _recorded_rates():
+    """Seconds per PFLOP of the recorded cells in the paper preset on a CPU, whole cells in fp32."""
+    counted, rates = {}, []
+    for row in read_rows():
+        if (row["preset"], row["device"]) != ("paper", "cpu") or any(t in row["ablation"] for t in ("bf16", "epochs")):
+            continue
+        key = tuple(row[name] for name in ("dataset", "method", "augmentation", "seed", "ablation"))
+        counted.setdefault(key, (row, float(row["seconds"])))
+    for row, seconds in counted.values():
+        columns = ["naive" if row["method"] == "regular" else "nc", "prior"]
+        columns += [] if "cas=False" in row["ablation"] else ["cas"]
+        if (row["dataset"], "naive") in _counted():
+            rates.append(seconds / sum(_counted()[row["dataset"], column] for column in columns))
+    return rates
+
+
+def duration(seconds):
+    """45 s, 3 min, 2 h 05 min, 3 days."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02} min" if minutes < 72 * 60 else f"{minutes / 1440:.0f} days"

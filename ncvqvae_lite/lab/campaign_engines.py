@@ -1,0 +1,182 @@
+"""Sessions of a campaign, what they tell, and the engine that runs one job after another here.
+
+A session is one `ncvqvae campaign run`: a new folder OUT/campaigns/NAME/<time> with the plan and logs of its jobs.
+Both engines, this one and `campaign_snakemake`, start the same processes (`lab.job`) and follow the same rule: what
+failed for lack of memory, by a kill or by the time limit is tried again, everything else is not.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import filelock
+
+from ..errors import RunFolderError
+from ..experiment_folders import read_json, write_json, writing_to
+from .campaign_costs import duration
+from .campaign_state import KILLED, TRANSIENT, write_failure
+from .devices import under_slurm, visible_gpus
+from .runner import PACKAGE
+
+RETRIES = 2
+MEM_MB = 4000  # what a job asks a cluster for; the paper preset stays below, and each further attempt asks for more
+
+
+@contextlib.contextmanager
+def engine_lock(out, name):
+    """Hold the campaign in this run folder, so that one engine at a time works on it."""
+    folder = Path(out) / "campaigns" / name
+    with writing_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / "engine.lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise RunFolderError(
+                f"another engine runs campaign {name} in {out}: wait for it, `campaign status` shows how far it is"
+            ) from None
+    try:
+        yield folder
+    finally:
+        lock.release()
+
+
+def new_session(folder, jobs, out, *, data, threads, slots, timeout):
+    """Write the plan of a session into a new folder; returns the plan's file.
+
+    jobs     from `campaign_plan.jobs`
+    data     folder of the series, or None
+    threads  of each job
+    slots    jobs that share one GPU
+    timeout  seconds after which a job is stopped, or None
+    """
+    session = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    described = {}
+    for job in jobs:
+        cfg = job.planned.cfg
+        described[job.name] = {
+            "kind": job.kind, "label": job.label, "folder": str(job.folder.resolve()), "needs": job.needs,
+            "cell": {name: getattr(cfg, name) for name in ("dataset", "method", "augmentation", "seed")},
+            "preset": cfg.preset_name, "settings": job.planned.cell.settings,
+            "weights": str(job.planned.weights.resolve()) if job.planned.weights else None,
+        }  # fmt: skip
+    plan = {
+        "session": session.name, "out": str(Path(out).resolve()), "data": str(data.resolve()) if data else None,
+        "threads": threads, "slots": slots, "gpus": 0 if under_slurm() else len(visible_gpus()), "timeout": timeout,
+        "retries": RETRIES, "mem_mb": MEM_MB, "python": sys.executable, "jobs": described,
+    }  # fmt: skip
+    with writing_to(session):
+        session.mkdir()
+        write_json(session / "plan.json", plan)
+    return (session / "plan.json").resolve()
+
+
+def environment():
+    """Environment of the jobs: they import this very package, installed or not."""
+    paths = [str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+def find_problems(plan_file):
+    """Sentences about data sets and weights that the jobs of a plan could not use, found by loading each of them."""
+    command = [sys.executable, "-m", "ncvqvae_lite.lab.campaign_check", str(plan_file)]
+    checked = subprocess.run(command, env=environment(), capture_output=True, text=True)
+    if checked.returncode:
+        raise RuntimeError(f"checking the data sets failed:\n{checked.stderr}")
+    return json.loads(checked.stdout)
+
+
+class Progress:
+    """One line for each job that starts and ends: how many are over, how long it took, how long the rest may take."""
+
+    def __init__(self, plan, say):
+        self.jobs, self.say = plan["jobs"], say
+        self.started_at, self.ended, self.failed, self.begin = {}, set(), [], time.monotonic()
+
+    def started(self, name, attempt):
+        self.started_at[name] = time.monotonic()
+        self._line(name, "started" if attempt == 1 else f"attempt {attempt}")
+
+    def done(self, name):
+        self.ended.add(name)
+        self._line(name, f"done in {self._took(name)}{self._left()}")
+
+    def stopped(self, name, message):
+        """An attempt failed, another one follows."""
+        self._line(name, f"stopped after {self._took(name)}: {message}")
+
+    def gave_up(self, name, message):
+        self.ended.add(name)
+        self.failed.append(name)
+        self._line(name, f"failed: {message}")
+
+    def _line(self, name, what):
+        self.say(f"[{len(self.ended)} of {len(self.jobs)}] {self.jobs[name]['label']}: {what}")
+
+    def _took(self, name):
+        return duration(time.monotonic() - self.started_at.get(name, self.begin))
+
+    def _left(self):
+        rest = len(self.jobs) - len(self.ended)
+        left = duration((time.monotonic() - self.begin) / len(self.ended) * rest)
+        return f", about {left} left" if rest else ""
+
+
+def run_inline(plan_file, progress, keep_going):
+    """Run the jobs of a plan in its order, each in a process of its own, so that a crash of one does not end the rest.
+
+    keep_going  go on with jobs that do not need the failed one
+    """
+    plan, made = json.loads(plan_file.read_text(encoding="utf-8")), set()
+    for name, job in plan["jobs"].items():
+        if not made.issuperset(job["needs"]):
+            continue  # what it needs has failed
+        for attempt in range(1, 1 + RETRIES + 1):
+            progress.started(name, attempt)
+            code = _process(plan_file, name)
+            kind, message = _outcome(plan_file.parent, name, job, code)
+            if kind not in TRANSIENT or attempt > RETRIES:
+                break
+            progress.stopped(name, message)
+        if kind is None:
+            made.add(name)
+            progress.done(name)
+        else:
+            progress.gave_up(name, message)
+            if not keep_going:
+                return
+
+
+def _process(plan_file, name):
+    """Exit code of one job; negative where a signal ended it."""
+    session = plan_file.parent
+    command = [sys.executable, "-m", "ncvqvae_lite.lab.job", str(plan_file), name]
+    with writing_to(session), open(session / f"{name}.log", "a", encoding="utf-8") as log:
+        with subprocess.Popen(
+            command, env=environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+        ) as process:
+            return process.wait()
+
+
+def _outcome(session, name, job, code):
+    """(kind, sentence) of a job that ended with this exit code, (None, "") of one that is done."""
+    word = read_json(session / f"{name}.json") or {}
+    if code == 0:
+        return None, ""
+    if word.get("event") == "failed":
+        return word["kind"], word["message"]
+    if code < 0:
+        return KILLED, record_kill(session, name, job, f"killed by signal {-code}")
+    return f"exit code {code}", f"ended with exit code {code}: see {session / name}.log"
+
+
+def record_kill(session, name, job, what):
+    """Record the failure of a job that could not do so itself; returns the sentence."""
+    log, word = session / f"{name}.log", read_json(session / f"{name}.json") or {"attempt": 1}
+    with contextlib.suppress(OSError):
+        write_failure(Path(job["folder"]), KILLED, f"{what}: see {log}", attempts=word["attempt"], log=log)
+    return f"{what}: see {log}"

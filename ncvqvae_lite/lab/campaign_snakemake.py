@@ -1,0 +1,130 @@
+"""The engine that schedules a campaign's jobs with Snakemake: on cores and GPUs of this machine, or on a cluster."""
+
+import contextlib
+import json
+import os
+import threading
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+from ..errors import BadInput, NotFound
+from ..experiment_folders import read_json
+from .campaign_engines import RETRIES, environment, record_kill
+from .campaign_state import TRANSIENT, running
+
+HERE = Path(__file__).parent
+INSTALL = "pip install 'ncvqvae-lite[campaign]'"
+
+
+def check_snakemake(profile=None, status_command=None):
+    """Raise BadInput unless Snakemake is installed, and with a plugin that knows what is asked of it."""
+    if find_spec("snakemake") is None:
+        raise BadInput(f"Snakemake is not installed: {INSTALL}, or choose --engine inline, one job after another")
+    if profile is None and status_command is None:
+        return
+    if find_spec("snakemake_executor_plugin_slurm") is None and (status_command or profile == "slurm"):
+        raise BadInput(f"Snakemake's SLURM plugin is not installed: {INSTALL}")
+    if status_command and int(version("snakemake-executor-plugin-slurm").split(".")[0]) < 2:
+        installed = version("snakemake-executor-plugin-slurm")
+        raise BadInput(
+            f"--slurm-status-command needs snakemake-executor-plugin-slurm 2 or newer, here is {installed}: install a "
+            "newer one, or leave the option out where SLURM keeps accounts (sacct)"
+        )
+
+
+def profile_folder(profile):
+    """The folder of a shipped profile or of one's own, given by name or path; None for None."""
+    if profile is None:
+        return None
+    for folder in (HERE / "profiles" / profile, Path(profile).expanduser()):
+        if (folder / "config.yaml").is_file():
+            return folder.resolve()
+    shipped = ", ".join(sorted(folder.name for folder in (HERE / "profiles").iterdir()))
+    raise NotFound(f"no profile {profile}: expected a folder with config.yaml, or one of {shipped}")
+
+
+def run_snakemake(plan_file, progress, keep_going, *, cores, profile=None, status_command=None):
+    """Run the jobs of a plan with Snakemake, in this process, so that both end together.
+
+    cores           jobs x threads at a time; under a profile jobs in the queue, or None for what the profile says
+    profile         folder of a Snakemake profile, or None for this machine
+    status_command  of the SLURM plugin: "squeue" where the cluster has no accounting database
+    """
+    plan, session = json.loads(plan_file.read_text(encoding="utf-8")), plan_file.parent
+    arguments = snakemake_arguments(plan, plan_file, keep_going, cores, profile, status_command)
+    over = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(plan, session, progress, over))
+    watcher.start()
+    try:
+        code = _snakemake(arguments, session / "snakemake.log")
+    finally:
+        over.set()
+        watcher.join()
+    if code and not progress.failed:
+        log = session / "snakemake.log"
+        last = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        raise BadInput(f"Snakemake did not run the jobs ({last[-1].strip() if last else code}): see {log}")
+
+
+def snakemake_arguments(plan, plan_file, keep_going, cores, profile, status_command):
+    """The command line of Snakemake; its working directory is the session's folder, so that nothing stale is there."""
+    arguments = ["--snakefile", str(HERE / "Snakefile"), "--directory", str(plan_file.parent)]
+    arguments += ["--config", f"plan={plan_file}", "--scheduler", "greedy", "--rerun-triggers", "mtime", "--nocolor"]
+    if keep_going:
+        arguments += ["--keep-going"]
+    if plan["gpus"]:
+        arguments += ["--resources", f"gpu_slots={plan['gpus'] * plan['slots']}"]
+    if profile:
+        arguments += ["--profile", str(profile)]
+    if cores:
+        arguments += ["--jobs" if profile else "--cores", str(cores)]
+    if status_command:
+        arguments += ["--slurm-status-command", status_command]
+    return arguments
+
+
+def _snakemake(arguments, log_file):
+    """Exit code of Snakemake, called as a function; what it prints goes to a file."""
+    from snakemake.cli import main
+
+    variables, place = dict(os.environ), Path.cwd()
+    os.environ |= environment()
+    try:
+        with open(log_file, "w", encoding="utf-8") as log:
+            with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+                main(arguments)
+        return 0
+    except SystemExit as stop:
+        return stop.code or 0
+    finally:
+        os.chdir(place)
+        os.environ.clear()
+        os.environ |= variables
+
+
+def _watch(plan, session, progress, over):
+    """Pass on what the jobs say about themselves until Snakemake is over."""
+    told, last_look = {}, False
+    while not last_look:
+        last_look = over.wait(0.5)
+        for name in [name for name in plan["jobs"] if name not in progress.ended]:
+            word = read_json(session / f"{name}.json")
+            if word and word != told.get(name):
+                told[name] = word
+                _pass_on(name, word, progress)
+    for name in told.keys() - progress.ended:
+        job = plan["jobs"][name]
+        if told[name]["event"] == "started" and not running(Path(job["folder"])):  # it could not say more
+            progress.gave_up(name, record_kill(session, name, job, "the job was killed"))
+
+
+def _pass_on(name, word, progress):
+    if word["event"] == "started":
+        progress.started(name, word["attempt"])
+    elif word["event"] == "done":
+        progress.done(name)
+    elif word["kind"] in TRANSIENT and word["attempt"] <= RETRIES:
+        progress.stopped(name, word["message"])
+    else:
+        progress.gave_up(name, word["message"])

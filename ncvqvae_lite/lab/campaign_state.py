@@ -1,0 +1,147 @@
+"""How far a run folder is: done, running, failed, begun or missing. Reads files only, holds no lock, loads no torch.
+
+metrics.json   the results, written last: a cell is done if and only if they are there and complete
+running.json   which process is at it; its modification time is a heartbeat
+failed.json    why the last attempt ended, see `write_failure`
+"""
+
+import contextlib
+import math
+import os
+import platform
+import threading
+import time
+
+from ..errors import BadInput, UserError
+from ..experiment_folders import read_json, write_json
+from ..thesis import thesis_cells
+
+DONE, RUNNING, FAILED, BEGUN, MISSING = "done", "running", "failed", "begun", "missing"
+
+HEARTBEAT = 20.0  # seconds between two signs of life of a job
+SILENCE = 180.0  # after so many seconds without one it counts as dead
+
+ALWAYS = {"recon_val", "recon_last_batch", "val_perplexity", "train_perplexity", "sample_perplexity"}
+WITH_LABELS = {"knn_acc", "svm_acc", "fid", "is", "is_std"}
+
+# How a job ends: the exit code of its process, and whether trying again can help.
+USER_ERROR, DIVERGED, OUT_OF_MEMORY, BUG = "user error", "diverged", "out of memory", "error in the code"
+TIMEOUT, KILLED = "timeout", "killed"
+EXIT_CODES = {USER_ERROR: 2, DIVERGED: 3, OUT_OF_MEMORY: 4, BUG: 5, TIMEOUT: 124, KILLED: 137}
+TRANSIENT = (OUT_OF_MEMORY, TIMEOUT, KILLED)
+
+
+# --- results ---
+
+
+def finished(folder):
+    """True if a stage's folder holds its results."""
+    return (folder / "metrics.json").exists()
+
+
+def check_metrics(folder, cfg):
+    """Raise BadInput, with what to do, unless the metrics.json of a cell is whole."""
+    metrics = read_json(folder / "metrics.json")
+    advice = f"delete {folder / 'metrics.json'} and run again, finished stages are kept"
+    if not isinstance(metrics, dict):
+        raise BadInput(f"metrics.json holds no table of numbers: {advice}")
+    for name, value in metrics.items():
+        if not isinstance(value, float | int) or not math.isfinite(value):
+            raise BadInput(f"metrics.json says {name} is {value!r}, expected a finite number: {advice}")
+    for name in sorted(needed_metrics(cfg, metrics) - metrics.keys()):
+        raise BadInput(f"metrics.json lacks {name}: {advice}")
+
+
+def needed_metrics(cfg, metrics):
+    """Names of the metrics that a finished cell must have, as far as it is known without its series.
+
+    The thesis' data sets have labels and enough of everything; of another one, the metrics found tell what it has.
+    """
+    judged = WITH_LABELS & metrics.keys()
+    if cfg.dataset in {cell.dataset for cell in thesis_cells()}:
+        judged = WITH_LABELS
+    needed = ALWAYS | judged
+    if judged and cfg.cas:
+        needed |= {"cas"}
+    if "fid" in judged and cfg.second_fcn:
+        needed |= {"fid_second"}
+    return needed
+
+
+def state_of(cfg, folder, stages):
+    """(state, sentence about it or "") of a cell; `stages`: name -> folder of a stage that it builds on."""
+    if finished(folder):
+        try:
+            check_metrics(folder, cfg)
+        except UserError as error:
+            return FAILED, str(error)
+        return DONE, ""
+    if running(folder):
+        return RUNNING, ""
+    for place in (folder, *stages.values()):
+        failure = None if finished(place) else read_failure(place)
+        if failure:
+            return FAILED, failure["message"]
+    begun = any((place / "config.json").exists() for place in (folder, stages["tokenizer"]))
+    return (BEGUN if begun else MISSING), ""
+
+
+# --- failures ---
+
+
+def write_failure(folder, kind, message, *, attempts, log):
+    """Record why an attempt failed: its kind (a key of EXIT_CODES), a sentence, which attempt it was, and its log."""
+    folder.mkdir(parents=True, exist_ok=True)
+    record = {"kind": kind, "message": message, "attempts": attempts, "log": str(log)}
+    write_json(folder / "failed.json", record | {"when": time.strftime("%Y-%m-%d %H:%M:%S")})
+
+
+def read_failure(folder):
+    """What `write_failure` recorded, or None."""
+    return read_json(folder / "failed.json")
+
+
+# --- signs of life ---
+
+
+@contextlib.contextmanager
+def alive_in(folder):
+    """Within the block, running.json says that this process works in the folder."""
+    file, ended = folder / "running.json", threading.Event()
+
+    def beat():
+        while not ended.wait(HEARTBEAT):
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(file)
+
+    write_json(file, {"pid": os.getpid(), "host": platform.node(), "since": time.time()})
+    heart = threading.Thread(target=beat, daemon=True)
+    heart.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        heart.join()
+        file.unlink(missing_ok=True)
+
+
+def running(folder):
+    """The content of running.json if its process lives: it gave a sign not long ago and, on this host, exists."""
+    file = folder / "running.json"
+    mark = read_json(file)
+    if mark is None:
+        return None
+    with contextlib.suppress(FileNotFoundError):
+        if time.time() - file.stat().st_mtime < SILENCE and (mark["host"] != platform.node() or _exists(mark["pid"])):
+            return mark
+    return None
+
+
+def _exists(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True

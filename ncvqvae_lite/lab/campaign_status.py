@@ -1,0 +1,73 @@
+"""What a campaign's run folder holds, as text: a grid of data sets and configurations, totals, failures, time left."""
+
+import time
+from collections import Counter, defaultdict
+
+from .campaign_costs import duration, estimate
+from .campaign_state import BEGUN, DONE, FAILED, MISSING, RUNNING, running
+
+
+def describe(planned):
+    """The whole report of `ncvqvae campaign status`, a list of lines."""
+    lines = ["", *grid(planned), "", "done/all cells; R running, F failed, B begun", "", totals(planned)]
+    lines += _at_work(planned)
+    old = sum(p.lacks_notebook for p in planned)
+    if old:
+        lines.append(f"{old} done cells lack their executed notebook, or its code has changed: `run` executes it again")
+    lines.append(str(estimate(planned)))
+    lines += failures(planned)
+    return lines
+
+
+def grid(planned):
+    """Lines of a table: data sets down, configurations across; in each place done/all, and states by count."""
+    places = defaultdict(Counter)
+    for p in planned:
+        places[p.cfg.dataset, f"{p.cfg.method}-{p.cfg.augmentation}"][p.state] += 1
+    columns = list(dict.fromkeys(configuration for _, configuration in places))
+    rows = [["", *columns]]
+    for dataset in dict.fromkeys(dataset for dataset, _ in places):
+        rows.append([dataset, *(_place(places[dataset, configuration]) for configuration in columns)])
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return ["  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip() for row in rows]
+
+
+def _place(states):
+    """2/4 R1 F1"""
+    letters = {RUNNING: "R", FAILED: "F", BEGUN: "B"}
+    marks = [f"{letter}{states[state]}" for state, letter in letters.items() if states[state]]
+    return " ".join([f"{states[DONE]}/{states.total()}", *marks])
+
+
+def totals(planned):
+    """364 cells, 12 done, 2 running, 1 failed, 349 missing (3 of them begun)"""
+    states = Counter(p.state for p in planned)
+    missing = states[MISSING] + states[BEGUN]
+    begun = f" ({states[BEGUN]} of them begun)" if states[BEGUN] else ""
+    counts = f"{states[DONE]} done, {states[RUNNING]} running, {states[FAILED]} failed, {missing} missing{begun}"
+    return f"{len(planned)} cells, {counts}"
+
+
+def _at_work(planned):
+    """A line for each process that is at work now, on a cell or on a stage that several cells need."""
+    lines, seen = [], set()
+    for p in planned:
+        for kind, folder in {"cell": p.folder, **p.stages}.items():
+            mark = running(folder) if p.state != DONE and folder not in seen else None
+            seen.add(folder)
+            if mark:
+                what = p.cell.label if kind == "cell" else f"{kind} of {p.cell.label}"
+                lines.append(f"running for {duration(time.time() - mark['since'])}: {what}")
+    return lines
+
+
+def failures(planned):
+    """A line for each failed cell; cells that share a failure share the line."""
+    why = defaultdict(list)
+    for p in planned:
+        if p.state == FAILED:
+            why[p.why].append(p.cell.label)
+    return [
+        f"failed: {labels[0]}{f' and {len(labels) - 1} more' if len(labels) > 1 else ''}: {sentence}"
+        for sentence, labels in why.items()
+    ]

@@ -1,0 +1,184 @@
+"""One job of a campaign in a process of its own: `python -m ncvqvae_lite.lab.job PLAN.json NAME`.
+
+The plan lies in the folder of one session of an engine (one `ncvqvae campaign run`). The job leaves there
+    NAME.json   how far it is, see `tell`; the engine tells the user
+    NAME.done   when it is done; empty, and all that Snakemake knows of a job
+and its results where every run has them. A cell is one executed notebook, a stage that several cells share is made
+without one. The process ends with 0, or with the exit code of `campaign_state.EXIT_CODES` that says why not.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import filelock
+
+from .. import errors
+from ..config import ExperimentConfig
+from ..experiment_folders import HELD, hold, read_json, write_json, writing_to
+from .campaign_state import (
+    BUG,
+    DIVERGED,
+    EXIT_CODES,
+    KILLED,
+    OUT_OF_MEMORY,
+    TIMEOUT,
+    TRANSIENT,
+    USER_ERROR,
+    alive_in,
+    check_metrics,
+    finished,
+    write_failure,
+)
+from .devices import gpu_slot
+from .runner import KernelDied, NotebookFailed, is_current, is_out_of_memory, replicate_notebook
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+class TimeLimit(Exception):
+    """The job has run longer than the plan allows."""
+
+
+def main(argv=None):
+    plan_file, name = sys.argv[1:] if argv is None else argv
+    session = Path(plan_file).parent
+    plan = json.loads(Path(plan_file).read_text(encoding="utf-8"))
+    job = plan["jobs"][name]
+    os.environ |= dict.fromkeys(THREADS, str(plan["threads"]))
+    folder, last = Path(job["folder"]), read_json(session / f"{name}.json") or {"attempt": 0, "kind": None}
+    if last["kind"] not in (None, *TRANSIENT):  # Snakemake tries every failure again, but this one would be the same
+        print(f"not tried again: {last['message']}", flush=True)
+        return EXIT_CODES[last["kind"]]
+    attempt = last["attempt"] + 1
+    try:
+        with time_limit(plan["timeout"]), writing_to(folder):
+            tell(session, name, "started", attempt)
+            make(plan, job, folder)
+            (folder / "failed.json").unlink(missing_ok=True)
+            tell(session, name, "done", attempt)
+            (session / f"{name}.done").touch()
+        return 0
+    except Exception as error:
+        kind, message = explain(error, plan["timeout"])
+        if kind == BUG and not isinstance(error, NotebookFailed):  # the runner has printed the notebook's traceback
+            traceback.print_exc()
+        print(f"{kind}: {message}", flush=True)
+        with contextlib.suppress(OSError):  # of a full or read-only disk, which may be the very reason
+            write_failure(folder, kind, message, attempts=attempt, log=session / f"{name}.log")
+        with contextlib.suppress(OSError):
+            tell(session, name, "failed", attempt, kind, message)
+        return EXIT_CODES[kind]
+
+
+def tell(session, name, event, attempt, kind=None, message=""):
+    """Leave word for the engine: "started", "done", or "failed" with a key of EXIT_CODES and a sentence."""
+    content = {"event": event, "attempt": attempt, "kind": kind, "message": message, "time": time.time()}
+    write_json(session / f"{name}.json", content)
+
+
+def explain(error, timeout):
+    """(kind, sentence) of whatever ended a job."""
+    if isinstance(error, TimeLimit):
+        return TIMEOUT, f"stopped after {timeout:g} seconds: the next attempt continues at the last checkpoint"
+    if isinstance(error, errors.TrainingDiverged):
+        return DIVERGED, str(error)
+    if isinstance(error, errors.UserError):
+        return USER_ERROR, str(error)
+    if is_out_of_memory(type(error).__name__, str(error)):
+        return OUT_OF_MEMORY, f"memory ran out ({error}): run fewer jobs at a time"
+    if isinstance(error, KernelDied):
+        return KILLED, str(error)
+    if isinstance(error, NotebookFailed):
+        return BUG, str(error)
+    return BUG, f"{type(error).__name__}: {error}"
+
+
+@contextlib.contextmanager
+def time_limit(seconds):
+    """Raise TimeLimit in the block after so many seconds; None for no limit."""
+
+    def stop(*_):
+        raise TimeLimit
+
+    if seconds is None:
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def make(plan, job, folder):
+    """Do what is left of a job. Another job at the same folder is waited for, and its result taken."""
+    cfg = ExperimentConfig.preset(job["preset"], **job["cell"], **job["settings"])
+    folder.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(folder / ".job.lock"):
+        if is_made(job["kind"], cfg, folder):
+            return
+        with alive_in(folder), gpu_slot(Path(plan["out"]) / "campaigns", plan["slots"]):
+            if job["kind"] == "cell":
+                execute(cfg, plan, job, folder)
+                check_metrics(folder, cfg)
+            else:
+                make_stage(job["kind"], cfg, plan)
+
+
+def is_made(kind, cfg, folder):
+    """True if nothing is left to do; raises BadInput for results that are not whole."""
+    if kind != "cell":
+        return finished(folder)
+    if finished(folder):
+        check_metrics(folder, cfg)
+    return finished(folder) and is_current(folder)
+
+
+def execute(cfg, plan, job, folder):
+    """Execute the cell's notebook, when no other command, such as `ncvqvae replicate`, holds the cell any more."""
+    while True:
+        with hold(folder, wait=True):
+            pass
+        try:
+            return replicate_notebook(cfg, plan["out"], plan["data"], job["weights"], job["settings"])
+        except errors.RunFolderError as error:
+            if HELD not in str(error):
+                raise
+
+
+def make_stage(kind, cfg, plan):
+    """Make a feature net or a tokenizer as the notebook would, and note how long it took in seconds.json."""
+    import torch
+
+    from .. import nb
+    from ..data import load_dataset
+    from ..experiment import not_computed
+    from ..experiment_stages import Session, check_trainable, fcn_stage, scale, tokenizer_stage
+
+    nb.seed_everything(cfg.seed)
+    ds = load_dataset(cfg.dataset, plan["data"])
+    check_trainable(cfg, ds)
+    if "fcn" in kind and "fid" in not_computed(cfg, ds):
+        return
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.set_flush_denormal(True)
+    out = Path(plan["out"])
+    stage = (cfg, ds, scale(ds, device), Session(out, device, nb.print_epochs()))
+    if kind == "tokenizer":
+        folder, begin = cfg.tokenizer_folder(out), time.monotonic()
+        tokenizer_stage(*stage)
+        write_json(folder / "seconds.json", {"tokenizer": time.monotonic() - begin})
+    else:
+        fcn_stage(*stage, None if kind == "fcn" else cfg.fcn_seed + 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
