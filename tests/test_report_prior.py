@@ -46,13 +46,17 @@ def random_runs(seeds=(1, 2, 3), dataset=SONY, draw=0, **cell_of):
     return rows, logs
 
 
+def blocks_of(cells, metric):
+    return prior.prior_blocks(prior.prior_rows(cells, metric))
+
+
 # --- blocks ---
 
 
 def test_ablations_name_the_priors_of_each_arm():
     fids = {name: i + 1.0 for i, name in enumerate(prior.PRIORS)}
     nc = dict(method="vibcreg", augmentation="gauss")
-    blocks = prior.prior_blocks(frame(runs(fids), runs(fids, **nc)), "fid")
+    blocks = blocks_of(frame(runs(fids), runs(fids, **nc)), "fid")
     assert blocks.columns.tolist() == list(prior.PRIORS)
     assert blocks.loc[(SONY, "regular", "none", 1)].tolist() == [1.0, 2.0, 3.0, 4.0]
     assert blocks.loc[(SONY, "vibcreg", "gauss", 1)].tolist() == [1.0, 2.0, 3.0, 4.0]
@@ -64,7 +68,7 @@ def test_priors_on_other_tokens_are_not_paired():
         runs(whole, tokens=0.5), runs({"masked untied": 4.0}, tokens=0.6), runs({"kept tied": 9.0}, tokens=0.7)
     )
     rows.loc[rows.index[-3:], "ablation"] = "precision=bf16 cas=False"  # a third tokenizer of the same seed
-    blocks = prior.prior_blocks(rows, "fid")
+    blocks = blocks_of(rows, "fid")
     assert len(blocks) == 1
     assert blocks.iloc[0].tolist()[:3] == [1.0, 2.0, 3.0] and np.isnan(blocks.iloc[0]["masked untied"])
 
@@ -75,7 +79,7 @@ def test_other_recipes_and_feature_nets_stay_out():
     leaked = frame(runs(fids)).assign(ablation="reproduce_probe_leak=True cas=False")
     improved = frame(runs(fids)).assign(preset="improved")
     for rows in (other, leaked, improved, frame()):
-        assert prior.prior_blocks(rows, "fid").empty
+        assert blocks_of(rows, "fid").empty
 
 
 # --- effects ---
@@ -83,7 +87,7 @@ def test_other_recipes_and_feature_nets_stay_out():
 
 def test_effects_of_one_data_set_are_paired_over_seeds():
     rows, logs = random_runs()
-    effects = prior.prior_effects(prior.prior_blocks(frame(rows), "fid")).set_index("effect")
+    effects = prior.prior_effects(blocks_of(frame(rows), "fid")).set_index("effect")
     by_hand = {
         "NC prior : naive prior": logs[:, 1, 1] - logs[:, 0, 0],
         "masked : kept": logs[:, 1].mean(axis=1) - logs[:, 0].mean(axis=1),
@@ -99,7 +103,7 @@ def test_effects_of_one_data_set_are_paired_over_seeds():
 
 def test_effects_are_those_of_a_regression_with_seeds_as_blocks():
     rows, logs = random_runs(draw=1)
-    effects = prior.prior_effects(prior.prior_blocks(frame(rows), "fid")).set_index("effect").ratio
+    effects = prior.prior_effects(blocks_of(frame(rows), "fid")).set_index("effect").ratio
     masked, untied = np.array([[-0.5, -0.5], [0.5, 0.5]]), np.array([[-0.5, 0.5], [-0.5, 0.5]])
     design = np.stack([np.tile(part, (3, 1, 1)).ravel() for part in (masked, untied, masked * untied)], axis=1)
     design = np.hstack([np.repeat(np.eye(3), 4, axis=0), design])  # one intercept per seed
@@ -110,7 +114,7 @@ def test_effects_are_those_of_a_regression_with_seeds_as_blocks():
 
 def test_missing_priors_cost_only_the_effects_that_need_them():
     rows = runs({"kept tied": 2.0, "masked untied": 1.0}) + runs({"kept tied": 2.0, "masked tied": 1.0}, seed=2)
-    effects = prior.prior_effects(prior.prior_blocks(frame(rows), "fid"))
+    effects = prior.prior_effects(blocks_of(frame(rows), "fid"))
     assert effects.effect.tolist() == [prior.WHOLE]
     row = effects.iloc[0]
     assert (row.seeds, row.ratio) == (1, pytest.approx(0.5)) and np.isnan(row.low) and np.isnan(row.high)
@@ -122,7 +126,7 @@ def test_over_data_sets_each_counts_alike_and_few_have_no_interval():
         rows, logs = random_runs(seeds, dataset, draw=i)
         cells.append(rows)
         means.append((logs[:, 1, 1] - logs[:, 0, 0]).mean())
-    effects = prior.prior_effects(prior.prior_blocks(frame(*cells), "fid"))
+    effects = prior.prior_effects(blocks_of(frame(*cells), "fid"))
     whole = prior.over_datasets(effects).set_index("effect").loc[prior.WHOLE]
     interval = stats.ttest_1samp(means, 0).confidence_interval(0.95)
     np.testing.assert_allclose([whole.ratio, whole.low, whole.high], np.exp([np.mean(means), *interval]))
@@ -134,7 +138,7 @@ def test_over_data_sets_each_counts_alike_and_few_have_no_interval():
 def test_ssl_is_judged_at_equal_prior_by_welch():
     naive, base = random_runs(draw=2)
     arm, logs = random_runs(seeds=(1, 2), draw=3, method="barlowtwins", augmentation="warp")
-    effects = prior.ssl_effects(prior.prior_blocks(frame(naive, arm), "fid")).set_index("prior")
+    effects = prior.ssl_effects(blocks_of(frame(naive, arm), "fid")).set_index("prior")
     ours, theirs = logs[:, 1, 0], base[:, 1, 0]  # masked tied
     variances = [ours.var(ddof=1) / 2, theirs.var(ddof=1) / 3]
     freedom = sum(variances) ** 2 / (variances[0] ** 2 / 1 + variances[1] ** 2 / 2)  # Welch and Satterthwaite
@@ -146,14 +150,14 @@ def test_ssl_is_judged_at_equal_prior_by_welch():
 
 
 def test_the_headline_says_what_there_is():
-    assert prior.headline(prior.prior_effects(prior.prior_blocks(frame(), "fid"))).startswith("Not run yet")
+    assert prior.headline(prior.prior_effects(blocks_of(frame(), "fid"))).startswith("Not run yet")
     rows = runs({"kept tied": 4.0, "masked untied": 1.0})
-    one = prior.headline(prior.prior_effects(prior.prior_blocks(frame(rows), "fid")))
+    one = prior.headline(prior.prior_effects(blocks_of(frame(rows), "fid")))
     assert "0.25 times the FID" in one and "too few data sets" in one and "one seed, no interval" in one
     cells = [
         runs({"kept tied": 4.0, "masked untied": f}, d) for d, f in (("FordA", 1.0), ("Wafer", 2.0), ("Symbols", 1.0))
     ]
-    many = prior.headline(prior.prior_effects(prior.prior_blocks(frame(*cells), "fid")))
+    many = prior.headline(prior.prior_effects(blocks_of(frame(*cells), "fid")))
     assert "over 3 data set(s) (95 % interval" in many and "too few" not in many
 
 

@@ -36,13 +36,12 @@ RULE = (
 )
 
 
-def prior_blocks(cells, metric):
-    """One row per set of tokens, one column per prior.
+def prior_rows(cells, metric):
+    """Rows of the experiment, at most one for each metric, tokens and prior, with the columns `tokens` and `prior`.
 
     cells     DataFrame of `results.load_cells`
     metric    "fid" or "is"
-    returns   index `BLOCK` (data set, method, augmentation, seed), columns `PRIORS`; NaN where a prior was not run.
-              Rows of the preset `paper` with the thesis' feature net, that change nothing but mask, head and `FREE`.
+    returns   rows of the preset `paper` with the thesis' feature net, that change nothing but mask, head and `FREE`.
               Same tokens means: the same tokenizer, told by its reconstruction error to the last digit. Where a seed
               has several tokenizers, the one with most priors stays
     """
@@ -54,10 +53,19 @@ def prior_blocks(cells, metric):
     rows = with_thesis_fcn(rows[rows.metric == metric]).merge(tokens[[*run, "tokens"]], on=run)
     rows = rows.assign(prior=[_prior(method, text) for method, text in zip(rows.method, rows.ablation)])
     rows = one_per_seed(rows, [*BLOCK, "tokens", "prior"])
-    blocks = rows.pivot(index=[*BLOCK, "tokens"], columns="prior", values="value").reindex(columns=list(PRIORS))
-    fullest = blocks.notna().sum(axis=1).sort_values(ascending=False, kind="stable").index
-    blocks = blocks.loc[fullest].reset_index("tokens", drop=True).rename_axis(columns=None)
-    return blocks[~blocks.index.duplicated()].sort_index()
+    priors = rows.groupby([*BLOCK, "tokens"]).size().rename("priors").reset_index()
+    fullest = priors.sort_values("priors", ascending=False, kind="stable").drop_duplicates(BLOCK)
+    return rows.merge(fullest[[*BLOCK, "tokens"]], on=[*BLOCK, "tokens"])
+
+
+def prior_blocks(rows):
+    """One row per set of tokens, one column per prior, NaN where a prior was not run.
+
+    rows      of `prior_rows`
+    returns   index `BLOCK` (data set, method, augmentation, seed), columns `PRIORS`
+    """
+    blocks = rows.pivot(index=BLOCK, columns="prior", values="value")
+    return blocks.reindex(columns=list(PRIORS)).rename_axis(columns=None).sort_index()
 
 
 def _prior(method, ablation):
