@@ -153,12 +153,15 @@ def test_the_headline_says_what_there_is():
     assert prior.headline(prior.prior_effects(blocks_of(frame(), "fid"))).startswith("Not run yet")
     rows = runs({"kept tied": 4.0, "masked untied": 1.0})
     one = prior.headline(prior.prior_effects(blocks_of(frame(rows), "fid")))
-    assert "0.25 times the FID" in one and "too few data sets" in one and "one seed, no interval" in one
+    assert "multiplies the FID by 0.25 (1 data set, too few for an interval)" in one and "cannot be said" in one
     cells = [
         runs({"kept tied": 4.0, "masked untied": f}, d) for d, f in (("FordA", 1.0), ("Wafer", 2.0), ("Symbols", 1.0))
     ]
     many = prior.headline(prior.prior_effects(blocks_of(frame(*cells), "fid")))
-    assert "over 3 data set(s) (95 % interval" in many and "too few" not in many
+    assert "95 % interval 0.12 to 0.85, 3 data sets" in many and "The prior alone lowers the FID." in many
+    cells[0] = runs({"kept tied": 1.0, "masked untied": 4.0}, "FordA")
+    open_question = prior.headline(prior.prior_effects(blocks_of(frame(*cells), "fid")))
+    assert "The interval contains 1" in open_question and "lowers" not in open_question
 
 
 def test_the_authors_ratio_is_that_of_their_runs():

@@ -18,6 +18,8 @@ from ncvqvae_lite.thesis import data_file
 
 MICRO = dict(epochs=1, prior_epochs=1, fcn_epochs=1, cas=False, min_steps=0, prior_min_steps=0, fcn_min_steps=0)
 
+SECONDS = {"fcn": 0.2, "second fcn": 0.3, "tokenizer": 0.01, "prior": 100.0, "evaluation": 0.99}
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
@@ -66,12 +68,23 @@ def test_class_shares_sum_to_one(finished):
 
 def test_stages_that_were_found_finished_cost_no_row(finished):
     _, folder, _ = finished
-    undo = replace_json(folder / "seconds.json", fcn=0.2, tokenizer=12.34, prior=100.0, evaluation=0.99)
+    undo = replace_json(folder / "seconds.json", **SECONDS | {"tokenizer": 12.34})
     rows = {row["metric"]: row for row in cell_rows(folder)}
     undo()
     costs = {name: row["value"] for name, row in rows.items() if name.startswith("seconds_")}
     assert costs == {"seconds_tokenizer": 12.3, "seconds_prior": 100.0}
     assert rows["fid"]["seconds"] == 114  # the sum of all, rounded
+
+
+def test_a_tokenizer_made_by_a_job_of_its_own_counts_for_each_cell(finished):
+    _, folder, _ = finished
+    undo = replace_json(folder / "seconds.json", **SECONDS)
+    alone = folder / json.loads((folder / "config.json").read_text())["tokenizer"] / "seconds.json"
+    alone.write_text('{"tokenizer": 71.26}')
+    rows = {row["metric"]: row for row in cell_rows(folder)}
+    undo()
+    alone.unlink()
+    assert rows["seconds_tokenizer"]["value"] == 71.3 and rows["fid"]["seconds"] == 102
 
 
 def test_exporting_twice_changes_nothing_and_other_cells_stay(finished, tmp_path):

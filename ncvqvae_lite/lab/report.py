@@ -13,10 +13,10 @@ from ..experiment_folders import writing_to
 from .report_costs import costs
 from .report_figures import all_figures
 from .report_headline import matched_prior
-from .report_html import Trail, page, paragraph, picture, table, text
+from .report_html import Trail, counted, page, paragraph, picture, table, text
 from .report_sections import paired_tests, thesis_tables
 from .report_tables import comparable, coverage
-from .results import load_cells
+from .results import KEY, load_cells
 
 TITLE = "NC-VQVAE: the thesis' tables, computed again"
 
@@ -65,10 +65,10 @@ def coverage_lines(rows):
     """What share of the thesis' grid is there, as sentences."""
     have = coverage(rows)
     run = f"{have['run']} of {have['cells']} cells of the thesis (13 data sets, 7 configurations, 4 seeds) were run"
-    lines = [f"{run}: {have['datasets']} data set(s), {have['configurations']} configuration(s)."]
-    lines.append(f"{have['with_cas']} of them have a CAS.")
+    sets = counted(have["datasets"], "data set")
+    lines = [f"{run}: {sets}, {counted(have['configurations'], 'configuration')}; {have['with_cas']} with a CAS."]
     if have["other"]:
-        lines.append(f"{have['other']} more cells have other seeds; they count in the means.")
+        lines.append(f"{counted(have['other'], 'more cell')} with other seeds than the thesis' count in the means.")
     return lines
 
 
@@ -78,7 +78,7 @@ def _about(cells, rows):
         "arXiv 2408.16613). This page sets the results of our implementation beside those of the thesis and of its "
         "authors' own runs."
     )
-    other = len(cells.drop_duplicates("dataset method augmentation seed preset ablation fcn".split()))
+    other = len(cells.drop_duplicates(list(KEY)))
     scope = (
         f"{' '.join(coverage_lines(rows))} The table of results holds {other} cells in all, with ablations and other "
         "presets. What was not run is shown as empty."
@@ -88,7 +88,7 @@ def _about(cells, rows):
 
 def _origin(cells, trail):
     """Versions, commits, devices behind the rows; how to follow a number."""
-    one = cells.drop_duplicates("dataset method augmentation seed preset ablation fcn".split())
+    one = cells.drop_duplicates(list(KEY))
     body = []
     for (commit, version, device, threads), part in one.groupby(["commit", "package_version", "device", "threads"]):
         datasets = ", ".join(part.dataset.unique())

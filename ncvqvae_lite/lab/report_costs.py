@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ..thesis import CONFIGURATIONS, data_file
-from .report_html import number, paragraph, table, text
+from .report_html import counted, number, paragraph, table, text
 from .report_tables import SEEDS
 
 # Column of reference_cost.csv -> (stage in the rows' names, whose cells, how many cells of a data set in the thesis).
@@ -58,7 +58,7 @@ def costs(cells):
     for (device, threads), part in spent.groupby(level=["device", "threads"]):
         part = part.droplevel(["device", "threads"])
         for dataset, seconds in part.iterrows():
-            name = f"{text(dataset)}<br><small>{text(device)}, {threads} thread(s)</small>"
+            name = f"{text(dataset)}<br><small>{text(device)}, {counted(threads, 'thread')}</small>"
             body.append([name, *(_timed(seconds[column], work.loc[dataset, column]) for column in STAGES)])
         name = f"all 364 cells<br><small>at these speeds, {text(device)}</small>"
         body.append([name, *(_whole(part[column], work[column], STAGES[column][2]) for column in STAGES)])

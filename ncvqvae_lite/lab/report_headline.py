@@ -2,7 +2,7 @@
 
 from . import report_prior as prior
 from . import report_tables as tables
-from .report_html import METRICS, name_of, number, paragraph, ratio, table, text
+from .report_html import METRICS, counted, name_of, number, paragraph, ratio, table, text
 
 
 def matched_prior(cells, trail):
@@ -41,7 +41,8 @@ def _prior_table(rows, effects, trail):
         line = [text(dataset), name_of(*configuration)]
         line += [_seeds_of(part[part.prior == name], trail) for name in prior.PRIORS]
         line += [ratio(whole.loc[cell]) if cell in whole.index else ("empty", "not run")]
-        body.append([*line, number(prior.authors_ratio(dataset, "fid"))])
+        theirs = number(prior.authors_ratio(dataset, "fid")) if tuple(configuration) == prior.NAIVE else ""
+        body.append([*line, theirs])
     note = (
         "FID: mean ± standard deviation over seeds (each links to its notebook). The naive arm of the thesis has the "
         "prior kept, tied; its NC arms masked, untied. Last column: geometric mean of the authors' six NC means over "
@@ -54,8 +55,8 @@ def _seeds_of(rows, trail):
     """Mean, spread and seeds of one cell of a table; "not run" without rows."""
     if rows.empty:
         return "empty", "not run"
-    spread = f" ± {number(rows.value.std())}" if len(rows) > 1 else ""
-    return f"<b>{number(rows.value.mean())}</b>{spread}<br><small>seeds {trail.seeds(rows)}</small>"
+    spread = f" ± {number(rows.value.std(), 2)}" if len(rows) > 1 else ""
+    return f"<b>{number(rows.value.mean())}</b>{spread}<br><small>{trail.seeds(rows)}</small>"
 
 
 def _effect_table(effects):
@@ -64,28 +65,25 @@ def _effect_table(effects):
     for configuration, part in effects.groupby(key, sort=False):
         for dataset, found in part.groupby("dataset"):
             line = f"{text(dataset)}, {name_of(*configuration)} tokens"
-            body.append([line, *_effects_of(found, "seeds")])
-        over = prior.over_datasets(part)
-        body.append([f"all, {name_of(*configuration)} tokens", *_effects_of(over, "datasets")])
+            body.append([line, *_effects_of(found, "seeds", "seed")])
+        over = _effects_of(prior.over_datasets(part), "datasets", "data set")
+        body.append([f"all, {name_of(*configuration)} tokens", *over])
     return table(["data set and tokens", *prior.EFFECTS], body)
 
 
-def _effects_of(found, counted):
-    found = {row.effect: row for row in found.itertuples()}
-    units = {"seeds": "seed(s)", "datasets": "data set(s)"}[counted]
-    return [
-        f"{ratio(found[name])}<br><small>{getattr(found[name], counted)} {units}</small>"
-        if name in found
-        else ("empty", "not run")
-        for name in prior.EFFECTS
-    ]
+def _effects_of(found, column, noun):
+    """One cell for each effect; `column` counts the values behind it."""
+    cells = dict.fromkeys(prior.EFFECTS, ("empty", "not run"))
+    for row in found.itertuples():
+        cells[row.effect] = f"{ratio(row)}<br><small>{counted(getattr(row, column), noun)}</small>"
+    return list(cells.values())
 
 
 def _ssl_table(ssl):
     body = []
     for cell, part in ssl.groupby(tables.CELL):
-        found = {row.prior: row for row in part.itertuples()}
-        line = [f"{ratio(found[p])}<br><small>{found[p].seeds} against {found[p].naive_seeds} seed(s)</small>"
-                if p in found else ("empty", "not run") for p in prior.PRIORS]  # fmt: skip
-        body.append([text(cell[0]), name_of(*cell[1:]), *line])
+        cells = dict.fromkeys(prior.PRIORS, ("empty", "not run"))
+        for row in part.itertuples():
+            cells[row.prior] = f"{ratio(row)}<br><small>seeds: {row.seeds} against {row.naive_seeds}</small>"
+        body.append([text(cell[0]), name_of(*cell[1:]), *cells.values()])
     return table(["data set", "tokens", *(f"{p.replace(' ', ', ')} head" for p in prior.PRIORS)], body)

@@ -1,7 +1,7 @@
 """Pieces of a report page: one HTML file that needs no network, reads on a phone and prints.
 
 Functions take and return HTML; `text` makes HTML of plain text. Colours of verdicts are from Okabe and Ito's blue and
-orange, and each verdict has a sign and a word besides.
+orange, and each verdict stands there in words besides.
 """
 
 import base64
@@ -16,7 +16,6 @@ import numpy as np
 from ..thesis import CONFIGURATIONS
 from .report_tables import BETTER, INSIDE, NOT_RUN, TOO_FEW_SEEDS, WORSE
 
-SIGNS = {INSIDE: "=", BETTER: "+", WORSE: "−", TOO_FEW_SEEDS: "?", NOT_RUN: ""}
 CLASSES = {INSIDE: "inside", BETTER: "better", WORSE: "worse", TOO_FEW_SEEDS: "few", NOT_RUN: "empty"}
 
 METHOD_NAMES = {"regular": "naive", "barlowtwins": "Barlow", "vibcreg": "VIbCReg"}
@@ -49,7 +48,7 @@ nav a { margin-right: 1rem; white-space: nowrap; } a { color: #005b8f; }
 table { border-collapse: collapse; font-size: .86rem; line-height: 1.3; font-variant-numeric: tabular-nums; }
 th, td { border: 1px solid #ccc; padding: .25rem .45rem; text-align: left; vertical-align: top; }
 th { background: #f3f3f3; } tbody th { position: sticky; left: 0; font-weight: 600; }
-td small { white-space: nowrap; } .sign { display: inline-block; min-width: 1em; font-weight: 700; }
+td small, td.empty { white-space: nowrap; }
 .inside { background: #e9e9e9; } .better { background: #cfe6f6; } .worse { background: #fbdcb5; }
 .few { background: #fff; } .empty { color: #777; background: repeating-linear-gradient(45deg, #fff 0 6px, #f6f6f6 6px 9px); }
 .legend td, .legend th { vertical-align: middle; }
@@ -116,9 +115,16 @@ def picture(title, caption, drawn, reason=""):
     return f"<figure><h3>{text(title)}</h3>{image}<figcaption>{text(caption)}</figcaption></figure>"
 
 
-def number(value):
-    """Three significant digits; a dash for NaN."""
-    return "–" if value is None or np.isnan(value) else f"{value:.3g}"
+def number(value, digits=3):
+    """So many significant digits; a dash for NaN."""
+    if value is None or np.isnan(value):
+        return "–"
+    return f"{value:.0f}" if abs(value) >= 10**digits else f"{value:#.{digits}g}".rstrip(".")
+
+
+def counted(n, noun):
+    """ "1 seed", "2 seeds"."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
 def ratio(row):
@@ -126,11 +132,6 @@ def ratio(row):
     if np.isnan(row.low):
         return f"<b>{number(row.ratio)}</b><br><small>no interval</small>"
     return f"<b>{number(row.ratio)}</b><br><small>{number(row.low)} to {number(row.high)}</small>"
-
-
-def with_sign(verdict):
-    """A verdict as sign and word."""
-    return f'<span class="sign">{SIGNS[verdict]}</span>{text(verdict)}'
 
 
 class Trail(NamedTuple):
@@ -141,8 +142,8 @@ class Trail(NamedTuple):
 
     def seeds(self, rows):
         """The seeds behind a number, each a link to its notebook; without one, the title names folder and commit."""
-        rows = rows.sort_values("seed")
-        return " ".join(self._link(row.folder, row.commit, str(row.seed)) for row in rows.itertuples())
+        links = [self._link(row.folder, row.commit, str(row.seed)) for row in rows.sort_values("seed").itertuples()]
+        return f"seed{'s' * (len(links) > 1)} {' '.join(links)}"
 
     def mean(self, rows):
         """Mean of the rows' values; its title names every run behind it."""

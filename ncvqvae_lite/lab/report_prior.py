@@ -150,23 +150,38 @@ def headline(effects):
 
     effects   of `prior_effects` for "fid"
     """
-    whole = effects[(effects.effect == WHOLE) & (effects.method == NAIVE[0])]
+    on_naive = effects[effects.method == NAIVE[0]]
+    whole = on_naive[on_naive.effect == WHOLE]
     if whole.empty:
         return "Not run yet: no data set has the naive and the NC arms' prior on the same naive tokens."
-    over = over_datasets(whole).iloc[0]
-    lines = [
-        f"On naive tokens, with no SSL anywhere, the NC arms' prior (masked, untied) has {over.ratio:.2f} times the "
-        f"FID of the naive arm's prior (kept, tied), as a geometric mean over {over.datasets} data set(s)"
-    ]
-    if np.isnan(over.low):
-        lines[0] += f"; too few data sets for an interval over them (at least {FEWEST})."
-    else:
-        lines[0] += f" (95 % interval {over.low:.2f} to {over.high:.2f})."
+    over = over_datasets(on_naive).set_index("effect")
     each = [f"{row.dataset} {row.ratio:.2f} ({_interval(row)})" for row in whole.itertuples()]
     theirs = [f"{dataset} {authors_ratio(dataset, 'fid'):.2f}" for dataset in whole.dataset]
-    lines.append(f"By data set: {', '.join(each)}.")
-    lines.append(f"In the thesis the NC arms, which have this prior and SSL, have {', '.join(theirs)} times.")
-    return " ".join(lines)
+    sentences = [
+        "On naive tokens, with no SSL anywhere, the NC arms' prior (masked, untied) in place of the naive arm's (kept, "
+        f"tied) multiplies the FID by {over.ratio[WHOLE]:.2f} ({_over_interval(over.loc[WHOLE])}).",
+        _conclusion(over.loc[WHOLE]),
+        f"By data set: {', '.join(each)}.",
+    ]
+    parts = [f"{name} {over.ratio[name]:.2f}" for name in ("masked : kept", "untied : tied") if name in over.index]
+    if parts:
+        sentences.append(f"Its two parts: {', '.join(parts)}.")
+    sentences.append(f"NC against naive in the thesis, prior and SSL at once: {', '.join(theirs)}.")
+    return " ".join(sentences)
+
+
+def _over_interval(row):
+    if np.isnan(row.low):
+        return f"{row.datasets} data set{'' if row.datasets == 1 else 's'}, too few for an interval"
+    return f"95 % interval {row.low:.2f} to {row.high:.2f}, {row.datasets} data sets"
+
+
+def _conclusion(row):
+    if np.isnan(row.low):
+        return "What the prior alone does over data sets cannot be said yet."
+    if row.low <= 1 <= row.high:
+        return "The interval contains 1: these runs do not settle whether the prior alone changes the FID."
+    return f"The prior alone {'lowers' if row.high < 1 else 'raises'} the FID."
 
 
 def _interval(row):

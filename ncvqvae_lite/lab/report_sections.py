@@ -4,7 +4,7 @@ import numpy as np
 
 from . import report_tables as tables
 from . import report_tests as tests
-from .report_html import CLASSES, METRICS, NAMES, SIGNS, number, paragraph, table, text, with_sign
+from .report_html import CLASSES, METRICS, NAMES, number, paragraph, table, text
 
 TITLES = {
     ("recon_mean", "recon_val"): "Reconstruction error of the last test batch, mean (lower is better)",
@@ -53,17 +53,14 @@ def _thesis_table(part, metric, ours, trail):
 
 
 def _compared(row, found, trail):
-    """One cell: sign and our value; its seeds; the thesis' value and the authors' range."""
+    """One cell: our value, verdict and seeds, the thesis' value and the authors' range."""
     if found is None:
         lines = ["not run"]
     else:
-        spread = f" ± {number(row.sd)}" if row.statistic == "mean" and row.n > 1 else ""
-        star = "*" if row.differs else ""
-        title = f"{row.verdict}; differs" if star else row.verdict
-        value = f"<b>{number(row.ours)}</b>{spread}{star}"
-        lines = [f'<span class="sign" title="{title}">{SIGNS[row.verdict]}</span>{value}']
-        reduced = " bf16" if row.reduced else ""
-        lines += [f"<small>seed{'s' * (row.n > 1)} {trail.seeds(found)}{reduced}</small>"]
+        spread = f" ± {number(row.sd, 2)}" if row.statistic == "mean" and row.n > 1 else ""
+        lines = [f"<b>{number(row.ours)}</b>{spread}{'*' if row.differs else ''}"]
+        lines += [f"<small><b>{row.verdict}</b></small>"] if row.verdict != tables.TOO_FEW_SEEDS else []
+        lines += [f"<small>{trail.seeds(found)}{', bf16' if row.reduced else ''}</small>"]
     mark = "†" if row.misprint else ""
     lines += [f"<small>thesis {text(row.printed)}{mark}</small>"]
     lines += [f"<small>{number(row.authors_min)} … {number(row.authors_max)}</small>"]
@@ -71,28 +68,29 @@ def _compared(row, found, trail):
 
 
 def _legend():
-    body = [[(CLASSES[word], with_sign(word))] for word in tables.VERDICTS]
+    words = "".join(f'<td class="{CLASSES[word]}">{text(word)}</td>' for word in tables.VERDICTS)
     marks = (
         "In a cell: our mean ± standard deviation over seeds (or our best), its seeds, the thesis' value, the lowest "
         "and highest of the authors' four runs. bf16: a part was computed in that precision. FID and IS only with the "
         "thesis' feature net."
     )
-    line = "".join(f'<td class="{kind}">{content}</td>' for [(kind, content)] in body)
-    return f'<div class="scroll"><table class="legend"><tr>{line}</tr></table></div>' + paragraph(marks, "note")
+    return f'<div class="scroll"><table><tr>{words}</tr></table></div>' + paragraph(marks, "note")
 
 
 def _counts(counts):
     words = [word for word in tables.VERDICTS if word != tables.NOT_RUN]
     header = ["table", "cells", "run", *words, "inside expected", "differ (*)", "differ expected"]
+    counts = counts.set_index(["table", "metric"])
+    totals = {("all", "mean"): "all means", ("all", "top1"): "all best ones", ("all", ""): "all tables"}
     body = []
-    for row in counts.to_dict("records"):
-        whole = row["table"] == "all"
-        name = (
-            "all tables" if whole else f'<a href="#{row["table"]}-{row["metric"]}">{row["table"]}, {row["metric"]}</a>'
-        )
-        line = [name, row["cells"], row["run"], *(row[word] for word in words)]
-        line += [f"{row['inside_expected']:.1f}", row["differ"], f"{tables.LEVEL * row['compared']:.1f}"]
-        body.append([str(cell) for cell in line])
+    for key in (*TITLES, *totals):
+        row, link = counts.loc[key], f'<a href="#{"-".join(key)}">{", ".join(key)}</a>'
+        line = [totals.get(key, link), *(str(row[name]) for name in ("cells", "run", *words))]
+        if np.isnan(row.compared):
+            line += [number(None)] * 3
+        else:
+            line += [f"{row.inside_expected:.1f}", f"{row.differ:.0f}", f"{tables.LEVEL * row.compared:.1f}"]
+        body.append(line)
     note = (
         "Expected: how many cells of the tables of means would be inside, or would differ, if our runs and the "
         "authors' came from the same (normal) distribution. A single seed of a perfect replication is inside in 3 of 5 "
@@ -127,59 +125,66 @@ def _floors(rows, trail):
 
 
 def paired_tests(rows):
-    """Each NC configuration against the naive one, from the authors' runs and from ours; the best of six unmasked."""
-    parts = [paragraph(tests.RULE)]
+    """The best of six unmasked; then each NC configuration against the naive one, the authors' runs and ours."""
+    found = {}
     for metric in tests.TESTED:
         sources = [tests.authors_frame(metric), tests.our_frame(rows, metric)]
-        found = [tests.paired_tests(frame, metric) for frame in sources]
-        parts += [f"<h3>{text(METRICS[metric])}</h3>", _test_table(found, metric)]
-    parts += ["<h3>How often NC wins</h3>", _wins(), paragraph(_WINS_NOTE, "note")]
+        found[metric] = [tests.paired_tests(frame, metric) for frame in sources]
+    parts = [paragraph(tests.RULE), paragraph(_summary(found)), "<h3>How often NC wins in the thesis' tables</h3>"]
+    parts += [_wins(), paragraph(_WINS_NOTE, "note")]
+    for metric, both in found.items():
+        parts += [f"<h3>{text(METRICS[metric])}</h3>", _test_table(both, metric)]
     return "\n".join(parts)
 
 
-def _test_table(found, metric):
+def _summary(found):
+    """Which metrics gain by NC after correction, by the authors' runs and by ours."""
+    sentences = []
+    for i, whose in enumerate(("In the authors' runs", "In ours")):
+        said = []
+        for metric, both in found.items():
+            table_of = both[i]
+            if table_of.p_holm.notna().any():
+                gained = (table_of.p_holm < tables.LEVEL) & (table_of.rank_biserial > 0)
+                said.append(f"{METRICS[metric]} {gained.sum()}")
+        few = f"too few data sets for a test (fewer than {tests.FEWEST})"
+        sentences.append(f"{whose}: {', '.join(said) if said else few}.")
+    head = "How many of the six NC configurations are better than naive after correction, by metric."
+    return f"{head} {' '.join(sentences)} FID, inception score and CAS compare arms with different priors."
+
+
+def _test_table(both, metric):
     kind = "median ratio" if metric in tests.ON_LOG_SCALE else "median difference"
-    columns = ("data sets", "wins : losses", kind, "r", "p (Holm)")
-    header = ["configuration", *(f"{whose}: {name}" for whose in ("authors", "ours") for name in columns)]
-    body = []
-    for name in tests.NC:
-        line = [NAMES[name]]
-        for row in (table_of.loc[name] for table_of in found):
-            effect = f"{row.effect:+.3f}" if kind == "median difference" else number(row.effect)
-            line += [str(int(row.n)), f"{int(row.wins)} : {int(row.losses)}", effect if row.n else number(None)]
-            enough = not np.isnan(row.p_holm)
-            few = ("empty", "too few")
-            p = f"<b>{row.p_holm:.2g}</b>" if row.p_holm < tables.LEVEL else f"{row.p_holm:.2g}"
-            line += [f"{row.rank_biserial:+.2f}", p] if enough else [few, few]
-        body.append(line)
-    return table(header, body)
+    header = [f"{whose}: {name}" for whose in ("authors", "ours") for name in ("wins", kind, "r", "p (Holm)")]
+    lines = [[NAMES[name], *_tested(both[0].loc[name], kind), *_tested(both[1].loc[name], kind)] for name in tests.NC]
+    return table(["configuration", *header], lines)
+
+
+def _tested(row, kind):
+    """Wins, effect, r and p of one configuration in one source, as four cells."""
+    if row.n == 0:
+        return [("empty", "not run")] * 4
+    effect = f"{row.effect:+.3f}" if kind == "median difference" else number(row.effect)
+    cells = [f"{row.wins:.0f} of {row.n:.0f}", effect]
+    if np.isnan(row.p_holm):
+        return [*cells, ("empty", "too few"), ("empty", "too few")]
+    p = f"{row.p_holm:.2g}"
+    return [*cells, f"{row.rank_biserial:+.2f}", f"<b>{p}</b>" if row.p_holm < tables.LEVEL else p]
 
 
 _WINS_NOTE = (
     "Some configuration: the best of six, chosen on the test set, against one naive value, which is how the thesis "
-    "counts. Were the seven alike, the naive one would still be beaten on 6 data sets of 7. Significant: "
-    "configurations with a corrected p below 0.05 in the tests above, authors' runs."
+    "counts. Were the seven alike, the naive one would still be beaten on 6 data sets of 7."
 )
 
 
 def _wins():
+    header = ["thesis' table", "some configuration wins", "were all alike", "fewest of one", "most of one"]
     body = []
     for name, metric in TITLES:
         won = tests.wins(tests.printed_frame(name, metric), metric)
-        best = won.loc["best of six"]
-        single = won.drop("best of six").wins
-        cells = [f"{best.wins:.0f} of {best.n:.0f}", f"{best.by_chance:.1f}", f"{single.min()} to {single.max()}"]
-        if name.endswith("mean"):
-            p = tests.paired_tests(tests.authors_frame(metric), metric).p_holm
-            cells.append(f"{(p < tables.LEVEL).sum()} of 6")
-        else:
-            cells.append(number(None))
-        body.append([f"{name}, {metric}", *cells])
-    header = [
-        "thesis' table",
-        "some configuration wins",
-        "if all were alike",
-        "single configurations win",
-        "significant",
-    ]
+        best, single = won.loc["best of six"], won.drop("best of six").wins
+        line = [f"{best.wins:.0f} of {best.n:.0f}", f"{best.by_chance:.1f}"]
+        line += [f"{single[least]} ({NAMES[least]})" for least in (single.idxmin(), single.idxmax())]
+        body.append([f"{name}, {metric}", *line])
     return table(header, body)

@@ -175,24 +175,26 @@ def inside_by_chance(n):
 
 
 def count_verdicts(table):
-    """Per table and metric, and in all: how many cells have which verdict.
+    """Per table and metric, of all means, all best ones, and in all: how many cells have which verdict.
 
     table     of `thesis_tables`
-    returns   table, metric, cells, run (with at least one seed), one column per verdict but "not run", compared, differ
-              (starred), inside_expected: how many would be inside if our runs and theirs came from one distribution
+    returns   table, metric, cells, run (with at least one seed), one column per verdict but "not run", and for means
+              compared, differ (starred), inside_expected: how many would be inside if our runs and theirs came from
+              one distribution. NaN where best ones are among the cells
     """
     counts = [_counts(name, metric, part) for (name, metric), part in table.groupby(["table", "metric"], sort=False)]
-    return pd.DataFrame([*counts, _counts("all", "", table)])
+    kinds = [_counts("all", kind, table[table.statistic == kind]) for kind in ("mean", "top1")]
+    return pd.DataFrame([*counts, *kinds, _counts("all", "", table)])
 
 
 def _counts(name, metric, part):
-    of_means = part[(part.statistic == "mean") & (part.n > 0)]
-    return (
-        {"table": name, "metric": metric, "cells": len(part), "run": int((part.n > 0).sum())}
-        | {word: int((part.verdict == word).sum()) for word in VERDICTS if word != NOT_RUN}
-        | {"compared": len(of_means), "differ": int(of_means.differs.astype(bool).sum())}
-        | {"inside_expected": float(sum(inside_by_chance(n) for n in of_means.n))}
-    )
+    run = part[part.n > 0]
+    counts = {"table": name, "metric": metric, "cells": len(part), "run": len(run)}
+    counts |= {word: int((part.verdict == word).sum()) for word in VERDICTS if word != NOT_RUN}
+    if (part.statistic != "mean").any():
+        return counts
+    expected = float(sum(inside_by_chance(n) for n in run.n))
+    return counts | {"compared": len(run), "differ": int(run.differs.sum()), "inside_expected": expected}
 
 
 def coverage(rows):

@@ -58,7 +58,7 @@ def cell_rows(folder):
 
     `ablation` lists the settings that differ from the preset, so an ablation names itself. Besides the metrics there
     are the class shares of generated and real series, and the seconds of each stage that this cell worked on: a stage
-    below one second was found finished.
+    below one second was found finished. A tokenizer that a job of its own made for several cells counts for each.
 
     raises   NotFound without a finished cell; BadInput for metrics that are no finite numbers, and for code that was
              not committed when it ran
@@ -77,9 +77,15 @@ def cell_rows(folder):
     shared = cell | {"preset": settings["preset_name"], "ablation": ablation, "fcn": config["fcn"]}
     shared |= {name: config[name] for name in ("device", "threads", "package_version", "commit")}
     shared |= {"seconds": round(sum(seconds.values())), "folder": "/".join(folder.resolve().parts[-5:])}
-    costs = {f"seconds_{stage}".replace(" ", "_"): round(spent, 1) for stage, spent in seconds.items() if spent >= 1}
-    values = metrics | _class_shares(folder) | costs
+    values = metrics | _class_shares(folder) | _costs(folder / config["tokenizer"], seconds)
     return [shared | {"metric": name, "value": value} for name, value in values.items()]
+
+
+def _costs(tokenizer, seconds):
+    """Seconds of the stages, as metrics; `tokenizer` is the folder of the cell's tokenizer."""
+    if seconds["tokenizer"] < 1:
+        seconds = seconds | (read_json(tokenizer / "seconds.json") or {})
+    return {f"seconds_{stage}".replace(" ", "_"): round(spent, 1) for stage, spent in seconds.items() if spent >= 1}
 
 
 def _check_commit(folder, commit):
