@@ -83,7 +83,7 @@ def all_figures(cells, runs=None):
     for dataset in with_panels:
         title = f"Real and generated series of {dataset}"
         shown.append(_shown(title, SAMPLES, panel_figures.class_samples, panels, dataset))
-    return shown
+    return shown if with_panels else [*shown, Shown("Real and generated series", SAMPLES, None, NONE_KEPT)]
 
 
 def kept(runs=None):
@@ -99,7 +99,7 @@ def _ranks(whose, frame):
         title = f"Ranks by {NAMES[metric]}, {whose} runs"
         shown.append(_shown(title, RANKS, score_figures.critical_difference, frame(metric), metric))
     drawn = [entry for entry in shown if entry.figure]
-    return shown if drawn else [shown[0]._replace(title=f"Ranks, {whose} runs")]
+    return shown if drawn else [shown[0]._replace(title=f"Ranks by any score, {whose} runs")]
 
 
 def _paged(title, caption, draw, data, datasets):

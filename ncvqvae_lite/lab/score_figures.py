@@ -4,7 +4,10 @@ Each function returns a figure in the manner of `plots`, or raises NotFound with
 draw. A cell without a run of ours is hatched or says "not run".
 """
 
+import sys
+
 import numpy as np
+from matplotlib import rc_context, rcParams
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
@@ -14,7 +17,7 @@ from ..data import THESIS_DATASETS
 from ..errors import NotFound
 from ..thesis import CONFIGURATIONS, author_runs
 from .panel_figures import configuration_name, datasets_of, short_name
-from .report_prior import PRIORS, prior_blocks
+from .report_prior import PRIORS, prior_blocks, prior_rows
 from .report_tables import METRIC, comparable, floors
 from .report_tests import FEWEST
 
@@ -103,7 +106,7 @@ def matched_priors(cells):
     The thesis gave `regular` one prior and the NC arms another. Here every prior meets the same tokens, so that what a
     prior does and what the tokens do are seen apart.
     """
-    blocks, bounds = prior_blocks(cells, "fid"), floors(comparable(cells))
+    blocks, bounds = prior_blocks(prior_rows(cells, "fid")), floors(comparable(cells))
     datasets = datasets_of(blocks.index[blocks.notna().sum(axis=1) > 1])
     if not datasets:
         raise NotFound("no data set has a run with another prior than the thesis' own for its arm")
@@ -179,8 +182,10 @@ def critical_difference(frame, metric, alpha=0.05):
     frame = frame.dropna()
     if len(frame) < FEWEST:
         raise NotFound(f"{len(frame)} data sets have all configurations, ranks need at least {FEWEST}")
+    if "matplotlib.pyplot" not in sys.modules:  # its notebook backend would change how all other figures are shown
+        rcParams["backend"] = "agg"
     from aeon.visualisation import plot_critical_difference
-    from matplotlib import pyplot, rc_context
+    from matplotlib import pyplot
 
     names = [configuration_name(*configuration) for configuration in CONFIGURATIONS]
     colours = {name: plots.METHOD_COLOURS[method] for name, (method, _) in zip(names, CONFIGURATIONS)}
