@@ -51,7 +51,7 @@ def _page(cells, trail):
         TITLE,
         [
             ("about", "About", _about(cells, rows)),
-            ("prior", "The matched prior", matched_prior(cells, trail) + picture(*prior_figure)),
+            ("prior", "The matched prior", matched_prior(cells, trail, picture(*prior_figure))),
             ("tables", "The thesis' tables", thesis_tables(rows, trail)),
             ("tests", "Tests over data sets", paired_tests(rows)),
             ("figures", "Figures", shown),

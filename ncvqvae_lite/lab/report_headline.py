@@ -5,8 +5,8 @@ from . import report_tables as tables
 from .report_html import METRICS, counted, name_of, number, paragraph, ratio, table, text
 
 
-def matched_prior(cells, trail):
-    """The headline: sentence, the four priors' FID on the same tokens, effects of mask and head, SSL at equal prior."""
+def matched_prior(cells, trail, figure):
+    """The headline: sentences, figure (HTML), the four priors' FID on the same tokens, effects, SSL at equal prior."""
     rows = {metric: prior.prior_rows(cells, metric) for metric in ("fid", "is")}
     blocks = {metric: prior.prior_blocks(found) for metric, found in rows.items()}
     effects = {metric: prior.prior_effects(found) for metric, found in blocks.items()}
@@ -16,7 +16,7 @@ def matched_prior(cells, trail):
         "lowers the FID, the gain is not SSL's."
     )
     parts = [paragraph(question), paragraph(prior.headline(effects["fid"]), "headline")]
-    parts += [_prior_table(rows["fid"], effects["fid"], trail)]
+    parts += [_prior_table(rows["fid"], effects["fid"], trail), figure]
     for metric in rows:
         parts += [f"<h3>Effects on {METRICS[metric]}, as ratios</h3>", _effect_table(effects[metric])]
     parts += [paragraph(prior.RULE, "note"), "<h3>SSL at an equal prior</h3>"]
@@ -46,7 +46,7 @@ def _prior_table(rows, effects, trail):
     note = (
         "FID: mean ± standard deviation over seeds (each links to its notebook). The naive arm of the thesis has the "
         "prior kept, tied; its NC arms masked, untied. Last column: geometric mean of the authors' six NC means over "
-        "their naive mean, SSL and prior at once."
+        "their naive mean, SSL and prior at once. bf16: a part was computed in that precision."
     )
     return table(header, body) + paragraph(note, "note")
 
@@ -56,7 +56,8 @@ def _seeds_of(rows, trail):
     if rows.empty:
         return "empty", "not run"
     spread = f" ± {number(rows.value.std(), 2)}" if len(rows) > 1 else ""
-    return f"<b>{number(rows.value.mean())}</b>{spread}<br><small>{trail.seeds(rows)}</small>"
+    bf16 = ", bf16" if rows.reduced.any() else ""
+    return f"<b>{number(rows.value.mean())}</b>{spread}<br><small>{trail.seeds(rows)}{bf16}</small>"
 
 
 def _effect_table(effects):

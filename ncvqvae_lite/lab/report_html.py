@@ -51,11 +51,11 @@ th { background: #f3f3f3; } tbody th { position: sticky; left: 0; font-weight: 6
 td small, td.empty { white-space: nowrap; }
 .inside { background: #e9e9e9; } .better { background: #cfe6f6; } .worse { background: #fbdcb5; }
 .few { background: #fff; } .empty { color: #777; background: repeating-linear-gradient(45deg, #fff 0 6px, #f6f6f6 6px 9px); }
-.legend td, .legend th { vertical-align: middle; }
 figure { margin: 1.2rem 0; } figure img { max-width: 100%; height: auto; } figcaption { max-width: 46rem; }
+@media (max-width: 40rem) { tbody th { max-width: 6.5rem; overflow-wrap: anywhere; } }
 @media print {
   @page { size: A4 landscape; margin: 10mm; }
-  body { font-size: 10px; max-width: none; padding: 0; } .scroll { overflow: visible; }
+  html { font-size: 10px; } body { font-size: 1rem; max-width: none; padding: 0; } .scroll { overflow: visible; }
   tr, figure { break-inside: avoid; } h2, h3 { break-after: avoid; } a { color: inherit; text-decoration: none; }
   td, th { print-color-adjust: exact; -webkit-print-color-adjust: exact; padding: .15rem .3rem; }
 }
@@ -68,7 +68,7 @@ def page(title, sections):
     sections   (id, heading, HTML) each; the first stands without a heading, above the links to the others
     """
     (_, _, first), *others = sections
-    links = "".join(f'<a href="#{anchor}">{text(heading)}</a>' for anchor, heading, _ in others)
+    links = " ".join(f'<a href="#{anchor}">{text(heading)}</a>' for anchor, heading, _ in others)
     body = "".join(
         f'<section id="{anchor}"><h2>{text(heading)}</h2>{part}</section>' for anchor, heading, part in others
     )

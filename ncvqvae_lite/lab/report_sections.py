@@ -85,7 +85,7 @@ def _counts(counts):
     body = []
     for key in (*TITLES, *totals):
         row, link = counts.loc[key], f'<a href="#{"-".join(key)}">{", ".join(key)}</a>'
-        line = [totals.get(key, link), *(str(row[name]) for name in ("cells", "run", *words))]
+        line = [totals.get(key, link), *(f"{row[name]:.0f}" for name in ("cells", "run", *words))]
         if np.isnan(row.compared):
             line += [number(None)] * 3
         else:
@@ -133,7 +133,7 @@ def paired_tests(rows):
     parts = [paragraph(tests.RULE), paragraph(_summary(found)), "<h3>How often NC wins in the thesis' tables</h3>"]
     parts += [_wins(), paragraph(_WINS_NOTE, "note")]
     for metric, both in found.items():
-        parts += [f"<h3>{text(METRICS[metric])}</h3>", _test_table(both, metric)]
+        parts += [f"<h3>NC against naive: {text(METRICS[metric])}</h3>", _test_table(both, metric)]
     return "\n".join(parts)
 
 
