@@ -1,5 +1,6 @@
 """`lab.report`: the page is whole, needs nothing from outside, its numbers are those of the rows, its links lead on."""
 
+import base64
 import io
 import re
 from html.parser import HTMLParser
@@ -140,7 +141,7 @@ def test_the_page_needs_nothing_from_outside(one_figure, campaign, tmp_path):
     (source,) = page.sources
     kind, data = source.split(",")
     assert kind == "data:image/png;base64"
-    assert Image.open(io.BytesIO(__import__("base64").b64decode(data))).format == "PNG"
+    assert Image.open(io.BytesIO(base64.b64decode(data))).format == "PNG"
     assert not re.search(r"https?://|<script|<link|@import|url\(", html)
     assert "Not drawn: nothing was <kept>" in page.text and "<kept>" not in html
 
