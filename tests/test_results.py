@@ -156,6 +156,18 @@ def test_a_metric_that_is_no_finite_number_is_refused(finished, value):
         undo()
 
 
+def test_all_refused_cells_are_counted(finished, tmp_path):
+    _, folder, _ = finished
+    folders = [folder]
+    for commit in ("aaa-dirty", "bbb-dirty", None):
+        folders.append(tmp_path / "cells" / "D" / "regular-none" / "00000000" / f"seed{len(folders)}")
+        shutil.copytree(folder, folders[-1])
+        set_commit(folders[-1], commit)
+    with pytest.raises(BadInput, match="seed1 was made .*aaa-dirty.* and so 2 more of 4 cells: delete such cells"):
+        export(folders, tmp_path / "cells.csv")
+    assert not (tmp_path / "cells.csv").exists()
+
+
 def test_two_folders_with_the_same_cell_are_named(finished, tmp_path):
     _, folder, _ = finished
     other = tmp_path / "cells" / "D" / "regular-none" / "00000000" / "seed1"

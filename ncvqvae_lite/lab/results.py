@@ -33,6 +33,7 @@ def export(folders, table):
     raises    as `cell_rows`; BadInput where two folders hold the same cell; RunFolderError if it cannot be written
     """
     table, added = Path(table), {}
+    _check_commits(folders)
     for folder in folders:
         rows = cell_rows(folder)
         key = _key(rows[0])
@@ -67,7 +68,7 @@ def cell_rows(folder):
     config, metrics, seconds = (read_json(folder / f"{name}.json") for name in ("config", "metrics", "seconds"))
     if not (config and metrics and seconds) or folder.resolve().parts[-5] != "cells":
         raise NotFound(f"no finished cell in {folder}: expected cells/<dataset>/<configuration>/<digest>/seed<k>")
-    _check_commit(folder, config["commit"])
+    _check_commits([folder])
     _check_values(folder, metrics)
     names = {f.name for f in fields(ExperimentConfig)}
     settings = {name: value for name, value in config.items() if name in names}
@@ -88,17 +89,25 @@ def _costs(tokenizer, seconds):
     return {f"seconds_{stage}".replace(" ", "_"): round(spent, 1) for stage, spent in seconds.items() if spent >= 1}
 
 
-def _check_commit(folder, commit):
-    if not commit:
-        raise BadInput(f"{folder} names no commit: run it again from a git checkout, so that its code can be found")
-    if commit.endswith("-dirty"):
-        raise BadInput(f"{folder} was made by code that was not committed ({commit}): commit and run it again")
+def _check_commits(folders):
+    """Refuse cells whose code cannot be found again: no commit, or edits that were not committed when they ran."""
+    configs = {folder: read_json(Path(folder) / "config.json") for folder in folders}
+    commits = {folder: config["commit"] for folder, config in configs.items() if config}
+    refused = [folder for folder, commit in commits.items() if not commit or commit.endswith("-dirty")]
+    if refused:
+        commit = commits[refused[0]]
+        found = f"was made by code that was not committed ({commit})" if commit else "names no commit"
+        others = f", and so {len(refused) - 1} more of {len(commits)} cells" if refused[1:] else ""
+        advice = "delete such cells and run them again from a git checkout without uncommitted edits"
+        raise BadInput(f"{refused[0]} {found}{others}: {advice}")
 
 
 def _check_values(folder, metrics):
     for name, value in metrics.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise BadInput(f"{folder}/metrics.json: {name} is {value!r}, expected a finite number: run the cell again")
+            raise BadInput(
+                f"{folder}/metrics.json: {name} is {value!r}, expected a finite number: delete the cell, run it again"
+            )
 
 
 def _class_shares(folder):
