@@ -1,0 +1,299 @@
+"""Figures of the report draw the rows that they are given, mark what was not run, and are legible."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot
+from matplotlib.colors import to_hex
+from PIL import Image
+from scipy.stats import rankdata
+
+from ncvqvae_lite import plots
+from ncvqvae_lite.data import THESIS_DATASETS
+from ncvqvae_lite.errors import NotFound
+from ncvqvae_lite.lab import panel_figures, report_figures, score_figures
+from ncvqvae_lite.lab.panels import CURVE_COLUMNS
+from ncvqvae_lite.lab.report_tables import METRIC, comparable, thesis_fcn
+from ncvqvae_lite.lab.report_tests import authors_frame
+from ncvqvae_lite.lab.results import COLUMNS, load_cells
+from ncvqvae_lite.thesis import CONFIGURATIONS, author_runs
+
+SYMBOLS = THESIS_DATASETS.index("Symbols")
+CELLS = [(dataset, *c) for dataset in ("FordA", "Symbols") for c in (("regular", "none"), ("vibcreg", "gauss"))]
+
+
+def rows_of(*runs):
+    """Rows of a results table from (data set, method, augmentation, seed, ablation, {metric: value})."""
+    rows = []
+    for dataset, method, augmentation, seed, ablation, metrics in runs:
+        cell = dict(dataset=dataset, method=method, augmentation=augmentation, seed=seed, preset="paper")
+        cell |= dict(ablation=ablation, fcn=min(filter(None, thesis_fcn()[dataset]["hashes"])), device="cpu", threads=1)
+        cell |= dict(seconds=1.0, package_version="0", commit="0123456789ab", folder="")
+        rows += [cell | {"metric": metric, "value": float(value)} for metric, value in metrics.items()]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def priors_of(dataset, seed, *fids):
+    """Runs of the four priors on one tokenizer; None leaves one out."""
+    changes = "", "mask_polarity=masked", "head=untied", "mask_polarity=masked head=untied"
+    values = {"recon_val": seed / 10, "fid_test_halves": 0.5, "fid_train_test": 2.5}
+    return [
+        (dataset, "regular", "none", seed, f"{change} cas=False".strip(), values | {"fid": fid})
+        for change, fid in zip(changes, fids)
+        if fid is not None
+    ]
+
+
+def panel_of(dataset, method, augmentation, ablation="cas=False"):
+    rng = np.random.default_rng(len(dataset + method))
+    return dict(
+        dataset=dataset, method=method, augmentation=augmentation, preset="paper", ablation=ablation,
+        points=rng.normal(size=(30, 2)).astype(np.float16), classes=np.arange(30) % 3,
+        accepted=rng.integers(0, 9, size=(10, 20)), shown=np.arange(3), time=np.arange(0, 60, 2),
+        real=rng.normal(size=(3, 5, 30)).astype(np.float16), generated=rng.normal(size=(3, 5, 30)).astype(np.float16),
+        class_names=np.array(["a", "b", "c"]),
+    )  # fmt: skip
+
+
+def curves_of(dataset, method, augmentation, seed=1):
+    epochs = np.array([0, 1, 10, 100, 200])
+    frame = pd.DataFrame(dict(epoch=epochs, recon_val=[3, np.nan, np.nan, 1.5, 1.2], time=[np.nan, 4, 3, 2, 1]))
+    frame["ssl"] = np.nan if method == "regular" else [np.nan, 1.1, 0.8, 0.6, 0.5]
+    frame["knn_acc"] = [0.3, np.nan, np.nan, 0.6, 0.7]
+    cell = dict(dataset=dataset, method=method, augmentation=augmentation, seed=seed, preset="paper", ablation="")
+    return frame.assign(**cell).reindex(columns=list(CURVE_COLUMNS))
+
+
+def assert_legible(fig):
+    png = fig._repr_png_()
+    assert len(png) < 150_000 and Image.open(io.BytesIO(png)).width == 720
+    texts = [t for t in fig.findobj(lambda artist: hasattr(artist, "get_fontsize")) if t.get_text()]
+    assert min(t.get_fontsize() for t in texts) >= 11
+
+
+def texts_of(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def is_hatched(ax):
+    return "not\nrun" in texts_of(ax) and ax.patch.get_hatch() == "////"
+
+
+def legend(fig):
+    return [text.get_text() for found in fig.legends for text in found.get_texts()]
+
+
+# --- scores ---
+
+
+def test_comparison_sets_our_seeds_over_the_authors_range():
+    metrics = {"fid_test_halves": 1.0, "fid_train_test": 3.0, "recon_val": 0.1}
+    runs = [("Symbols", "vibcreg", "gauss", seed, "", metrics | {"fid": seed + 4.0}) for seed in (1, 2, 5)]
+    fig = score_figures.comparison(comparable(rows_of(*runs)), "fid")
+    assert len(fig.axes) == 15 and not fig.axes[13].axison
+    ax = fig.axes[SYMBOLS]
+    assert len(ax.patches) == 7
+    for bar, configuration in zip(ax.patches, CONFIGURATIONS):
+        theirs = author_runs("Symbols", *configuration)["fid"]
+        assert (bar.get_x(), bar.get_x() + bar.get_width()) == pytest.approx((min(theirs), max(theirs)))
+        assert bool(bar.get_hatch()) == (configuration != ("vibcreg", "gauss"))
+        assert to_hex(bar.get_edgecolor()).upper() == plots.METHOD_COLOURS[configuration[0]].upper()
+    (points,) = [line for line in ax.lines if line.get_marker() == "o" and len(line.get_xdata())]
+    assert sorted(points.get_xdata()) == [5, 6, 9] and set(points.get_ydata()) == {6}
+    (mean,) = [line for line in ax.lines if line.get_marker() == "D"]
+    assert mean.get_xdata() == pytest.approx(20 / 3)
+    spread = ax.collections[0].get_segments()[0][:, 0]
+    assert np.ptp(spread) / 2 == pytest.approx(np.std([5, 6, 9], ddof=1))
+    bounds = {line.get_linestyle(): line.get_xdata()[0] for line in ax.lines if line.get_linestyle() in (":", "--")}
+    assert bounds == {":": 1.0, "--": 3.0}
+    assert [label.get_text() for label in fig.axes[0].get_yticklabels()][::6] == ["regular", "VIbCReg gauss"]
+    assert_legible(fig)
+
+
+@pytest.mark.parametrize("metric", ["recon_val", "cas"])
+def test_without_runs_every_bar_of_a_comparison_is_hatched(metric):
+    fig = score_figures.comparison(comparable(rows_of()), metric)
+    assert all(bar.get_hatch() for ax in fig.axes for bar in ax.patches)
+    assert sum(len(ax.patches) for ax in fig.axes) == 13 * 7
+    assert fig.get_supxlabel() == score_figures.AXES[metric]
+    assert_legible(fig)
+
+
+def test_each_line_of_the_matched_priors_is_one_tokenizer():
+    runs = [*priors_of("Symbols", 1, 8.0, 4.0, 2.0, 1.0), *priors_of("Symbols", 2, 2.0, 9.0, None, 4.0)]
+    runs += [("Wafer", "regular", "none", 1, "", {"fid": 3.0, "recon_val": 0.1})]  # one prior: nothing to compare
+    fig = score_figures.matched_priors(rows_of(*runs))
+    (ax,) = fig.axes
+    assert ax.get_title() == "Symbols"
+    lines = [line.get_xdata().tolist() for line in ax.lines if line.get_marker() == "o"]
+    assert lines[0] == [8, 4, 2, 1] and lines[1][:2] == [2, 9] and np.isnan(lines[1][2]) and len(lines) == 2
+    ticks = [line for line in ax.lines if line.get_linewidth() == 2.5]
+    means = {round(line.get_ydata().mean() + 0.26): line.get_xdata()[0] for line in ticks}
+    assert means == pytest.approx({0: 4.0, 1: 6.0, 3: 2.0})  # geometric; one seed has none
+    assert texts_of(ax) == ["not run"] * 8  # the tokens of the NC arms
+    assert "tokens of Barlow warp: not run" in legend(fig)
+    assert {line.get_xdata()[0] for line in ax.lines if line.get_linestyle() in (":", "--")} == {0.5, 2.5}
+    naive = author_runs("Symbols", "regular", "none")["fid"]
+    assert ax.patches[0].get_x() == pytest.approx(min(naive)) and round(ax.patches[0].get_y()) == 0
+    assert_legible(fig)
+
+
+def test_matched_priors_need_two_priors_on_one_tokenizer():
+    for runs in ([], priors_of("Symbols", 1, 8.0, None, None, None)):
+        with pytest.raises(NotFound, match="no data set has"):
+            score_figures.matched_priors(rows_of(*runs))
+
+
+def test_many_data_sets_have_a_panel_each():
+    runs = [run for name in THESIS_DATASETS for run in priors_of(name, 1, 4.0, 3.0, 2.0, 1.0)]
+    fig = score_figures.matched_priors(rows_of(*runs))
+    assert [ax.get_title() for ax in fig.axes if ax.axison] == list(THESIS_DATASETS)
+    assert_legible(fig)
+
+
+@pytest.mark.parametrize("metric", ["fid", "svm_acc"])
+def test_ranks_are_averages_over_data_sets(metric):
+    frame = authors_frame(metric)
+    fig = score_figures.critical_difference(frame, metric)
+    sign = 1 if METRIC[metric].better == "lower" else -1
+    ranks = rankdata(sign * frame.to_numpy(), axis=1).mean(axis=0)
+    shown = set(texts_of(fig.axes[0]))
+    assert {f"{rank:.4f}" for rank in ranks} <= shown
+    assert {"regular", "Barlow warp", "VIbCReg gauss"} <= shown
+    assert any("13 data sets" in text for text in shown)
+    assert pyplot.get_fignums() == [] and isinstance(fig, plots.NotebookFigure)
+    assert_legible(fig)
+
+
+def test_ranks_need_five_data_sets_without_gaps():
+    frame = authors_frame("fid").iloc[:5]
+    score_figures.critical_difference(frame, "fid")
+    frame.iloc[0, 0] = np.nan
+    with pytest.raises(NotFound, match="4 data sets have all configurations, ranks need at least 5"):
+        score_figures.critical_difference(frame, "fid")
+
+
+# --- inside runs ---
+
+
+def test_grids_have_a_picture_for_each_cell_and_hatch_the_others():
+    panels = [panel_of(*cell) for cell in CELLS] + [panel_of("Symbols", "regular", "none", "head=untied")]
+    for draw in (panel_figures.latent_maps, panel_figures.accepted_probabilities):
+        fig = draw(panels, ["FordA", "Symbols"])
+        axes = np.reshape(fig.axes, (2, 7))
+        assert [[is_hatched(ax) for ax in row] for row in axes] == [[False, *[True] * 5, False]] * 2
+        assert [ax.get_ylabel() for ax in axes[:, 0]] == ["FordA", "Symbols"]
+        assert axes[0, 6].get_title() == "VIbCReg\ngauss"
+        assert_legible(fig)
+
+
+def test_latents_have_a_colour_for_each_class():
+    found = panel_of("Symbols", "regular", "none")
+    ax = panel_figures.latent_maps([found], ["Symbols"]).axes[0]
+    for k, dots in enumerate(ax.collections):
+        np.testing.assert_allclose(dots.get_offsets(), found["points"][found["classes"] == k])
+        assert to_hex(dots.get_facecolor()[0]).upper() == plots.CLASS_COLOURS[k].upper()
+
+
+def test_certainty_shows_shares_of_each_step_and_their_mean():
+    found = panel_of("Symbols", "vibcreg", "gauss")
+    ax = panel_figures.accepted_probabilities([found], ["Symbols"]).axes[6]
+    shares = found["accepted"] / found["accepted"].sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(ax.images[0].get_array(), shares.T)
+    middles = [np.repeat(np.arange(0.025, 1, 0.05), counts).mean() for counts in found["accepted"]]
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), middles)
+    assert [tick.get_text() for tick in ax.get_yticklabels()] and not is_hatched(ax)
+
+
+def test_samples_stand_beside_real_series_of_their_class():
+    panels = [panel_of(*cell) for cell in CELLS]
+    panels[2]["generated"][1, 2, 4] = 1000  # far outside
+    fig = panel_figures.class_samples(panels, "Symbols")
+    axes = np.reshape(fig.axes, (3, 8))
+    for k, row in enumerate(axes):
+        regular, gauss = panels[2:]
+        for ax, name, found in (row[0], "real", regular), (row[1], "generated", regular), (row[7], "generated", gauss):
+            drawn = np.array([line.get_ydata() for line in ax.lines])[::-1]
+            np.testing.assert_array_equal(drawn, found[name][k])
+        assert [is_hatched(ax) for ax in row] == [False, False, *[True] * 5, False]
+        low, high = panels[2]["real"][k].min(), panels[2]["real"][k].max()
+        assert row[1].get_ylim() == pytest.approx((low - (high - low) / 2, high + (high - low) / 2), rel=1e-3)
+    assert [ax.get_ylabel() for ax in axes[:, 0]] == ["class a", "class b", "class c"]
+    assert_legible(fig)
+
+
+def test_loss_curves_have_a_line_for_each_seed():
+    runs = [("vibcreg", "gauss", 1), ("vibcreg", "gauss", 2), ("regular", "none", 1)]
+    curves = pd.concat([curves_of("Symbols", *run) for run in runs])
+    fig = panel_figures.loss_curves(curves, ["Symbols"])
+    barlow, vibcreg, error = fig.axes
+    assert is_hatched(barlow) and not is_hatched(vibcreg)
+    assert [line.get_ydata().tolist() for line in vibcreg.lines] == [[1.1, 0.8, 0.6, 0.5]] * 2
+    assert {line.get_color() for line in vibcreg.lines} == {plots.AUGMENTATION_COLOURS["gauss"]}
+    assert [line.get_xdata().tolist() for line in error.lines] == [[100, 200]] * 3
+    colours = [plots.METHOD_COLOURS[method] for method in ("regular", "vibcreg", "vibcreg")]
+    assert [line.get_color() for line in error.lines] == colours
+    assert_legible(fig)
+
+
+def test_accuracy_is_drawn_against_the_loss_of_the_same_epoch():
+    curves = pd.concat([curves_of("Symbols", "barlowtwins", "warp"), curves_of("FordA", "regular", "none")])
+    fig = panel_figures.accuracy_by_loss(curves, ["FordA", "Symbols"])
+    axes = np.reshape(fig.axes, (2, 3))
+    path, end = axes[1, 0].lines
+    assert path.get_xdata().tolist() == [0.6, 0.5] and path.get_ydata().tolist() == [0.6, 0.7]
+    assert (end.get_xdata()[0], end.get_ydata()[0]) == (0.5, 0.7)
+    assert axes[1, 2].lines[0].get_xdata().tolist() == [1.5, 1.2]
+    assert is_hatched(axes[0, 0]) and is_hatched(axes[1, 1]) and axes[0, 2].get_yticklabels()
+    assert_legible(fig)
+
+
+def test_other_recipes_are_not_shown():
+    quick = panel_of("Symbols", "regular", "none") | {"preset": "quick"}
+    panels = [panel_of("Symbols", "regular", "none", "head=untied"), quick]
+    assert panel_figures.thesis_panels(panels) == {}
+    curves = curves_of("Symbols", "regular", "none")
+    assert len(panel_figures.thesis_curves(curves.assign(ablation="epochs=10"))) == 0
+    assert len(panel_figures.thesis_curves(curves.assign(ablation="precision=bf16"))) == 5
+
+
+# --- all of them ---
+
+
+@pytest.mark.slow
+def test_every_entry_of_the_report_is_drawn_or_says_why(tmp_path):
+    shown = report_figures.all_figures(rows_of(), tmp_path)
+    assert all((entry.figure is None) == bool(entry.reason) for entry in shown)
+    assert all(entry.title and entry.caption for entry in shown)
+    reasons = {entry.title: entry.reason for entry in shown if entry.reason}
+    assert len({entry.title for entry in shown}) == len(shown)
+    assert "no data set" in reasons["Four priors on the same tokens"]
+    assert "0 data sets" in reasons["Ranks by any score, our runs"]
+    assert pyplot.get_fignums() == []
+
+
+def test_panels_of_the_runs_come_before_those_that_ship(tmp_path):
+    shipped = report_figures.kept(None)
+    assert [len(part) for part in report_figures.kept(tmp_path)] == [len(part) for part in shipped]
+    (tmp_path / "panels").mkdir()
+    curves_of("Symbols", "regular", "none").to_csv(tmp_path / "curves.csv", index=False)
+    panels, curves = report_figures.kept(tmp_path)
+    assert panels == [] and curves.dataset.unique().tolist() == ["Symbols"]
+
+
+@pytest.mark.parametrize(("n", "sizes"), [(0, []), (1, [1]), (5, [5]), (7, [5, 2]), (13, [5, 5, 3])])
+def test_many_data_sets_are_several_figures(n, sizes):
+    entries = report_figures._paged("Latents", "words", lambda data, page: page, None, list(THESIS_DATASETS[:n]))
+    assert [len(entry.figure) for entry in entries if entry.figure] == sizes
+    many = [f"Latents ({i + 1} of {len(sizes)})" for i in range(len(sizes))]
+    assert [entry.title for entry in entries] == (many if len(sizes) > 1 else ["Latents"])
+    assert bool(entries[0].reason) == (n == 0)
+
+
+@pytest.mark.slow
+def test_the_recorded_table_can_be_drawn():
+    for entry in report_figures.all_figures(load_cells()):
+        if entry.figure:
+            assert_legible(entry.figure)
