@@ -165,11 +165,18 @@ def package_version():
 
 
 def _commit():
+    """The checkout's commit, with "-dirty" where the package differs from it; edits beside the package do not count."""
     here = Path(__file__).parent
     if not (here.parent / ".git").exists():
         return None
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        head = _git(here, "rev-parse", "--short=12", "HEAD")
+        return head + "-dirty" * bool(_git(here, "status", "--porcelain", "--", "."))
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _git(folder, *command):
+    return subprocess.run(
+        ["git", "-C", str(folder), *command], capture_output=True, text=True, check=True
+    ).stdout.strip()

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import subprocess
 import threading
 from typing import NamedTuple
 
@@ -615,3 +616,29 @@ def test_probes_come_every_few_epochs_and_at_the_end():
     few = Scaled(scaled.x_train[:8], None, scaled.x_test[:4], None, 0.0, 1.0)
     judged = [epoch for epoch in range(11) if judge_tokenizer(cfg, tokenizer, few, 10, epoch)]
     assert judged == [0, 4, 8, 10]
+
+
+def test_the_commit_is_dirty_where_the_package_is(tmp_path, monkeypatch):
+    from ncvqvae_lite import experiment_folders
+
+    def git(*command):
+        identity = ("-c", "user.name=t", "-c", "user.email=t@t")
+        return subprocess.run(["git", *identity, *command], cwd=tmp_path, check=True, capture_output=True, text=True)
+
+    (tmp_path / "package").mkdir()
+    code, table = tmp_path / "package" / "room.py", tmp_path / "table.csv"
+    code.write_text("1\n")
+    table.write_text("1\n")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "first")
+    monkeypatch.setattr(experiment_folders, "__file__", str(code))
+    head = git("rev-parse", "--short=12", "HEAD").stdout.strip()
+    assert experiment_folders._commit() == head
+    table.write_text("2\n")  # results may be added while runs go on
+    assert experiment_folders._commit() == head
+    code.write_text("2\n")
+    assert experiment_folders._commit() == f"{head}-dirty"
+    git("checkout", "-q", "package")
+    code.with_name("new.py").write_text("1\n")
+    assert experiment_folders._commit() == f"{head}-dirty"
