@@ -165,6 +165,7 @@ nb.check("decoded from tokens: largest error as a share of a constant's", (error
 # | [2. Vector quantization](02_quantizer.ipynb) | tokens: the codebook and how it learns | why some codes die, and what it costs |
 # | [3. Non-contrastive losses](03_ssl_losses.ipynb) | Barlow Twins and VIbCReg | how a network learns classes without labels, and how that collapses |
 # | [8. One cell of the thesis](08_replicate.ipynb) | nothing: it runs everything | all scores, beside the published ones |
+# | [10. The thesis' tables again](10_thesis_report.ipynb) | nothing: it reads recorded runs | which published numbers come back, and what the prior has to do with them |
 #
 # The parts between 3 and 8 are modules with docstrings that name their papers:
 # [augmentations](../ncvqvae_lite/augmentations.py), [tokenizer](../ncvqvae_lite/tokenizer.py), [prior](../ncvqvae_lite/prior.py),

@@ -185,7 +185,7 @@ nb.check("means of ours", len(means), int(of_means.run.sum()))
 # differ), then the figure with every seed. A dot is a cell without a run.
 #
 # **Reconstruction** is the error on the *last test batch*: the authors' program kept that number alone, so that is what can be
-# compared. It takes no part of the prior.
+# compared. No prior has a part in it.
 
 
 # %%
