@@ -116,6 +116,8 @@ class Run(_Campaign):
 
     def _run_jobs(self, campaign, left):
         import json
+        import sys
+        from functools import partial
 
         from .lab.campaign_engines import Progress, engine_lock, find_problems, new_session, run_inline
         from .lab.campaign_snakemake import check_snakemake, profile_folder, run_snakemake
@@ -136,7 +138,8 @@ class Run(_Campaign):
             if problems and not self.keep_going:
                 raise BadInput(f"{problems[0]} (with --keep-going the cells without such a problem run)")
             print(f"{len(left)} jobs, engine {self.engine}; logs in {plan_file.parent}", flush=True)
-            progress = Progress(json.loads(plan_file.read_text(encoding="utf-8")), lambda text: print(text, flush=True))
+            say = partial(print, file=sys.stdout, flush=True)  # this stdout: Snakemake's goes to a file
+            progress = Progress(json.loads(plan_file.read_text(encoding="utf-8")), say)
             if self.engine == "inline":
                 run_inline(plan_file, progress, self.keep_going)
             else:

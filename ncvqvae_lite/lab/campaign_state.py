@@ -11,6 +11,7 @@ import os
 import platform
 import threading
 import time
+from pathlib import Path
 
 from ..errors import BadInput, UserError
 from ..experiment_folders import read_json, write_json
@@ -144,4 +145,6 @@ def _exists(pid):
         return False
     except PermissionError:  # of another user
         return True
+    with contextlib.suppress(OSError):  # Linux tells more: a killed process may wait for its parent to take notice
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return True

@@ -1,0 +1,96 @@
+"""Snakemake as the engine: the graph of jobs, a grid with a forced failure, profiles. Skipped if not installed."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+import yaml
+from tiny_campaign import Tiny
+
+from ncvqvae_lite.errors import BadInput, NotFound
+from ncvqvae_lite.lab import campaign_snakemake
+from ncvqvae_lite.lab.campaign import load_campaign
+from ncvqvae_lite.lab.campaign_engines import engine_lock, environment, new_session
+from ncvqvae_lite.lab.campaign_plan import jobs, plan
+from ncvqvae_lite.lab.campaign_snakemake import check_snakemake, profile_folder, snakemake_arguments
+
+pytest.importorskip("snakemake", reason="Snakemake: install the extra `campaign`")
+
+
+def graph(name, out, *options):
+    """Names of the jobs that Snakemake itself would start for a shipped campaign, in its dry run."""
+    left = jobs(plan(load_campaign(name), out))
+    with engine_lock(out, name) as folder:
+        file = new_session(folder, left, out, data=None, threads=1, slots=2, timeout=None)
+    arguments = snakemake_arguments(json.loads(file.read_text()), file, True, 4, None, None)
+    command = [sys.executable, "-m", "snakemake", *arguments, "--dry-run", *options]
+    ran = subprocess.run(command, env=environment(), capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    return [line.split()[1].removesuffix(".done") for line in ran.stdout.splitlines() if line.startswith("    output:")]
+
+
+@pytest.mark.slow
+def test_snakemake_sees_every_job_of_the_thesis(tmp_path, monkeypatch):
+    monkeypatch.delenv("NCVQVAE_FCN", raising=False)
+    monkeypatch.setenv("NCVQVAE_CACHE", str(tmp_path / "cache"))
+    names = graph("thesis", tmp_path / "runs")
+    assert Counter(name.split("-")[0] for name in names) == {"cell": 364, "fcn": 13}
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.slow
+def test_a_grid_with_a_forced_failure_then_exactly_the_missing_jobs(tmp_path):
+    """2 x 2 x 2 cells, two at a time; one fails, the others go on; the second command runs that one alone."""
+    pytest.importorskip("papermill", reason="every cell is an executed notebook: install the extra `notebooks`")
+    configurations = ("regular-none", "vibcreg-gauss")
+    tiny = Tiny(tmp_path, datasets=("TinyA", "TinyB"), configurations=configurations, seeds=(1, 2))
+    with_snakemake = ("--engine", "snakemake", "--cores", "2", "--keep-going")
+    code, out, err = tiny.run(*with_snakemake, TINY_MISTAKE="TinyB regular 1")
+    assert code == 1, out + err
+    assert "8 cells, 7 done, 0 running, 1 failed, 0 missing" in out
+    assert "failed: TinyB regular-none seed 1: this cell is to fail: take the mistake away" in out
+    assert len(tiny.executions()) == 8  # Snakemake has tried the failed one three times, but it ran only once
+    (failure,) = tiny.failures()
+    assert failure["kind"] == "user error" and failure["attempts"] == 1
+    before = tiny.results()
+    status = tiny.status().splitlines()
+    assert ["TinyA", "2/2", "2/2"] in map(str.split, status)
+    assert ["TinyB", "1/2", "F1", "2/2"] in map(str.split, status)
+
+    code, out, err = tiny.run(*with_snakemake)
+    assert code == 0, out + err
+    assert "1 jobs, engine snakemake" in out and "8 cells, 8 done" in out
+    assert tiny.executions()[8:] == ["TinyB regular-none 1"]
+    after = tiny.results()
+    assert {path: after[path] for path in before} == before and not tiny.failures()
+
+    code, out, err = tiny.run(*with_snakemake)
+    assert code == 0 and "jobs" not in out and len(tiny.executions()) == 9
+
+
+def test_without_snakemake_one_sentence_names_the_other_engine(monkeypatch):
+    monkeypatch.setattr(campaign_snakemake, "find_spec", lambda name: None)
+    with pytest.raises(BadInput, match=r"ncvqvae-lite\[campaign\].*--engine inline"):
+        check_snakemake()
+
+
+def test_an_old_plugin_is_refused_where_it_lacks_the_option(monkeypatch):
+    monkeypatch.setattr(campaign_snakemake, "find_spec", lambda name: True)
+    monkeypatch.setattr(campaign_snakemake, "version", lambda name: "1.4.0")
+    check_snakemake("slurm")
+    with pytest.raises(BadInput, match=r"snakemake-executor-plugin-slurm 2 or newer, here is 1\.4\.0"):
+        check_snakemake("slurm", "squeue")
+    monkeypatch.setattr(campaign_snakemake, "version", lambda name: "2.6.1")
+    check_snakemake("slurm", "squeue")
+
+
+def test_profiles_are_found_by_name_and_by_path(tmp_path):
+    shipped = profile_folder("slurm")
+    assert yaml.safe_load((shipped / "config.yaml").read_text())["executor"] == "slurm"
+    (tmp_path / "config.yaml").write_text("executor: slurm\n")
+    assert profile_folder(str(tmp_path)) == tmp_path.resolve()
+    assert profile_folder(None) is None
+    with pytest.raises(NotFound, match="no profile slrm.*slurm"):
+        profile_folder("slrm")
