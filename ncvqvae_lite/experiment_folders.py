@@ -177,6 +177,5 @@ def _commit():
 
 
 def _git(folder, *command):
-    return subprocess.run(
-        ["git", "-C", str(folder), *command], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    done = subprocess.run(["git", "-C", str(folder), *command], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
