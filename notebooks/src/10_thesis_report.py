@@ -122,11 +122,21 @@ for sentence in report_prior.headline(effects).split(". "):
 # contains 1 allows for no effect. Few seeds make wide intervals: with two of them, an interval reaches 12.7 standard errors
 # to either side; with four still 3.2.
 
+
 # %%
-print(effects.to_string(index=False, na_rep="-") if len(effects) else "no effect can be computed yet")
-over = report_prior.over_datasets(effects)
-if len(over):
+def interval(row):
+    """A ratio with its 95 % interval, where there is one, as text."""
+    return f"{row.ratio:.2f}" + (f" [{row.low:.2f}, {row.high:.3g}]" if np.isfinite(row.low) else "")
+
+
+if len(effects):
+    listed = effects.assign(tokens=effects.method + "-" + effects.augmentation, text=effects.apply(interval, axis=1))
+    wide = listed.pivot(index=["dataset", "tokens"], columns="effect", values="text").fillna(".")
+    print(wide[list(report_prior.EFFECTS)].rename_axis(columns=None).rename(index=short).to_string())
+    over = report_prior.over_datasets(effects)
     print("\nOver data sets (an interval needs three):\n" + over.to_string(index=False, na_rep="-"))
+else:
+    print("no effect can be computed yet")
 
 # %% [markdown]
 # The ratio by hand: for each tokenizer the FID with the NC prior over the FID with the naive prior, then the geometric mean over
@@ -136,7 +146,7 @@ if len(over):
 ratios = (blocks[report_prior.NC_PRIOR] / blocks[report_prior.NAIVE_PRIOR]).dropna()
 by_hand = [np.prod(r) ** (1 / len(r)) for _, r in ratios.groupby(["dataset", "method", "augmentation"])]
 whole = effects[effects.effect == report_prior.WHOLE]
-nb.check("NC prior : naive prior, by hand", np.array(by_hand), whole.ratio.to_numpy(), rtol=1e-9)
+nb.check("NC prior : naive prior, by hand", np.array(by_hand), whole.ratio.to_numpy(float), rtol=1e-9)
 nb.check("tokenizers that met both", len(ratios), int(whole.seeds.sum()))
 
 # %% [markdown]
