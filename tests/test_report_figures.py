@@ -132,8 +132,10 @@ def test_each_line_of_the_matched_priors_is_one_tokenizer():
     ticks = [line for line in ax.lines if line.get_linewidth() == 2.5]
     means = {round(line.get_ydata().mean() + 0.26): line.get_xdata()[0] for line in ticks}
     assert means == pytest.approx({0: 4.0, 1: 6.0, 3: 2.0})  # geometric; one seed has none
-    assert texts_of(ax) == ["not run"] * 8  # the tokens of the NC arms
-    assert "tokens of Barlow warp: not run" in legend(fig)
+    crosses = [(line.get_color(), line.get_ydata()[0]) for line in ax.lines if line.get_marker() == "x"]
+    arms = [(plots.METHOD_COLOURS[method], shift) for method, shift in (("barlowtwins", 0), ("vibcreg", 0.26))]
+    assert crosses == [(colour, row + shift) for colour, shift in arms for row in range(4)]  # nothing was run there
+    assert "not run" in legend(fig) and ax.get_xlabel() == "FID (log scale)"
     assert {line.get_xdata()[0] for line in ax.lines if line.get_linestyle() in (":", "--")} == {0.5, 2.5}
     naive = author_runs("Symbols", "regular", "none")["fid"]
     assert ax.patches[0].get_x() == pytest.approx(min(naive)) and round(ax.patches[0].get_y()) == 0
@@ -149,7 +151,7 @@ def test_matched_priors_need_two_priors_on_one_tokenizer():
 def test_many_data_sets_have_a_panel_each():
     runs = [run for name in THESIS_DATASETS for run in priors_of(name, 1, 4.0, 3.0, 2.0, 1.0)]
     fig = score_figures.matched_priors(rows_of(*runs))
-    assert [ax.get_title() for ax in fig.axes if ax.axison] == list(THESIS_DATASETS)
+    assert [ax.get_title() for ax in fig.axes if ax.axison] == [panel_figures.short_name(n) for n in THESIS_DATASETS]
     assert_legible(fig)
 
 

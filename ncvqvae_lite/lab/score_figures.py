@@ -110,17 +110,16 @@ def matched_priors(cells):
     datasets = datasets_of(blocks.index[blocks.notna().sum(axis=1) > 1])
     if not datasets:
         raise NotFound("no data set has a run with another prior than the thesis' own for its arm")
-    columns = min(len(datasets), 2)
-    fig, axes = plots.figure(-(-len(datasets) // columns), columns, height=2.1 + 3.4 * -(-len(datasets) // columns))
+    columns = min(len(datasets), 2 if len(datasets) <= 4 else 3)
+    lines = -(-len(datasets) // columns)
+    fig, axes = plots.figure(lines, columns, height=2.1 + (3.4 if columns < 3 else 2.2) * lines)
     for ax in axes.flat[len(datasets) :]:
         ax.set_axis_off()
     for ax, dataset in zip(axes.flat, datasets):
         for shift, arm in zip((-0.26, 0, 0.26), ARMS):
             _prior_points(ax, blocks, dataset, arm, shift)
         _bounds(ax, bounds.loc[dataset], "fid")
-        ax.set_title(dataset, fontsize=plots.TEXT)
-        if ax in axes[:, 0]:
-            ax.set_ylabel("prior: masks, head", fontsize=plots.TEXT)
+        ax.set_title(dataset if columns < 3 else short_name(dataset), fontsize=plots.TEXT)
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -130,8 +129,10 @@ def matched_priors(cells):
         ax.tick_params(axis="y", length=0, labelleft=ax in axes[:, 0])
         for row in range(1, len(PRIORS)):
             ax.axhline(row - 0.5, color=plots.PALE, linewidth=0.8)
-        ax.set_xlabel("FID against the test split (log; lower is better)", fontsize=plots.TEXT)
-    fig.legend(handles=_prior_legend(blocks), loc="outside lower center", ncols=2, fontsize=plots.SMALL, frameon=False)
+    for ax in axes.flat[len(datasets) - columns : len(datasets)]:
+        ax.set_xlabel("FID (log scale)", fontsize=plots.TEXT)
+    axes[lines // 2, 0].set_ylabel("prior: masks, head", fontsize=plots.TEXT)
+    fig.legend(handles=_prior_legend(), loc="outside lower center", ncols=2, fontsize=plots.SMALL, frameon=False)
     return fig
 
 
@@ -150,21 +151,22 @@ def _prior_points(ax, blocks, dataset, arm, shift):
             mean = np.exp(np.log(found).mean())
             ax.plot([mean] * 2, [row + shift - 0.13, row + shift + 0.13], color=plots.INK, linewidth=2.5)
         elif not len(found):
-            ax.text(0.99, row + shift, "not run", transform=ax.get_yaxis_transform(), ha="right", va="center",
-                    fontsize=plots.SMALL, color=colour)  # fmt: skip
+            ax.plot(0.98, row + shift, "x", color=colour, transform=ax.get_yaxis_transform(), clip_on=False)
 
 
-def _prior_legend(blocks):
+def _prior_legend():
     mean = dict(color=plots.INK, marker="|", linestyle="", markersize=11, markeredgewidth=2.5)
     handles = []
     for method, augmentation in ARMS:
-        was_run = any(key[1:3] == (method, augmentation) for key in blocks.index)
-        name, colour = f"tokens of {configuration_name(method, augmentation)}", plots.METHOD_COLOURS[method]
-        label = f"{name} (line: a seed)" if was_run else f"{name}: not run"
+        colour, label = (
+            plots.METHOD_COLOURS[method],
+            f"tokens of {configuration_name(method, augmentation)} (line: a seed)",
+        )
         handles.append(Line2D([], [], color=colour, marker="o", linewidth=0.7, markersize=4.5, label=label))
     return [
         *handles,
         Line2D([], [], label="mean over seeds (geometric)", **mean),
+        Line2D([], [], color=plots.REAL, marker="x", linestyle="", label="not run"),
         Patch(facecolor=plots.PALE, label="authors' 4 runs, smallest to largest"),
         *(Line2D([], [], color=plots.INK, linestyle=l, label=f"FID of {t}") for l, t in BOUNDS["fid"].values()),
     ]
