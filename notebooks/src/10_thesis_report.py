@@ -331,7 +331,7 @@ show("Ranks", "our runs")
 # %% [markdown]
 # ## Inside the runs
 #
-# Scores are single numbers. What follows shows runs of seed 1: hatched means not run.
+# Scores are single numbers. What follows looks inside the runs that were kept for it; hatched means not run.
 #
 # **Loss curves.** Does the SSL loss fall? Does the test error turn up again (overfitting) long before training ends?
 
@@ -346,14 +346,15 @@ show("Loss curves")
 show("KNN accuracy against")
 
 # %% [markdown]
-# **Latents.** Does a colour form its own cloud? Trust neighbourhoods only (chapter 8).
+# **Latents.** Does a colour form its own cloud? Trust neighbourhoods only (chapter 8). Seed 1, here and below.
 
 # %%
 show("Latents")
 
 # %% [markdown]
-# **How sure was the sampler?** In each of the ten steps it keeps the tokens of which it is surest, more and more of them. The
-# thesis reads probabilities above 0.9 from the first steps on as overfitting: then there was little left to choose.
+# **How sure was the sampler?** In each of the ten steps it keeps the tokens of which it is surest, with some chance thrown in;
+# the last step has to keep whatever is left. The thesis reads probabilities above 0.9 from the first steps on as overfitting:
+# then there was little left to choose.
 
 # %%
 show("How sure")
