@@ -118,6 +118,14 @@ def test_wheel_carries_tables_and_the_notebook_that_runs_a_cell(wheel):
     assert tops == {"ncvqvae_lite", f"ncvqvae_lite-{ncvqvae_lite.__version__}.dist-info"}
 
 
+def test_wheel_carries_the_campaigns_and_what_runs_them(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    lab = PACKAGE / "lab"
+    files = [lab / "Snakefile", *lab.glob("campaigns/*.toml"), *lab.glob("profiles/*/config.yaml")]
+    assert len(files) >= 6
+    assert names >= {path.relative_to(ROOT).as_posix() for path in files} | {"ncvqvae_lite/_data/reference_cost.csv"}
+
+
 def test_wheel_holds_every_module_and_works_without_the_checkout(wheel, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
