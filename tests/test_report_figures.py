@@ -52,7 +52,8 @@ def panel_of(dataset, method, augmentation, ablation="cas=False"):
         dataset=dataset, method=method, augmentation=augmentation, preset="paper", ablation=ablation,
         points=rng.normal(size=(30, 2)).astype(np.float16), classes=np.arange(30) % 3,
         accepted=rng.integers(0, 9, size=(10, 20)), shown=np.arange(3), time=np.arange(0, 60, 2),
-        real=rng.normal(size=(3, 5, 30)).astype(np.float16), generated=rng.normal(size=(3, 5, 30)).astype(np.float16),
+        real=np.sort(rng.normal(size=(3, 3, 30)), axis=1).astype(np.float16),
+        generated=rng.normal(size=(3, 5, 30)).astype(np.float16),
         class_names=np.array(["a", "b", "c"]),
     )  # fmt: skip
 
@@ -209,16 +210,20 @@ def test_certainty_shows_shares_of_each_step_and_their_mean():
     assert [tick.get_text() for tick in ax.get_yticklabels()] and not is_hatched(ax)
 
 
-def test_samples_stand_beside_real_series_of_their_class():
+def test_samples_stand_over_the_range_of_real_series_of_their_class():
     panels = [panel_of(*cell) for cell in CELLS]
     panels[2]["generated"][1, 2, 4] = 1000  # far outside
     fig = panel_figures.class_samples(panels, "Symbols")
     axes = np.reshape(fig.axes, (3, 8))
     for k, row in enumerate(axes):
         regular, gauss = panels[2:]
-        for ax, name, found in (row[0], "real", regular), (row[1], "generated", regular), (row[7], "generated", gauss):
+        np.testing.assert_array_equal(row[0].lines[0].get_ydata(), regular["real"][k, 1])  # the median
+        for ax, found in (row[1], regular), (row[7], gauss):
             drawn = np.array([line.get_ydata() for line in ax.lines])[::-1]
-            np.testing.assert_array_equal(drawn, found[name][k])
+            np.testing.assert_array_equal(drawn, found["generated"][k])
+            (band,) = ax.collections
+            corners = band.get_paths()[0].vertices[:, 1]
+            assert (corners.min(), corners.max()) == (regular["real"][k, 0].min(), regular["real"][k, 2].max())
         assert [is_hatched(ax) for ax in row] == [False, False, *[True] * 5, False]
         low, high = panels[2]["real"][k].min(), panels[2]["real"][k].max()
         assert row[1].get_ylim() == pytest.approx((low - (high - low) / 2, high + (high - low) / 2), rel=1e-3)

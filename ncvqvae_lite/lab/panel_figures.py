@@ -103,16 +103,21 @@ def _grid(panels, datasets, draw, xlabel, ylabel=""):
 
 
 def class_samples(panels, dataset):
-    """Real test series and what each configuration draws when asked for their class: rows are classes (at most 4).
+    """What each configuration draws when asked for a class, over the range of real test series: rows are classes.
 
-    Of each 5 series, one bold. Values beyond twice the range of the real ones are cut off.
+    At most 4 classes. Grey: between the .1 and .9 quantile of the real series; in the first column their median. Of 5
+    generated series one is bold. Values beyond twice the grey range are cut off.
     """
     found = {key[1:]: panel for key, panel in thesis_panels(panels).items() if key[0] == dataset}
     any_run = next(iter(found.values()))
     shown = any_run["shown"]
     fig, axes = plots.figure(len(shown), 1 + len(CONFIGURATIONS), height=1.3 + 1.2 * len(shown), sharey="row")
     for k, row in enumerate(axes):
-        _lines(row[0], any_run["time"], any_run["real"][k], "#555555")
+        low, median, high = any_run["real"][k].astype(float)
+        drawn = [row[0], *(ax for ax, configuration in zip(row[1:], CONFIGURATIONS) if configuration in found)]
+        for ax in drawn:
+            ax.fill_between(any_run["time"], low, high, color=plots.PALE, linewidth=0)
+        _lines(row[0], any_run["time"], median[None], plots.INK)
         for ax, configuration in zip(row[1:], CONFIGURATIONS):
             if configuration in found:
                 panel = found[configuration]
@@ -122,11 +127,13 @@ def class_samples(panels, dataset):
         name = textwrap.shorten(f"class {any_run['class_names'][shown[k]]}", 14, placeholder="…")
         row[0].set_ylabel(name, fontsize=plots.SMALL)
         row[0].yaxis.set_major_locator(MaxNLocator(3))
-        low, high = any_run["real"][k].min(), any_run["real"][k].max()
-        row[0].set_ylim(low - (high - low) / 2, high + (high - low) / 2)
+        margin = (high.max() - low.min()) / 2
+        row[0].set_ylim(low.min() - margin, high.max() + margin)
     axes[0, 0].set_title("real\n(test)", fontsize=plots.SMALL)
     _name_columns(axes[0, 1:])
-    fig.suptitle(f"{dataset}: 5 real series of a class, 5 generated for it (raw units)", fontsize=plots.TEXT)
+    fig.suptitle(
+        f"{dataset}: 5 series generated for a class over the range of real ones (raw units)", fontsize=plots.TEXT
+    )
     fig.supxlabel(f"time (steps 0 to {any_run['time'][-1]})", fontsize=plots.TEXT)
     return fig
 

@@ -21,6 +21,7 @@ from .results import CELL, SHIPPED, cell_rows, finished_cells
 PANEL_SEED = 1  # one seed is enough to look at
 MOST_SERIES, MOST_CLASSES, PER_CLASS, MOST_POINTS = 400, 4, 5, 200
 SAMPLES, BINS = 100, 20  # series whose decoding is watched, as in the thesis; bins of a probability
+QUANTILES = (0.1, 0.5, 0.9)  # of real series: their range, not the series themselves, belongs into git
 PANEL_BYTES = 40_000
 EPOCHS = 40  # kept of a tokenizer's history
 CURVE_KEY = (*CELL, "preset", "ablation")
@@ -55,7 +56,8 @@ def panel(folder):
     points, classes     (n, 2) t-SNE of the pooled latents of at most 400 test series, and their classes (n,)
     accepted            (T, 20) how many tokens the sampler accepted in each decoding step, by their probability
     shown, time         (k,) the first classes, at most 4; (P,) steps that are kept of a series, at most 200
-    real, generated     (k, 5, P) test series of these classes, and series that the prior was asked for (channel 1)
+    real                (k, 3, P) quantiles .1, .5 and .9 of all test series of these classes at each step (channel 1)
+    generated           (k, 5, P) series that the prior was asked for
     class_names         names of all classes
     """
     import torch
@@ -75,7 +77,8 @@ def panel(folder):
     shown = torch.arange(min(ds.n_classes, MOST_CLASSES))
     generated = run.sample(PER_CLASS * len(shown), shown.repeat_interleave(PER_CLASS), seed=PANEL_SEED)[:, 0]
     kept = np.arange(0, generated.shape[-1], -(-generated.shape[-1] // MOST_POINTS))
-    real = torch.stack([_first(ds.x_test[ds.y_test == k, 0], PER_CLASS) for k in shown])
+    quantiles = torch.tensor(QUANTILES)
+    real = torch.stack([ds.x_test[ds.y_test == k, 0].quantile(quantiles, dim=0) for k in shown])  # (k, 3, L)
     texts = ("dataset", "method", "augmentation", "preset", "ablation")
     return {name: np.array(cell[name]) for name in texts} | {
         "points": points.astype(np.float16),
@@ -143,11 +146,6 @@ def load_panels(folder=None):
 def is_cell(place):
     """True for the folder of one finished cell, which is not a folder of runs."""
     return (place / "metrics.json").is_file()
-
-
-def _first(rows, n):
-    """The first n rows, from the beginning again where there are fewer."""
-    return rows[np.arange(n) % len(rows)]
 
 
 # --- loss curves ---

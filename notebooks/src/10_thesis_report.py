@@ -360,7 +360,7 @@ show("Latents")
 show("How sure")
 
 # %% [markdown]
-# **Series.** The first column is real. Does every class have its shape, and its variety?
+# **Series.** Grey is where most real series of the class are. Does every class have its shape, and its variety?
 
 # %%
 show("Real and generated")
