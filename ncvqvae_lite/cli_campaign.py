@@ -12,7 +12,7 @@ from .errors import BadInput
 from .lab.campaign import load_campaign
 from .lab.campaign_plan import jobs, plan
 from .lab.campaign_state import DONE
-from .lab.campaign_status import describe, failures, totals
+from .lab.campaign_status import describe, failures, number, totals
 
 SOME_FAILED = 1
 _optional = tyro.conf.arg(help_behavior_hint="")
@@ -109,9 +109,11 @@ class Run(_Campaign):
             if p.folder in made:
                 print(f"{p.cell.label}: {'notebook only' if p.lacks_notebook else p.state}")
         shared = sum(job.kind != "cell" for job in left)
-        before = f", and before them {shared} feature nets and tokenizers that they share" if shared else ""
+        before = f", and before them {shared} shared feature nets or tokenizers" if shared else ""
         print(f"Campaign {campaign.name}: {totals(planned)}")
-        print(f"{len(left) - shared} cells would run{before}")
+        again = sum(p.lacks_notebook for p in planned)
+        notebooks = f"; {number(again, 'finished cell')} would get an up-to-date notebook" if again else ""
+        print(f"{number(len(left) - shared - again, 'cell')} would run{before}{notebooks}")
         return 0
 
     def _run_jobs(self, campaign, left):
@@ -137,7 +139,7 @@ class Run(_Campaign):
                 print(f"warning: {problem}", flush=True)
             if problems and not self.keep_going:
                 raise BadInput(f"{problems[0]} (with --keep-going the cells without such a problem run)")
-            print(f"{len(left)} jobs, engine {self.engine}; logs in {plan_file.parent}", flush=True)
+            print(f"{number(len(left), 'job')}, engine {self.engine}; logs in {plan_file.parent}", flush=True)
             say = partial(print, file=sys.stdout, flush=True)  # this stdout: Snakemake's goes to a file
             progress = Progress(json.loads(plan_file.read_text(encoding="utf-8")), say)
             if self.engine == "inline":

@@ -352,7 +352,7 @@ def test_the_grid_counts_states(tmp_path):
     report = "\n".join(describe(planned))
     assert "12 cells, 1 done, 1 running, 1 failed, 9 missing" in report
     assert "ECG5000 regular-none seed 2" in report and "failed: ECG5000 regular-none seed 3: the loss is NaN" in report
-    assert "1 done cells lack their executed notebook" in report
+    assert "1 finished cell without an up-to-date notebook" in report
 
 
 # --- time left ---

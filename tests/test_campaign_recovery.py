@@ -122,7 +122,7 @@ def test_two_campaigns_with_a_common_cell_do_it_once(tmp_path):
     for engine in (first, second):
         out, err = engine.communicate(timeout=120)
         assert engine.returncode == 0, out + err
-        assert "1 cells, 1 done" in out
+        assert "1 cell, 1 done" in out
     assert len(tiny.executions()) == 1
     finished_and_untouched(tiny, {})
 
@@ -180,7 +180,7 @@ def test_an_edit_of_prose_runs_nothing_and_an_edit_of_code_only_the_notebook(tmp
     before = tiny.results()
     tiny.notebook.write_text(tiny.notebook.read_text().replace("# Prose", "# Other prose"))
     code, out, _ = tiny.run()
-    assert code == 0 and "jobs" not in out and len(tiny.executions()) == 1
+    assert code == 0 and " job" not in out and len(tiny.executions()) == 1
     tiny.notebook.write_text(tiny.notebook.read_text() + "\nprint('more')\n")
     (cell,) = tiny.cells()
     code, out, _ = tiny.run()

@@ -18,12 +18,12 @@ import filelock
 from ..errors import RunFolderError
 from ..experiment_folders import read_json, write_json, writing_to
 from .campaign_costs import duration
-from .campaign_state import KILLED, TRANSIENT, write_failure
+from .campaign_state import BUG, KILLED, TRANSIENT, write_failure
 from .devices import under_slurm, visible_gpus
 from .runner import PACKAGE
 
 RETRIES = 2
-MEM_MB = 4000  # what a job asks a cluster for; the paper preset stays below, and each further attempt asks for more
+MEM_MB = 4000  # what a job asks a cluster for, and as much again with each further attempt; a guess for large sets
 
 
 @contextlib.contextmanager
@@ -169,14 +169,16 @@ def _outcome(session, name, job, code):
         return None, ""
     if word.get("event") == "failed":
         return word["kind"], word["message"]
-    if code < 0:
-        return KILLED, record_kill(session, name, job, f"killed by signal {-code}")
-    return f"exit code {code}", f"ended with exit code {code}: see {session / name}.log"
+    kind, what = (KILLED, f"killed by signal {-code}") if code < 0 else (BUG, f"ended with exit code {code}")
+    return kind, record_silent_end(session, name, job, kind, what)
 
 
-def record_kill(session, name, job, what):
-    """Record the failure of a job that could not do so itself; returns the sentence."""
-    log, word = session / f"{name}.log", read_json(session / f"{name}.json") or {"attempt": 1}
-    with contextlib.suppress(OSError):
-        write_failure(Path(job["folder"]), KILLED, f"{what}: see {log}", attempts=word["attempt"], log=log)
+def record_silent_end(session, name, job, kind, what):
+    """Record the failure of a job that could not do so itself, and return a sentence.
+
+    raises   RunFolderError where it could not because nothing can be written there any more; no job could then
+    """
+    word, log = read_json(session / f"{name}.json") or {"attempt": 1}, session / f"{name}.log"
+    with writing_to(job["folder"]):
+        write_failure(Path(job["folder"]), kind, f"{what}: see {log}", attempts=word["attempt"], log=log)
     return f"{what}: see {log}"

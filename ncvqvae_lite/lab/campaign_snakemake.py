@@ -9,9 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import BadInput, NotFound
-from ..experiment_folders import read_json
-from .campaign_engines import RETRIES, environment, record_kill
-from .campaign_state import TRANSIENT, running
+from ..experiment_folders import read_json, write_json, writing_to
+from .campaign_engines import RETRIES, environment, record_silent_end
+from .campaign_state import KILLED, TRANSIENT, running
 
 HERE = Path(__file__).parent
 INSTALL = "pip install 'ncvqvae-lite[campaign]'"
@@ -61,7 +61,21 @@ def run_snakemake(plan_file, progress, keep_going, *, cores, profile=None, statu
     finally:
         over.set()
         watcher.join()
-    if code and not progress.failed:
+    if code:
+        _explain(code, plan, session, progress)
+
+
+def _explain(code, plan, session, progress):
+    """Tell of jobs that could not say how they ended; raise where Snakemake itself failed, or the disk is full."""
+    with writing_to(session):
+        write_json(session / "snakemake.json", {"exit_code": code})
+    for name, job in plan["jobs"].items():
+        word = read_json(session / f"{name}.json")
+        if word and word["event"] == "started" and not running(Path(job["folder"])):
+            progress.gave_up(
+                name, record_silent_end(session, name, job, KILLED, "ended without a word, killed or on a full disk")
+            )
+    if not progress.failed:
         log = session / "snakemake.log"
         last = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
         raise BadInput(f"Snakemake did not run the jobs ({last[-1].strip() if last else code}): see {log}")
@@ -113,10 +127,6 @@ def _watch(plan, session, progress, over):
             if word and word != told.get(name):
                 told[name] = word
                 _pass_on(name, word, progress)
-    for name in told.keys() - progress.ended:
-        job = plan["jobs"][name]
-        if told[name]["event"] == "started" and not running(Path(job["folder"])):  # it could not say more
-            progress.gave_up(name, record_kill(session, name, job, "the job was killed"))
 
 
 def _pass_on(name, word, progress):

@@ -13,7 +13,9 @@ def describe(planned):
     lines += _at_work(planned)
     old = sum(p.lacks_notebook for p in planned)
     if old:
-        lines.append(f"{old} done cells lack their executed notebook, or its code has changed: `run` executes it again")
+        lines.append(
+            f"{number(old, 'finished cell')} without an up-to-date notebook: `run` executes it again, and trains nothing"
+        )
     lines.append(str(estimate(planned)))
     lines += failures(planned)
     return lines
@@ -45,7 +47,12 @@ def totals(planned):
     missing = states[MISSING] + states[BEGUN]
     begun = f" ({states[BEGUN]} of them begun)" if states[BEGUN] else ""
     counts = f"{states[DONE]} done, {states[RUNNING]} running, {states[FAILED]} failed, {missing} missing{begun}"
-    return f"{len(planned)} cells, {counts}"
+    return f"{number(len(planned), 'cell')}, {counts}"
+
+
+def number(n, what):
+    """1 cell, 2 cells"""
+    return f"{n} {what}{'s' * (n != 1)}"
 
 
 def _at_work(planned):
