@@ -1,13 +1,15 @@
 """Snakemake as the engine: the graph of jobs, a grid with a forced failure, profiles. Skipped if not installed."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections import Counter
 
 import pytest
 import yaml
-from tiny_campaign import Tiny
+from tiny_campaign import Tiny, wait_for
 
 from ncvqvae_lite.errors import BadInput, NotFound
 from ncvqvae_lite.lab import campaign_snakemake
@@ -68,6 +70,19 @@ def test_a_grid_with_a_forced_failure_then_exactly_the_missing_jobs(tmp_path):
 
     code, out, err = tiny.run(*with_snakemake)
     assert code == 0 and " job" not in out and len(tiny.executions()) == 9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["snakemake", "inline"])
+def test_ctrl_c_ends_engine_and_jobs_and_is_no_failure(engine, tmp_path):
+    tiny = Tiny(tmp_path)
+    process = tiny.start("--engine", engine, TINY_SLEEP="300")
+    wait_for(lambda: tiny.executions() and list(tiny.out.rglob("config.json")))
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "error: interrupted: run the same command again to continue at the last checkpoint"
+    assert not tiny.failures() and "0 running, 0 failed, 1 missing (1 of them begun)" in tiny.status()
 
 
 def test_without_snakemake_one_sentence_names_the_other_engine(monkeypatch):

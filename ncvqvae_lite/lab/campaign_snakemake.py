@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import threading
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -72,9 +73,8 @@ def _explain(code, plan, session, progress):
     for name, job in plan["jobs"].items():
         word = read_json(session / f"{name}.json")
         if word and word["event"] == "started" and not running(Path(job["folder"])):
-            progress.gave_up(
-                name, record_silent_end(session, name, job, KILLED, "ended without a word, killed or on a full disk")
-            )
+            what = "ended without a word, killed or on a full disk"
+            progress.gave_up(name, record_silent_end(session, name, job, KILLED, what))
     if not progress.failed:
         log = session / "snakemake.log"
         last = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
@@ -99,10 +99,15 @@ def snakemake_arguments(plan, plan_file, keep_going, cores, profile, status_comm
 
 
 def _snakemake(arguments, log_file):
-    """Exit code of Snakemake, called as a function; what it prints goes to a file."""
+    """Exit code of Snakemake, called as a function; what it prints goes to a file. Ctrl-C is KeyboardInterrupt."""
     from snakemake.cli import main
 
-    variables, place = dict(os.environ), Path.cwd()
+    def note(*signal_and_frame):  # Snakemake ends its jobs and exits like after any failure
+        interrupts.append(signal_and_frame)
+        signal.default_int_handler(*signal_and_frame)
+
+    interrupts, variables, place = [], dict(os.environ), Path.cwd()
+    handler = signal.signal(signal.SIGINT, note)
     os.environ |= environment()
     try:
         with open(log_file, "w", encoding="utf-8") as log:
@@ -110,8 +115,11 @@ def _snakemake(arguments, log_file):
                 main(arguments)
         return 0
     except SystemExit as stop:
+        if interrupts:
+            raise KeyboardInterrupt from None
         return stop.code or 0
     finally:
+        signal.signal(signal.SIGINT, handler)
         os.chdir(place)
         os.environ.clear()
         os.environ |= variables

@@ -14,7 +14,7 @@ def describe(planned):
     old = sum(p.lacks_notebook for p in planned)
     if old:
         lines.append(
-            f"{number(old, 'finished cell')} without an up-to-date notebook: `run` executes it again, and trains nothing"
+            f"{number(old, 'finished cell')} without an up-to-date notebook: `run` executes it, trains nothing"
         )
     lines.append(str(estimate(planned)))
     lines += failures(planned)
