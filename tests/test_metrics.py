@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from ncvqvae_lite import metrics
 from ncvqvae_lite.errors import BadInput
 from ncvqvae_lite.fcn import FCN, batched
 from ncvqvae_lite.metrics import (
@@ -365,3 +366,18 @@ class TestRunningAccuracy:
     def test_bad_input(self, accuracies, n_unseen, decay):
         with pytest.raises(BadInput):
             running_accuracy(accuracies, n_unseen, decay)
+
+
+def test_svm_of_collapsed_features_comes_to_an_end(monkeypatch):
+    """Five places on a line, apart from rounding, with labels by chance: libsvm never meets its tolerance here."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.svm import SVC
+
+    rng = np.random.default_rng(41)
+    places = np.repeat([-1, -0.5, 0, 0.5, 1.0], [9, 7, 8, 1, 1])
+    z = places[:, None] * np.ones(64) + 1e-6 * rng.normal(size=(26, 64))
+    y = rng.permutation([1, 0, 0, 1, 1, 1, 1, 1, 0, 1, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1])
+    with pytest.warns(ConvergenceWarning):
+        SVC(kernel="linear", C=1.0, max_iter=1_000_000).fit(z, y)
+    monkeypatch.setattr(metrics, "SVM_STEPS", 1_000_000)
+    assert svm_accuracy(z, y, z, y) >= max(y.mean(), 1 - y.mean())  # as good as naming the larger class

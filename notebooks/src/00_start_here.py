@@ -118,7 +118,7 @@ plots.real_and_generated(real, ds.y_test, generated, example["classes"], ds.clas
 # draws what it was asked for, this is the class that was asked for; a model that ignores the request is right in a quarter
 # of the cases. Turned round, the generated series are the neighbours and real test series ask: a model that draws one good
 # series per class again and again fails here. (Distances compare the series step by step, so a plateau that is merely
-# shifted counts as far away: that is a weakness of this test, and one reason for the scores of chapter 8.)
+# shifted counts as far away: that is a weakness of this test, and one reason for the scores of chapter 7.)
 
 # %%
 from sklearn.neighbors import KNeighborsClassifier
@@ -164,12 +164,13 @@ nb.check("decoded from tokens: largest error as a share of a constant's", (error
 # | [1. Series and spectrograms](01_timefreq.ipynb) | the spectrogram and its inverse | what the model can and cannot see of a series |
 # | [2. Vector quantization](02_quantizer.ipynb) | tokens: the codebook and how it learns | why some codes die, and what it costs |
 # | [3. Non-contrastive losses](03_ssl_losses.ipynb) | Barlow Twins and VIbCReg | how a network learns classes without labels, and how that collapses |
+# | [4. Augmentations](04_augmentations.ipynb) | warping, slicing and noise for a whole batch at once | which changes keep the class and which destroy it |
+# | [7. Evaluation](07_evaluation.ipynb) | FID, IS, CAS and the probes | how each score is fooled, and what four runs can show |
 # | [8. One cell of the thesis](08_replicate.ipynb) | nothing: it runs everything | all scores, beside the published ones |
 # | [10. The thesis' tables again](10_thesis_report.ipynb) | nothing: it reads recorded runs | which published numbers come back, and what the prior has to do with them |
 #
-# The parts between 3 and 8 are modules with docstrings that name their papers:
-# [augmentations](../ncvqvae_lite/augmentations.py), [tokenizer](../ncvqvae_lite/tokenizer.py), [prior](../ncvqvae_lite/prior.py),
-# [metrics](../ncvqvae_lite/metrics.py).
+# The parts between 4 and 7 are modules with docstrings that name their papers:
+# [tokenizer](../ncvqvae_lite/tokenizer.py), [prior](../ncvqvae_lite/prior.py).
 #
 # ## Three routes
 #
@@ -192,7 +193,7 @@ nb.check("decoded from tokens: largest error as a share of a constant's", (error
 #
 # The generated series above come from one of these runs. `recon` is the reconstruction error, `KNN` and `SVM` say how well
 # the classes can be read off the latents (the encoder's numbers before they become tokens), FID and IS judge the generated
-# series (chapter 8 explains them). A dash is a score that was not computed; leave the last two columns for later.
+# series (chapter 7 explains them). A dash is a score that was not computed; leave the last two columns for later.
 
 # %%
 print(nb.recorded_cells("TwoPatterns", "regular", "none"))

@@ -689,7 +689,7 @@ print(nb.recorded_runs("04"))
 # - An augmentation is a claim about labels, made without seeing them. It can be measured on labelled data: train on
 #   series *and* views, test on views.
 # - The same change is harmless on one set and merges classes on another. There is no safe default but weak noise.
-# - Chapter 5 needs: `AUGMENTATIONS[name](x, generator)` returns a view of the same shape; one view per series and step.
+# - The tokenizer needs: `AUGMENTATIONS[name](x, generator)` returns a view of the same shape; one view per series and step.
 
 # %% [markdown]
 # ## Exercises

@@ -12,9 +12,9 @@ THUMBNAIL_WIDTH = 240  # pixels
 HEAD = """\
 # The notebooks
 
-Built from `src/` by `make notebooks`; edit the sources only. Chapters 1 to 3 each build a part by hand, compare it with
-the package's, and measure what it is good for. A chapter runs on a laptop CPU in the time that stands with it, without
-a network; `preset = "paper"` in its parameters cell takes the thesis' sizes instead. The exercises of a chapter are a
+Built from `src/` by `make notebooks`; edit the sources only. Chapters with exercises each build a part by hand, compare
+it with the package's, and measure what it is good for. A chapter runs on a laptop CPU in the time that stands with it,
+without a network; `preset = "paper"` in its parameters cell takes the thesis' sizes instead. The exercises of a chapter are a
 notebook of their own, with checks that tell right from wrong, and so are their solutions.
 """
 
