@@ -14,8 +14,8 @@ HEAD = """\
 
 Built from `src/` by `make notebooks`; edit the sources only. Chapters with exercises each build a part by hand, compare
 it with the package's, and measure what it is good for. A chapter runs on a laptop CPU in the time that stands with it,
-without a network; `preset = "paper"` in its parameters cell takes the thesis' sizes instead. The exercises of a chapter are a
-notebook of their own, with checks that tell right from wrong, and so are their solutions.
+without a network; `preset = "paper"` in its parameters cell takes the thesis' sizes instead. The exercises of a chapter
+are a notebook of their own, with checks that tell right from wrong, and so are their solutions.
 """
 
 TAIL = """\
