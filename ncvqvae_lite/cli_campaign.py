@@ -91,7 +91,7 @@ class Run(_Campaign):
         self._run_jobs(campaign, left)
         planned = self.planned()[1]
         print(totals(planned), *failures(planned), sep="\n", flush=True)
-        return 0 if all(p.state == DONE for p in planned) else SOME_FAILED
+        return SOME_FAILED if jobs(planned) else 0  # a notebook that failed on a done cell counts too
 
     def _check(self):
         for option in ("cores", "threads", "gpu_slots_per_gpu", "hours_per_job"):

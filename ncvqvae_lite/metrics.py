@@ -60,7 +60,7 @@ def knn_accuracy(z_train, y_train, z_test, y_test, k=5):
 def svm_accuracy(z_train, y_train, z_test, y_test):
     """Accuracy in [0, 1] of a support vector classifier (linear kernel, C = 1); arguments as `knn_accuracy`."""
     with warnings.catch_warnings():
-        # Features of a collapsed tokenizer differ by rounding only: libsvm can then circle around the solution for ever.
+        # Features of a collapsed tokenizer differ by rounding only: libsvm may then circle around the solution for ever
         warnings.simplefilter("ignore", ConvergenceWarning)
         return _probe(SVC(kernel="linear", C=1.0, max_iter=SVM_STEPS), z_train, y_train, z_test, y_test, n_needed=2)
 

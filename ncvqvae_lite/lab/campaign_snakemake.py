@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import platform
 import signal
 import threading
 from importlib.metadata import version
@@ -10,9 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import BadInput, NotFound
-from ..experiment_folders import read_json, write_json, writing_to
+from ..experiment_folders import write_json, writing_to
 from .campaign_engines import RETRIES, environment, record_silent_end
-from .campaign_state import KILLED, TRANSIENT, running
+from .campaign_state import KILLED, TRANSIENT, read_mark, running
 
 HERE = Path(__file__).parent
 INSTALL = "pip install 'ncvqvae-lite[campaign]'"
@@ -71,8 +72,8 @@ def _explain(code, plan, session, progress):
     with writing_to(session):
         write_json(session / "snakemake.json", {"exit_code": code})
     for name, job in plan["jobs"].items():
-        word = read_json(session / f"{name}.json")
-        if word and word["event"] == "started" and not running(Path(job["folder"])):
+        word = read_mark(session / f"{name}.json")
+        if word and word["event"] == "started" and not _lives_on(Path(job["folder"]), since=word["time"]):
             what = "ended without a word, killed or on a full disk"
             progress.gave_up(name, record_silent_end(session, name, job, KILLED, what))
     if not progress.failed:
@@ -81,10 +82,27 @@ def _explain(code, plan, session, progress):
         raise BadInput(f"Snakemake did not run the jobs ({last[-1].strip() if last else code}): see {log}")
 
 
+def _lives_on(folder, since):
+    """Whether a process works in the folder though Snakemake is over: on this host, or one of another engine.
+
+    since   when our job said that it started; its own sign of life, from a host where it was killed, is younger
+    """
+    mark = running(folder)
+    return mark is not None and (mark["host"] == platform.node() or mark["since"] < since)
+
+
 def snakemake_arguments(plan, plan_file, keep_going, cores, profile, status_command):
     """The command line of Snakemake; its working directory is the session's folder, so that nothing stale is there."""
     arguments = ["--snakefile", str(HERE / "Snakefile"), "--directory", str(plan_file.parent)]
-    arguments += ["--config", f"plan={plan_file}", "--scheduler", "greedy", "--rerun-triggers", "mtime", "--nocolor"]
+    arguments += [
+        "--config",
+        f"plan={plan_file.name}",
+        "--scheduler",
+        "greedy",
+        "--rerun-triggers",
+        "mtime",
+        "--nocolor",
+    ]
     if keep_going:
         arguments += ["--keep-going"]
     if plan["gpus"]:
@@ -131,7 +149,7 @@ def _watch(plan, session, progress, over):
     while not last_look:
         last_look = over.wait(0.5)
         for name in [name for name in plan["jobs"] if name not in progress.ended]:
-            word = read_json(session / f"{name}.json")
+            word = read_mark(session / f"{name}.json")
             if word and word != told.get(name):
                 told[name] = word
                 _pass_on(name, word, progress)

@@ -76,7 +76,7 @@ def state_of(cfg, folder, stages):
             check_metrics(folder, cfg)
         except UserError as error:
             return FAILED, str(error)
-        return DONE, ""
+        return DONE, (read_failure(folder) or {"message": ""})["message"]  # of its notebook, if any
     if running(folder):
         return RUNNING, ""
     for place in (folder, *stages.values()):
@@ -99,7 +99,15 @@ def write_failure(folder, kind, message, *, attempts, log):
 
 def read_failure(folder):
     """What `write_failure` recorded, or None."""
-    return read_json(folder / "failed.json")
+    return read_mark(folder / "failed.json")
+
+
+def read_mark(file):
+    """Content of a small file that only informs; one that a crash left unreadable counts as absent."""
+    try:
+        return read_json(file)
+    except BadInput:
+        return None
 
 
 # --- signs of life ---
@@ -129,7 +137,7 @@ def alive_in(folder):
 def running(folder):
     """The content of running.json if its process lives: it gave a sign not long ago and, on this host, exists."""
     file = folder / "running.json"
-    mark = read_json(file)
+    mark = read_mark(file)
     if mark is None:
         return None
     with contextlib.suppress(FileNotFoundError):

@@ -69,10 +69,10 @@ def _at_work(planned):
 
 
 def failures(planned):
-    """A line for each failed cell; cells that share a failure share the line."""
+    """A line for each cell that failed, or whose notebook did; cells that share a failure share the line."""
     why = defaultdict(list)
     for p in planned:
-        if p.state == FAILED:
+        if p.state == FAILED or (p.why and p.lacks_notebook):
             why[p.why].append(p.cell.label)
     return [
         f"failed: {labels[0]}{f' and {len(labels) - 1} more' if len(labels) > 1 else ''}: {sentence}"

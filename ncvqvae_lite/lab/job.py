@@ -20,7 +20,7 @@ import filelock
 
 from .. import errors
 from ..config import ExperimentConfig
-from ..experiment_folders import HELD, hold, read_json, write_json, writing_to
+from ..experiment_folders import HELD, hold, write_json, writing_to
 from .campaign_state import (
     BUG,
     DIVERGED,
@@ -33,6 +33,7 @@ from .campaign_state import (
     alive_in,
     check_metrics,
     finished,
+    read_mark,
     write_failure,
 )
 from .devices import gpu_slot
@@ -41,39 +42,43 @@ from .runner import KernelDied, NotebookFailed, is_current, is_out_of_memory, re
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
-class TimeLimit(Exception):
-    """The job has run longer than the plan allows."""
-
-
 def main(argv=None):
     plan_file, name = sys.argv[1:] if argv is None else argv
-    session = Path(plan_file).parent
+    session = Path(plan_file).resolve().parent
     plan = json.loads(Path(plan_file).read_text(encoding="utf-8"))
     job = plan["jobs"][name]
     os.environ |= dict.fromkeys(THREADS, str(plan["threads"]))
-    folder, last = Path(job["folder"]), read_json(session / f"{name}.json") or {"attempt": 0, "kind": None}
+    folder, last = Path(job["folder"]), read_mark(session / f"{name}.json") or {"attempt": 0, "kind": None}
     if last["kind"] not in (None, *TRANSIENT):  # Snakemake tries every failure again, but this one would be the same
         print(f"not tried again: {last['message']}", flush=True)
         return EXIT_CODES[last["kind"]]
     attempt = last["attempt"] + 1
-    try:
-        with time_limit(plan["timeout"]), writing_to(folder):
-            tell(session, name, "started", attempt)
-            make(plan, job, folder)
-            (folder / "failed.json").unlink(missing_ok=True)
-            tell(session, name, "done", attempt)
-            (session / f"{name}.done").touch()
-        return 0
-    except Exception as error:
-        kind, message = explain(error, plan["timeout"])
-        if kind == BUG and not isinstance(error, NotebookFailed):  # the runner has printed the notebook's traceback
-            traceback.print_exc()
+
+    def fail(kind, message):
         print(f"{kind}: {message}", flush=True)
         with contextlib.suppress(OSError):  # of a full or read-only disk, which may be the very reason
             write_failure(folder, kind, message, attempts=attempt, log=session / f"{name}.log")
         with contextlib.suppress(OSError):
             tell(session, name, "failed", attempt, kind, message)
         return EXIT_CODES[kind]
+
+    def late():
+        (folder / "running.json").unlink(missing_ok=True)
+        os._exit(fail(TIMEOUT, f"stopped after {plan['timeout']:g} seconds: continues at the last checkpoint"))
+
+    try:
+        with writing_to(folder):
+            tell(session, name, "started", attempt)
+            make(plan, job, folder, late)
+            (folder / "failed.json").unlink(missing_ok=True)
+            tell(session, name, "done", attempt)
+            (session / f"{name}.done").touch()
+        return 0
+    except Exception as error:
+        kind, message = explain(error)
+        if kind == BUG and not isinstance(error, NotebookFailed):  # the runner has printed the notebook's traceback
+            traceback.print_exc()
+        return fail(kind, message)
 
 
 def tell(session, name, event, attempt, kind=None, message=""):
@@ -82,10 +87,8 @@ def tell(session, name, event, attempt, kind=None, message=""):
     write_json(session / f"{name}.json", content)
 
 
-def explain(error, timeout):
-    """(kind, sentence) of whatever ended a job."""
-    if isinstance(error, TimeLimit):
-        return TIMEOUT, f"stopped after {timeout:g} seconds: the next attempt continues at the last checkpoint"
+def explain(error):
+    """(kind, sentence) of an exception that ended a job."""
     if isinstance(error, errors.TrainingDiverged):
         return DIVERGED, str(error)
     if isinstance(error, errors.UserError):
@@ -100,16 +103,16 @@ def explain(error, timeout):
 
 
 @contextlib.contextmanager
-def time_limit(seconds):
-    """Raise TimeLimit in the block after so many seconds; None for no limit."""
+def time_limit(seconds, late):
+    """Call `late`, which ends the process, when the block has taken so many seconds; None for no limit.
 
-    def stop(*_):
-        raise TimeLimit
-
+    It is not an exception: the libraries that drive the kernel catch those in their callbacks, and the limit is lost.
+    The kernel ends by itself when its parent is gone.
+    """
     if seconds is None:
         yield
         return
-    before = signal.signal(signal.SIGALRM, stop)
+    before = signal.signal(signal.SIGALRM, lambda *_: late())
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
@@ -118,14 +121,18 @@ def time_limit(seconds):
         signal.signal(signal.SIGALRM, before)
 
 
-def make(plan, job, folder):
-    """Do what is left of a job. Another job at the same folder is waited for, and its result taken."""
+def make(plan, job, folder, late):
+    """Do what is left of a job. Another job at the same folder is waited for, and its result taken.
+
+    late    ends the process; called at the plan's time limit, which does not count waiting for others or for a GPU
+    """
     cfg = ExperimentConfig.preset(job["preset"], **job["cell"], **job["settings"])
     folder.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder / ".job.lock"):
         if is_made(job["kind"], cfg, folder):
             return
-        with alive_in(folder), gpu_slot(Path(plan["out"]) / "campaigns", plan["slots"]):
+        slot = gpu_slot(Path(plan["out"]) / "campaigns", plan["slots"])
+        with alive_in(folder), slot, time_limit(plan["timeout"], late):
             if job["kind"] == "cell":
                 execute(cfg, plan, job, folder)
                 check_metrics(folder, cfg)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ..config import ExperimentConfig
 from ..thesis import CONFIGURATIONS, author_runs
-from .report_tables import CELL, FREE, changed, one_per_seed, thesis_fcn, with_thesis_fcn
+from .report_tables import CELL, changed, one_per_seed, same_tokens, with_thesis_fcn
 
 NAIVE_PRIOR, NC_PRIOR = "kept tied", "masked untied"
 PRIORS = (NAIVE_PRIOR, "masked tied", "kept untied", NC_PRIOR)
@@ -41,21 +41,12 @@ def prior_rows(cells, metric):
 
     cells     DataFrame of `results.load_cells`
     metric    "fid" or "is"
-    returns   rows of the preset `paper` with the thesis' feature net, that change nothing but mask, head and `FREE`.
-              Same tokens means: the same tokenizer, told by its reconstruction error to the last digit. Where a seed
-              has several tokenizers, the one with most priors stays
+    returns   rows of `same_tokens` with the thesis' feature net
     """
-    allowed = FREE | {"mask_polarity", "head"}
-    rows = cells[(cells.preset == "paper") & cells.dataset.isin(thesis_fcn())]
-    rows = rows[np.array([set(changed(text)) <= allowed for text in rows.ablation], bool)]
-    run = [*BLOCK, "ablation", "fcn"]
-    tokens = rows[rows.metric == "recon_val"].rename(columns={"value": "tokens"})
-    rows = with_thesis_fcn(rows[rows.metric == metric]).merge(tokens[[*run, "tokens"]], on=run)
+    rows = with_thesis_fcn(same_tokens(cells))
+    rows = rows[rows.metric == metric]
     rows = rows.assign(prior=[_prior(method, text) for method, text in zip(rows.method, rows.ablation)])
-    rows = one_per_seed(rows, [*BLOCK, "tokens", "prior"])
-    priors = rows.groupby([*BLOCK, "tokens"]).size().rename("priors").reset_index()
-    fullest = priors.sort_values("priors", ascending=False, kind="stable").drop_duplicates(BLOCK)
-    return rows.merge(fullest[[*BLOCK, "tokens"]], on=[*BLOCK, "tokens"])
+    return one_per_seed(rows, [*BLOCK, "tokens", "prior"])
 
 
 def prior_blocks(rows):
@@ -163,9 +154,10 @@ def headline(effects):
         _conclusion(over.loc[WHOLE]),
         f"By data set: {', '.join(each)}.",
     ]
-    parts = [f"{name} {over.ratio[name]:.2f}" for name in ("masked : kept", "untied : tied") if name in over.index]
+    parts = [name for name in ("masked : kept", "untied : tied") if name in over.index]
     if parts:
-        sentences.append(f"Its two parts: {', '.join(parts)}.")
+        each = (f"{name} {over.ratio[name]:.2f} ({_over_interval(over.loc[name])})" for name in parts)
+        sentences.append(f"Where all four priors were run: {', '.join(each)}.")
     sentences.append(f"NC against naive in the thesis, prior and SSL at once: {', '.join(theirs)}.")
     return " ".join(sentences)
 
