@@ -121,6 +121,7 @@ class Run(_Campaign):
         import sys
         from functools import partial
 
+        from .experiment_folders import commit
         from .lab.campaign_engines import Progress, engine_lock, find_problems, new_session, run_inline
         from .lab.campaign_snakemake import check_snakemake, profile_folder, run_snakemake
 
@@ -129,6 +130,10 @@ class Run(_Campaign):
             check_snakemake(self.profile, self.slurm_status_command)
         profile = profile_folder(self.profile)
         timeout = self.hours_per_job and self.hours_per_job * 3600
+        if str(commit()).endswith("-dirty"):
+            print(
+                "warning: the package has uncommitted changes: `export` will refuse these runs", flush=True
+            )
         with engine_lock(self.out, campaign.name) as folder:
             plan_file = new_session(
                 folder, left, self.out, data=self.data, threads=self.threads, slots=self.gpu_slots_per_gpu,

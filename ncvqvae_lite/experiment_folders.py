@@ -150,7 +150,7 @@ def environment(device):
     return {
         "versions": {"python": platform.python_version(), **{name: version(name) for name in names}},
         "package_version": package_version(),
-        "commit": _commit(),
+        "commit": commit(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
     }
@@ -164,7 +164,7 @@ def package_version():
         return "source"
 
 
-def _commit():
+def commit():
     """The checkout's commit, with "-dirty" where the package differs from it; edits beside the package do not count."""
     here = Path(__file__).parent
     if not (here.parent / ".git").exists():

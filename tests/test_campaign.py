@@ -195,15 +195,36 @@ def finish(folder, cfg, **seconds):
     )
 
 
-def test_small_files_that_a_crash_left_unreadable_stop_nothing(tmp_path):
+def test_small_files_that_a_crash_left_unreadable_stop_nothing(tmp_path, monkeypatch):
     cells = load_campaign("thesis").part(["Symbols"], ["regular-none"]).cells()
     folders = [cell.cfg.cell_folder(tmp_path) for cell in cells]
     for folder in folders:
         folder.mkdir(parents=True)
     (folders[0] / "running.json").touch()
     (folders[1] / "failed.json").write_text('{"kind": "k')
+    finish(folders[2], cells[2].cfg)
+    for name in ("failed.json", "notebook.json", "seconds.json", "notebook.ipynb"):
+        (folders[2] / name).write_text('{"')
     planned = plan(load_campaign("thesis").part(["Symbols"], ["regular-none"]), tmp_path)
-    assert {p.state for p in planned} == {"missing"}
+    assert [p.state for p in planned] == [MISSING, MISSING, DONE, MISSING] and planned[2].lacks_notebook
+    assert "1 done, 0 running, 0 failed, 3 missing" in "\n".join(describe(planned))
+    plan_file = session(tmp_path, {"one": one_cell(tmp_path)})
+    (plan_file.parent / "one.json").touch()
+    monkeypatch.setattr(job, "make", lambda *_: None)
+    monkeypatch.setattr(job, "THREADS", ())
+    assert job.main([str(plan_file), "one"]) == 0 and "done" in (plan_file.parent / "one.json").read_text()
+
+
+def test_a_stage_that_failed_before_is_no_failure_while_it_is_done_anew(tmp_path, monkeypatch):
+    task = one_cell(tmp_path) | {"stages": [str(tmp_path / "tokenizer"), str(tmp_path / "none")]}
+    fail_in(tmp_path / "tokenizer")
+    seen = []
+    monkeypatch.setattr(job, "execute", lambda *_: seen.append((tmp_path / "tokenizer" / "failed.json").exists()))
+    monkeypatch.setattr(job, "check_metrics", lambda *_: None)
+    monkeypatch.setattr(job, "THREADS", ())
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert job.main([str(session(tmp_path, {"one": task})), "one"]) == 0
+    assert seen == [False]
 
 
 def test_a_done_cell_whose_notebook_failed_is_told(tmp_path, monkeypatch, capsys):
@@ -410,7 +431,7 @@ def test_without_finished_cells_the_recorded_ones_tell_the_speed(tmp_path, monke
     cell = {"dataset": "ECG5000", "method": "regular", "augmentation": "none", "seed": "1", "preset": "paper"}
     rows = [
         cell | {"device": device, "ablation": "cas=False", "seconds": seconds, "metric": metric}
-        for device, seconds in (("cpu", "2270"), ("NVIDIA", "1")) for metric in ("fid", "is")
+        for device, seconds in (("cpu", "2270"), ("NVIDIA", "1")) for metric in ("fid", "seconds_tokenizer")
     ]  # fmt: skip
     monkeypatch.setattr(campaign_costs, "read_rows", lambda: rows)
     left = campaign_costs.estimate(plan(campaign(datasets=("Wafer", "Other"), settings={"cas": False}), tmp_path))
@@ -435,6 +456,7 @@ def session(tmp_path, tasks, **changes):
     folder = tmp_path / "session"
     folder.mkdir(exist_ok=True)
     shared = {"session": "session", "out": str(tmp_path), "data": None, "threads": 1, "slots": 1, "gpus": 0}
+    shared |= {"slurm_job": None}
     shared |= {"timeout": None, "retries": 2, "mem_mb": 1, "python": sys.executable}
     write_json(folder / "plan.json", shared | {"jobs": tasks} | changes)
     return folder / "plan.json"
@@ -443,7 +465,7 @@ def session(tmp_path, tasks, **changes):
 def one_cell(tmp_path, kind="cell"):
     cell = dict(dataset="TwoPatternsGenerated", method="regular", augmentation="none", seed=1)
     return {"kind": kind, "label": "a cell", "folder": str(tmp_path / "cell"), "needs": [], "cell": cell,
-            "preset": "quick", "settings": SETTINGS, "weights": None}  # fmt: skip
+            "preset": "quick", "settings": SETTINGS, "weights": None, "stages": []}  # fmt: skip
 
 
 ENDS = {
@@ -489,6 +511,7 @@ def run_inline(tmp_path, monkeypatch, *codes, keep_going=True):
     """(progress, lines) of an engine whose jobs one, two, and three, which needs one, end with these exit codes."""
     ends, lines = iter(codes), []
     monkeypatch.setattr(campaign_engines, "_process", lambda *_: next(ends))
+    monkeypatch.setattr(campaign_engines, "duration", lambda seconds: "0 s")
     tasks = {
         name: one_cell(tmp_path) | {"label": name, "folder": str(tmp_path / name)} for name in ("one", "two", "three")
     }
@@ -558,7 +581,6 @@ def test_visible_gpus(monkeypatch):
 
 
 def test_slots_fill_gpus_evenly_and_are_given_back(tmp_path, monkeypatch):
-    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     taken = []
     for _ in range(4):
@@ -573,13 +595,27 @@ def test_slots_fill_gpus_evenly_and_are_given_back(tmp_path, monkeypatch):
         assert gpu == "5"
 
 
-def test_without_gpus_and_under_slurm_nothing_is_changed(tmp_path, monkeypatch):
-    for variables in ({"CUDA_VISIBLE_DEVICES": ""}, {"CUDA_VISIBLE_DEVICES": "1", "SLURM_JOB_ID": "7"}):
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
-        with devices.gpu_slot(tmp_path / "locks", 1) as gpu:
-            assert gpu is None and os.environ["CUDA_VISIBLE_DEVICES"] == variables["CUDA_VISIBLE_DEVICES"]
+def test_without_a_gpu_and_with_a_given_one_nothing_is_changed(tmp_path, monkeypatch):
+    for visible, given in (("", False), ("1", True)):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        with devices.gpu_slot(tmp_path / "locks", 1, given) as gpu:
+            assert gpu is None and os.environ["CUDA_VISIBLE_DEVICES"] == visible
     assert not (tmp_path / "locks").exists()
+
+
+@pytest.mark.parametrize(("of_engine", "of_job", "gpu"), [(None, None, "4"), ("7", "7", "4"), ("7", "8", "4,6")])
+def test_jobs_inside_an_allocation_share_its_gpus(of_engine, of_job, gpu, tmp_path, monkeypatch):
+    """Only a job that was submitted, and so has a SLURM job of its own, keeps all that SLURM gave it."""
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    if of_job:
+        monkeypatch.setenv("SLURM_JOB_ID", of_job)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    monkeypatch.setattr(job, "THREADS", ())
+    seen = []
+    monkeypatch.setattr(job, "execute", lambda *_: seen.append(os.environ["CUDA_VISIBLE_DEVICES"]))
+    monkeypatch.setattr(job, "check_metrics", lambda *_: None)
+    assert job.main([str(session(tmp_path, {"one": one_cell(tmp_path)}, slurm_job=of_engine)), "one"]) == 0
+    assert seen == [gpu]
 
 
 # --- export ---

@@ -2,9 +2,11 @@
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 
 import pytest
@@ -12,22 +14,24 @@ import yaml
 from tiny_campaign import Tiny, wait_for
 
 from ncvqvae_lite.errors import BadInput, NotFound
+from ncvqvae_lite.experiment_folders import write_json
 from ncvqvae_lite.lab import campaign_snakemake
 from ncvqvae_lite.lab.campaign import load_campaign
-from ncvqvae_lite.lab.campaign_engines import engine_lock, environment, new_session
+from ncvqvae_lite.lab.campaign_engines import Progress, engine_lock, environment, new_session
 from ncvqvae_lite.lab.campaign_plan import jobs, plan
 from ncvqvae_lite.lab.campaign_snakemake import check_snakemake, profile_folder, snakemake_arguments
+from ncvqvae_lite.lab.campaign_state import state_of
 
 pytest.importorskip("snakemake", reason="Snakemake: install the extra `campaign`")
 
 
-def graph(name, out, *options):
+def graph(name, out, profile=None):
     """Names of the jobs that Snakemake itself would start for a shipped campaign, in its dry run."""
     left = jobs(plan(load_campaign(name), out))
     with engine_lock(out, name) as folder:
         file = new_session(folder, left, out, data=None, threads=1, slots=2, timeout=None)
-    arguments = snakemake_arguments(json.loads(file.read_text()), file, True, 4, None, None)
-    command = [sys.executable, "-m", "snakemake", *arguments, "--dry-run", *options]
+    arguments = snakemake_arguments(json.loads(file.read_text()), file, True, 4, profile_folder(profile), None)
+    command = [sys.executable, "-m", "snakemake", *arguments, "--dry-run"]
     ran = subprocess.run(command, env=environment(), capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     return [line.split()[1].removesuffix(".done") for line in ran.stdout.splitlines() if line.startswith("    output:")]
@@ -40,6 +44,78 @@ def test_snakemake_sees_every_job_of_the_thesis(tmp_path, monkeypatch):
     names = graph("thesis", tmp_path / "runs")
     assert Counter(name.split("-")[0] for name in names) == {"cell": 364, "fcn": 13}
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.slow
+def test_the_slurm_profile_in_a_folder_with_an_odd_name(tmp_path, monkeypatch):
+    """Nothing is submitted; Snakemake reads the profile and the plan, and sees the jobs."""
+    pytest.importorskip("snakemake_executor_plugin_slurm", reason="the SLURM plugin of Snakemake is not installed")
+    monkeypatch.setenv("NCVQVAE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("NCVQVAE_FCN", raising=False)
+    names = graph("smoke", tmp_path / "a: b {x} 'c'", "slurm")
+    assert Counter(name.split("-")[0] for name in names) == {"cell": 8, "fcn": 2}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="kill -9 is POSIX")
+def test_a_killed_job_is_tried_again_in_a_folder_with_an_odd_name(tmp_path):
+    """The job's process is killed when it begins its work; Snakemake starts it anew."""
+    pytest.importorskip("papermill", reason="every cell is an executed notebook: install the extra `notebooks`")
+    tiny = Tiny(tmp_path)
+    tiny.out = tmp_path / "runs {x} a: b"
+    code, out, err = tiny.run("--engine", "snakemake", "--cores", "1", TINY_FAULT="kill-once running.json")
+    assert code == 0, out + err
+    assert (tmp_path / "executions.killed").exists() and "attempt 2" in out
+    assert len(tiny.executions()) == len(tiny.cells()) == 1 and not tiny.failures()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="kill -9 is POSIX")
+def test_a_job_that_is_killed_each_time_is_recorded(tmp_path):
+    tiny = Tiny(tmp_path)
+    code, out, err = tiny.run("--engine", "snakemake", "--cores", "1", TINY_FAULT="kill running.json")
+    assert code == 1, out + err
+    (failure,) = tiny.failures()
+    assert (failure["kind"], failure["attempts"]) == ("killed", 3)
+    assert "failed: ended without a word, killed" in out and "0/1 F1" in tiny.status()
+
+
+@pytest.mark.parametrize(
+    ("host", "since", "recorded"),
+    [("node7", 5, True), ("node7", -5, False), (platform.node(), 5, False)],
+    ids=["of the killed job", "of another engine, from before", "of a process that lives here"],
+)
+def test_a_job_killed_on_another_host_is_recorded(host, since, recorded, tmp_path, monkeypatch):
+    """Its running.json is fresh, but Snakemake has returned; `since`: seconds after the job said that it started."""
+    monkeypatch.setenv("NCVQVAE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("NCVQVAE_FCN", raising=False)
+    (cell,) = plan(load_campaign("smoke").part(["TwoPatternsGenerated"], ["regular-none"], [1]), tmp_path / "runs")
+    session, folder, now = tmp_path / "session", cell.folder, time.time()
+    session.mkdir()
+    folder.mkdir(parents=True)
+    write_json(session / "one.json", {"event": "started", "attempt": 2, "kind": None, "message": "", "time": now})
+    write_json(folder / "running.json", {"pid": os.getpid(), "host": host, "since": now + since})
+    (session / "snakemake.log").write_text("the last line")
+    lines, content = [], {"jobs": {"one": {"label": "a cell", "folder": str(folder)}}}
+    progress = Progress(content, lines.append)
+    if recorded:
+        campaign_snakemake._explain(1, content, session, progress)
+        assert progress.failed == ["one"] and "killed" in lines[-1]
+        failure = json.loads((folder / "failed.json").read_text())
+        assert (failure["kind"], failure["attempts"]) == ("killed", 2)
+        assert state_of(cell.cfg, folder, cell.stages)[0] == "failed"
+    else:
+        with pytest.raises(BadInput, match="the last line"):
+            campaign_snakemake._explain(1, content, session, progress)
+        assert not (folder / "failed.json").exists()
+
+
+def test_no_path_stands_in_the_settings_for_snakemake(tmp_path):
+    file = tmp_path / "a: b {x}" / "plan.json"
+    arguments = snakemake_arguments({"gpus": 2, "slots": 3}, file, False, 4, None, None)
+    assert arguments[arguments.index("--config") + 1] == "plan=plan.json"
+    assert arguments[arguments.index("--directory") + 1] == str(file.parent)
+    assert "gpu_slots=6" in arguments
 
 
 @pytest.mark.slow
@@ -76,10 +152,10 @@ def test_a_grid_with_a_forced_failure_then_exactly_the_missing_jobs(tmp_path):
 @pytest.mark.parametrize("engine", ["snakemake", "inline"])
 def test_ctrl_c_ends_engine_and_jobs_and_is_no_failure(engine, tmp_path):
     tiny = Tiny(tmp_path)
-    process = tiny.start("--engine", engine, TINY_SLEEP="300")
+    process = tiny.start("--engine", engine, TINY_SLEEP="3000")
     wait_for(lambda: tiny.executions() and list(tiny.out.rglob("config.json")))
     os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert err.splitlines()[-1] == "error: interrupted: run the same command again to continue at the last checkpoint"
     assert not tiny.failures() and "0 running, 0 failed, 1 missing (1 of them begun)" in tiny.status()

@@ -634,11 +634,11 @@ def test_the_commit_is_dirty_where_the_package_is(tmp_path, monkeypatch):
     git("commit", "-qm", "first")
     monkeypatch.setattr(experiment_folders, "__file__", str(code))
     head = git("rev-parse", "--short=12", "HEAD").stdout.strip()
-    assert experiment_folders._commit() == head
+    assert experiment_folders.commit() == head
     table.write_text("2\n")  # results may be added while runs go on
-    assert experiment_folders._commit() == head
+    assert experiment_folders.commit() == head
     code.write_text("2\n")
-    assert experiment_folders._commit() == f"{head}-dirty"
+    assert experiment_folders.commit() == f"{head}-dirty"
     git("checkout", "-q", "package")
     code.with_name("new.py").write_text("1\n")
-    assert experiment_folders._commit() == f"{head}-dirty"
+    assert experiment_folders.commit() == f"{head}-dirty"

@@ -72,14 +72,15 @@ def test_parameters_reach_the_kernel_as_values(mini, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "no kernels here"))
     parameters = {"n": 7, "name": '007 "quoted"', "rate": 2, "cut": True, "found": [1, None]}
-    output = run_notebook(mini, parameters, tmp_path / "out" / "mini.ipynb")
+    folder = tmp_path / "out {n} {x}"  # braces are part of the name
+    output = run_notebook(mini, parameters, folder / "mini.ipynb")
     values, executable, cwd, environment = printed(output).splitlines()
     assert json.loads(values) == [7, '007 "quoted"', 2.0, True, [1, None]]
     assert "2.0" in values  # declared as a float
     assert executable == sys.executable
-    assert os.path.samefile(cwd, tmp_path / "out")
+    assert os.path.samefile(cwd, folder)
     assert environment == "1073741824 3 False"
-    assert (tmp_path / "out" / "mini.log").read_text() == "to the log\n"
+    assert (folder / "mini.log").read_text() == "to the log\n"
     assert sorted(p.name for p in output.parent.iterdir()) == ["mini.ipynb", "mini.log"]
 
 

@@ -144,7 +144,7 @@ class Tiny:
     def run(self, *options, **variables):
         """Run an engine to its end -> (exit code, stdout, stderr)."""
         process = self.start(*options, **variables)
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=900)
         return process.returncode, out, err
 
     def status(self):
@@ -173,7 +173,7 @@ class Tiny:
         return {f.relative_to(self.out).as_posix(): (f.stat().st_mtime_ns, f.read_bytes()) for f in files}
 
 
-def wait_for(condition, seconds=120):
+def wait_for(condition, seconds=300):
     """Wait until a function returns something true, and return that."""
     stop = time.monotonic() + seconds
     while time.monotonic() < stop:

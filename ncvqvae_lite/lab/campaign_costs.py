@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from statistics import median
 
-from ..experiment_folders import read_json
 from ..thesis import data_file
-from .campaign_state import DONE, finished
+from .campaign_state import DONE, finished, read_mark
 from .results import read_rows
 
 STAGES = {"tokenizer": ("tokenizer",), "prior": ("prior", "evaluation"), "cas": ("cas",)}  # with what seconds.json says
@@ -96,17 +95,17 @@ def _sum_up(planned, same, rates, source):
 
 def _spent(p):
     """Seconds of each stage of a finished cell; a stage below a second was found finished, and is left out."""
-    cell = read_json(p.folder / "seconds.json") or {}
+    cell = read_mark(p.folder / "seconds.json") or {}
     if cell.get("tokenizer", 0) < 1:
-        cell |= read_json(p.stages["tokenizer"] / "seconds.json") or {}
+        cell |= read_mark(p.stages["tokenizer"] / "seconds.json") or {}
     seconds = {stage: sum(cell.get(part, 0) for part in parts) for stage, parts in STAGES.items()}
     return {stage: spent for stage, spent in seconds.items() if spent >= 1}
 
 
 def _recorded_rates():
-    """Seconds per PFLOP of the recorded cells in the paper preset on a CPU, whole cells in fp32."""
+    """Seconds per PFLOP of the recorded cells in the paper preset on a CPU: in fp32, with a tokenizer of their own."""
     counted, rates = {}, []
-    for row in read_rows():
+    for row in (row for row in read_rows() if row["metric"] == "seconds_tokenizer"):
         if (row["preset"], row["device"]) != ("paper", "cpu") or any(t in row["ablation"] for t in ("bf16", "epochs")):
             continue
         key = tuple(row[name] for name in ("dataset", "method", "augmentation", "seed", "ablation"))

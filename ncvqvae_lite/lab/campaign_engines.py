@@ -16,10 +16,10 @@ from pathlib import Path
 import filelock
 
 from ..errors import RunFolderError
-from ..experiment_folders import read_json, write_json, writing_to
+from ..experiment_folders import write_json, writing_to
 from .campaign_costs import duration
-from .campaign_state import BUG, KILLED, TRANSIENT, write_failure
-from .devices import under_slurm, visible_gpus
+from .campaign_state import BUG, KILLED, TRANSIENT, read_mark, write_failure
+from .devices import slurm_job, visible_gpus
 from .runner import PACKAGE
 
 RETRIES = 2
@@ -63,11 +63,12 @@ def new_session(folder, jobs, out, *, data, threads, slots, timeout):
             "cell": {name: getattr(cfg, name) for name in ("dataset", "method", "augmentation", "seed")},
             "preset": cfg.preset_name, "settings": job.planned.cell.settings,
             "weights": str(job.planned.weights.resolve()) if job.planned.weights else None,
+            "stages": [str(folder.resolve()) for folder in job.planned.stages.values()],
         }  # fmt: skip
     plan = {
         "session": session.name, "out": str(Path(out).resolve()), "data": str(data.resolve()) if data else None,
-        "threads": threads, "slots": slots, "gpus": 0 if under_slurm() else len(visible_gpus()), "timeout": timeout,
-        "retries": RETRIES, "mem_mb": MEM_MB, "python": sys.executable, "jobs": described,
+        "threads": threads, "slots": slots, "gpus": len(visible_gpus()), "slurm_job": slurm_job(),
+        "timeout": timeout, "retries": RETRIES, "mem_mb": MEM_MB, "python": sys.executable, "jobs": described,
     }  # fmt: skip
     with writing_to(session):
         session.mkdir()
@@ -164,7 +165,7 @@ def _process(plan_file, name):
 
 def _outcome(session, name, job, code):
     """(kind, sentence) of a job that ended with this exit code, (None, "") of one that is done."""
-    word = read_json(session / f"{name}.json") or {}
+    word = read_mark(session / f"{name}.json") or {}
     if code == 0:
         return None, ""
     if word.get("event") == "failed":
@@ -178,7 +179,7 @@ def record_silent_end(session, name, job, kind, what):
 
     raises   RunFolderError where it could not because nothing can be written there any more; no job could then
     """
-    word, log = read_json(session / f"{name}.json") or {"attempt": 1}, session / f"{name}.log"
+    word, log = read_mark(session / f"{name}.json") or {"attempt": 1}, session / f"{name}.log"
     with writing_to(job["folder"]):
         write_failure(Path(job["folder"]), kind, f"{what}: see {log}", attempts=word["attempt"], log=log)
     return f"{what}: see {log}"

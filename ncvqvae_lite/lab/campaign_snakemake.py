@@ -74,6 +74,7 @@ def _explain(code, plan, session, progress):
     for name, job in plan["jobs"].items():
         word = read_mark(session / f"{name}.json")
         if word and word["event"] == "started" and not _lives_on(Path(job["folder"]), since=word["time"]):
+            Path(job["folder"], "running.json").unlink(missing_ok=True)
             what = "ended without a word, killed or on a full disk"
             progress.gave_up(name, record_silent_end(session, name, job, KILLED, what))
     if not progress.failed:
@@ -92,20 +93,16 @@ def _lives_on(folder, since):
 
 
 def snakemake_arguments(plan, plan_file, keep_going, cores, profile, status_command):
-    """The command line of Snakemake; its working directory is the session's folder, so that nothing stale is there."""
+    """The command line of Snakemake; its working directory is the session's folder, so that nothing stale is there.
+
+    The plan is given by its name in there: Snakemake takes braces or a colon in a setting for more than text.
+    """
     arguments = ["--snakefile", str(HERE / "Snakefile"), "--directory", str(plan_file.parent)]
-    arguments += [
-        "--config",
-        f"plan={plan_file.name}",
-        "--scheduler",
-        "greedy",
-        "--rerun-triggers",
-        "mtime",
-        "--nocolor",
-    ]
+    arguments += ["--config", f"plan={plan_file.name}", "--nocolor"]
+    arguments += ["--scheduler", "greedy", "--rerun-triggers", "mtime"]
     if keep_going:
         arguments += ["--keep-going"]
-    if plan["gpus"]:
+    if plan["gpus"] and not profile:
         arguments += ["--resources", f"gpu_slots={plan['gpus'] * plan['slots']}"]
     if profile:
         arguments += ["--profile", str(profile)]

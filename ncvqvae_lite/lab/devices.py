@@ -23,21 +23,26 @@ def visible_gpus():
     return [str(i) for i, _ in enumerate(line for line in listed.stdout.splitlines() if line.startswith("GPU "))]
 
 
-def under_slurm():
-    """True in a job that SLURM started: it has chosen the GPU already."""
-    return "SLURM_JOB_ID" in os.environ
+def slurm_job():
+    """Id of the SLURM job that this process is part of, or None.
+
+    A campaign's job that has another one than its engine was submitted by it, and SLURM has given it its GPU. In the
+    same one, as after `salloc`, the jobs share the GPUs of the engine.
+    """
+    return os.environ.get("SLURM_JOB_ID")
 
 
 @contextlib.contextmanager
-def gpu_slot(folder, slots, poll=2.0):
+def gpu_slot(folder, slots, given=False, poll=2.0):
     """Within the block, $CUDA_VISIBLE_DEVICES names one GPU that at most `slots` jobs of this run folder share.
 
     folder  where the locks lie: <host>-gpu<i>-slot<j>.lock
     slots   jobs on one GPU at a time
+    given   True where a scheduler has given this very job its GPU
     poll    seconds between two looks at the locks while all slots are taken
-    Without a GPU, or under SLURM, nothing is changed. The system frees the slot of a job that is killed.
+    Without a GPU, or with a given one, nothing is changed. The system frees the slot of a job that is killed.
     """
-    gpus = [] if under_slurm() else visible_gpus()
+    gpus = [] if given else visible_gpus()
     if not gpus:
         yield None
         return

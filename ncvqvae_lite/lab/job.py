@@ -36,7 +36,7 @@ from .campaign_state import (
     read_mark,
     write_failure,
 )
-from .devices import gpu_slot
+from .devices import gpu_slot, slurm_job
 from .runner import KernelDied, NotebookFailed, is_current, is_out_of_memory, replicate_notebook
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -131,9 +131,11 @@ def make(plan, job, folder, late):
     with filelock.FileLock(folder / ".job.lock"):
         if is_made(job["kind"], cfg, folder):
             return
-        slot = gpu_slot(Path(plan["out"]) / "campaigns", plan["slots"])
+        slot = gpu_slot(Path(plan["out"]) / "campaigns", plan["slots"], given=slurm_job() != plan["slurm_job"])
         with alive_in(folder), slot, time_limit(plan["timeout"], late):
             if job["kind"] == "cell":
+                for stage in job["stages"]:  # one that failed before is begun anew
+                    Path(stage, "failed.json").unlink(missing_ok=True)
                 execute(cfg, plan, job, folder)
                 check_metrics(folder, cfg)
             else:

@@ -30,9 +30,9 @@ def reference_cost():
 def stage_seconds(cells):
     """Median wall seconds of each stage, where it was timed: index (device, threads, data set), columns `STAGES`.
 
-    cells   data frame of `results.load_cells`; rows of the preset `paper` with all its epochs count
+    cells   data frame of `results.load_cells`; rows of the preset `paper` with all its epochs, in fp32, count
     """
-    shortened = cells.ablation.str.contains("epochs=")
+    shortened = cells.ablation.str.contains("epochs=|=bf16")
     timed = cells[(cells.preset == "paper") & ~shortened & cells.dataset.isin(reference_cost().index)]
     where = ["device", "threads", "dataset"]
     found = {}

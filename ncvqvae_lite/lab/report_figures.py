@@ -35,8 +35,9 @@ NOTES = {
     "cas": "Line: accuracy of the same network trained on the real train split.",
 }
 RANKS = (
-    "Each data set ranks the seven configurations by their means over runs. Friedman test, then pairwise Wilcoxon "
-    "tests at Holm's level. No bar between two configurations is a difference; a bar may also mean too few data sets."
+    "Each data set ranks the seven configurations by their means over runs. A bar joins those that aeon's tests do not "
+    "tell apart: Wilcoxon, one-sided in the direction of the ranks, each at a sixth of 5 %. That is less strict than a "
+    "correction for all 21 pairs, and a bar may also mean too few data sets: take conclusions from the tables."
 )
 CURVES = "Left and middle: SSL loss on the train split. Right: error of reconstructed test series."
 ACCURACY = "One line is one tokenizer while it trains, from its first probe after the start to the dot at its end."

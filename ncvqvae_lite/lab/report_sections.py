@@ -115,8 +115,9 @@ def _floors(rows, trail):
         body.append([text(dataset), *cells, accuracy])
     note = (
         "No generator needs to be below the first columns: that is what real series reach against real series. The "
-        "reconstructed test set is a floor of the tokens (mean over configurations and seeds). CAS trains the same net "
-        "on generated series; its accuracy after training on real ones is the ceiling."
+        "reconstructed test set shows what the tokens lose, series by series (mean over configurations and seeds). It "
+        "is no floor: FID compares whole sets, and generated ones can meet mean and covariance better. CAS trains the "
+        "same net on generated series; its accuracy after training on real ones is the ceiling."
     )
     return table(["data set", *heads.values(), "accuracy of the feature net"], body) + paragraph(note, "note")
 

@@ -98,9 +98,9 @@ def replicate_notebook(cfg, out, data=None, fcn=None, settings=None):
 
 def is_current(folder):
     """True if a cell's folder holds the executed notebook, and its code is that of notebook 08 today."""
-    from ..experiment_folders import read_json
+    from .campaign_state import read_mark
 
-    recorded = (folder / "notebook.ipynb").exists() and read_json(folder / "notebook.json")
+    recorded = (folder / "notebook.ipynb").exists() and read_mark(folder / "notebook.json")
     return bool(recorded) and recorded["code"] == code_digest(REPLICATE)
 
 
@@ -218,9 +218,10 @@ def _execute(notebook, partial, parameters, kernel, log):
     from papermill.exceptions import PapermillExecutionError
 
     nbformat.write(notebook, partial)
+    path = str(partial).replace("{", "{{").replace("}", "}}")  # papermill fills parameters into braces in a path
     try:
         execute_notebook(
-            partial, partial, parameters=parameters, kernel_name="python3", language="python", progress_bar=False,
+            path, path, parameters=parameters, kernel_name="python3", language="python", progress_bar=False,
             stderr_file=log, kernel_manager_class=kernel, coalesce_streams=True,
         )  # fmt: skip
     except PapermillExecutionError as error:

@@ -178,8 +178,9 @@ def critical_difference(frame, metric, alpha=0.05):
     frame    of `report_tests`: data sets x configurations; data sets with a gap are left out
     raises   NotFound for fewer than 5 data sets
 
-    Drawn by aeon: Friedman test, then pairwise Wilcoxon signed-rank tests, all at Holm's smallest level. A bar is no
-    proof of equality: it can mean few data sets.
+    Drawn by aeon: Friedman test, then pairwise Wilcoxon signed-rank tests of the values as they are, one-sided in the
+    direction of the ranks, each at alpha / (configurations - 1). A bar is no proof of equality: it can mean few data
+    sets. A missing bar is weaker than the corrected tests of `report_tests`.
     """
     frame = frame.dropna()
     if len(frame) < FEWEST:

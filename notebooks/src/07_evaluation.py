@@ -52,8 +52,8 @@ cfg = nb.chapter_config(
 # %% [markdown]
 # ## Real series to be compared with
 #
-# ItalyPowerDemand: days of 24 hours, class 0 from October to March, class 1 from April to September. 67 train and 1,029
-# test series. They are short, so every experiment below takes seconds, and the many test series let us see what
+# ItalyPowerDemand: days of 24 hours; label 0 (class "1" of the archive) is October to March, label 1 (class "2") April to
+# September. 67 train and 1,029 test series. They are short, so every experiment below takes seconds, and the many test series let us see what
 # chance does.
 
 # %%
@@ -179,7 +179,7 @@ print(f"test accuracy of the FCN: {accuracy(fcn):.3f}")
 #
 # What is a good FID? Compare real with real: two halves of the test split come from one source, so a perfect generator
 # could not do better. The distance is not 0, because means and covariances of a finite sample are off by chance, and
-# *every* error makes the distance larger, never smaller. The bias falls like $1/n$. So FIDs of different $n$ cannot be
+# where the true distance is 0 *every* error makes it larger. The bias falls like $1/n$. So FIDs of different $n$ cannot be
 # compared, and a generator that may draw more samples looks better.
 
 
@@ -255,7 +255,8 @@ nb.check(
 # The classification accuracy score (Ravuri and Vinyals 2019,
 # [arXiv 1905.10887](https://arxiv.org/abs/1905.10887)) turns it around. A *new* classifier is trained on generated
 # series, of the classes they were generated for, and tested on real ones. What the generator leaves out, the classifier
-# cannot learn. Its ceiling is the accuracy after training on the real train split.
+# cannot learn. A useful yardstick is the accuracy after training on the real train split. It is called the ceiling, but
+# where train series are few, many generated ones can lift a classifier a little above it.
 
 
 # %%
@@ -428,11 +429,12 @@ for name, found in scores.items():
 # - **IS** is fooled by noise that the FCN is sure of. It never compares with real series.
 # - **FID** sees only what its 128 features see, and of those only mean and covariance. Anything else may be nonsense.
 # - **CAS** pays for the right link between class and series, and for diversity. It does not see *copying*: a generator
-#   that returns its train series gets the ceiling.
+#   that returns its train series scores like real ones.
 # - Copies are found by the distance to the train split alone. FID *against the train split* would even praise them, and
 #   the feature network has seen exactly those series.
 #
-# So no score alone. Together, and beside floor and ceiling, they are hard to fool.
+# So no score alone, and not even all three: copies pass every one of them, and noise that was tuned to the features of
+# the FCN passes nearly. It is the last column, which none of the thesis' scores has, that finds both out.
 #
 # ## Three slips
 #
