@@ -131,9 +131,7 @@ class Run(_Campaign):
         profile = profile_folder(self.profile)
         timeout = self.hours_per_job and self.hours_per_job * 3600
         if str(commit()).endswith("-dirty"):
-            print(
-                "warning: the package has uncommitted changes: `export` will refuse these runs", flush=True
-            )
+            print("warning: the package has uncommitted changes: `export` will refuse these runs", flush=True)
         with engine_lock(self.out, campaign.name) as folder:
             plan_file = new_session(
                 folder, left, self.out, data=self.data, threads=self.threads, slots=self.gpu_slots_per_gpu,
