@@ -63,8 +63,11 @@ def main(argv=None):
         return EXIT_CODES[kind]
 
     def late():
-        (folder / "running.json").unlink(missing_ok=True)
-        os._exit(fail(TIMEOUT, f"stopped after {plan['timeout']:g} seconds: continues at the last checkpoint"))
+        try:
+            fail(TIMEOUT, f"stopped after {plan['timeout']:g} seconds: continues at the last checkpoint")
+            (folder / "running.json").unlink(missing_ok=True)
+        finally:
+            os._exit(EXIT_CODES[TIMEOUT])
 
     try:
         with writing_to(folder):
