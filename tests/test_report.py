@@ -15,7 +15,7 @@ from test_report_tables import SONY, cell, frame
 from ncvqvae_lite import plots
 from ncvqvae_lite.cli import main
 from ncvqvae_lite.errors import BadInput, NotFound
-from ncvqvae_lite.lab import report, report_costs, report_figures, report_html
+from ncvqvae_lite.lab import campaign_costs, report, report_costs, report_figures, report_html
 from ncvqvae_lite.lab.report import write_report
 from ncvqvae_lite.lab.report_tables import comparable, count_verdicts, thesis_tables
 from ncvqvae_lite.lab.results import COLUMNS, load_cells
@@ -173,7 +173,7 @@ def test_costs_are_medians_and_the_grid_is_scaled_by_arithmetic():
         cell(seed=5, ablation="prior_epochs=1", seconds_prior=1.0),
         cell("Wafer", "vibcreg", "gauss", seconds_prior=1000.0, seconds_tokenizer=2000.0),
     )
-    spent = report_costs.stage_seconds(rows).droplevel(["device", "threads"])
+    spent = report_costs.stage_seconds(rows).droplevel(report_costs.MACHINE)
     assert spent.loc[SONY, ["naive", "prior"]].tolist() == [50.0, 110.0] and np.isnan(spent.loc[SONY, "nc"])
     assert spent.loc["Wafer", ["nc", "prior"]].tolist() == [2000.0, 1000.0] and np.isnan(spent.loc["Wafer", "naive"])
     work = report_costs.reference_cost()
@@ -182,6 +182,27 @@ def test_costs_are_medians_and_the_grid_is_scaled_by_arithmetic():
     speed = (0.008 + 0.34) / 1110  # PFLOP per second, both data sets
     assert report_costs.duration(28 * work.prior.sum() / speed) in html and "5.45 GFLOP/s" not in html
     assert f"{0.008e6 / 110:.1f} GFLOP/s" in html
+
+
+def test_costs_in_bf16_stand_apart():
+    rows = frame(
+        cell(seed=1, seconds_prior=100.0), cell(seed=2, ablation="prior_precision=bf16 cas=False", seconds_prior=10.0)
+    )
+    spent = report_costs.stage_seconds(rows).prior.droplevel(["device", "threads", "dataset"])
+    assert spent.to_dict() == {"fp32": 100.0, "partly bf16": 10.0}
+    html = report_costs.costs(rows)
+    assert "cpu, 1 thread, fp32" in html and "cpu, 1 thread, partly bf16" in html
+
+
+def test_the_speed_of_recorded_cells_is_that_of_cells_that_made_their_tokenizer(monkeypatch):
+    rows = frame(
+        cell(seed=1, ablation="cas=False", seconds_tokenizer=30.0, seconds_prior=70.0),
+        cell(seed=1, ablation="head=untied cas=False", seconds_prior=70.0),  # found it finished
+        cell(seed=1, ablation="precision=bf16 cas=False", seconds_tokenizer=3.0, seconds_prior=7.0),
+    )
+    monkeypatch.setattr(campaign_costs, "read_rows", lambda: rows.astype(str).to_dict("records"))
+    work = report_costs.reference_cost().loc[SONY]
+    assert campaign_costs._recorded_rates() == [pytest.approx(10.0 / (work.naive + work.prior))]  # `cell`: 10 s in all
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from ncvqvae_lite.errors import NotFound
 from ncvqvae_lite.lab import panel_figures, report_figures, score_figures
 from ncvqvae_lite.lab.panels import CURVE_COLUMNS
 from ncvqvae_lite.lab.report_tables import METRIC, comparable, thesis_fcn
-from ncvqvae_lite.lab.report_tests import authors_frame
+from ncvqvae_lite.lab.report_tests import authors_frame, pairs_that_differ
 from ncvqvae_lite.lab.results import COLUMNS, load_cells
 from ncvqvae_lite.thesis import CONFIGURATIONS, author_runs
 
@@ -165,9 +165,24 @@ def test_ranks_are_averages_over_data_sets(metric):
     shown = set(texts_of(fig.axes[0]))
     assert {f"{rank:.4f}" for rank in ranks} <= shown
     assert {"regular", "Barlow warp", "VIbCReg gauss"} <= shown
-    assert any("13 data sets" in text for text in shown)
+    differ, pairs = pairs_that_differ(frame, metric)
+    assert any("13 data sets" in text and f"{differ} of {pairs} pairs differ" in text for text in shown)
     assert pyplot.get_fignums() == [] and isinstance(fig, plots.NotebookFigure)
     assert_legible(fig)
+
+
+def test_bars_are_tested_on_the_scale_of_the_tables(monkeypatch):
+    tested = {}
+    monkeypatch.setattr(
+        "aeon.visualisation.results._critical_difference.wilcoxon_test",
+        lambda scores, *_: tested.update(scores=scores) or np.ones((7, 7)),
+    )
+    for metric, scale in (("fid", np.log), ("cas", np.asarray)):
+        frame = authors_frame(metric)
+        score_figures.critical_difference(frame, metric)
+        order = rankdata(frame.to_numpy() * (1 if metric == "fid" else -1), axis=1).mean(axis=0).argsort()
+        np.testing.assert_allclose(tested.pop("scores"), scale(frame.to_numpy())[:, order])
+    assert "differ, by two-sided" in report_figures.RANKS and "does not control" in report_figures.RANKS
 
 
 def test_ranks_need_five_data_sets_without_gaps():
@@ -255,6 +270,12 @@ def test_accuracy_is_drawn_against_the_loss_of_the_same_epoch():
     assert axes[1, 2].lines[0].get_xdata().tolist() == [1.5, 1.2]
     assert is_hatched(axes[0, 0]) and is_hatched(axes[1, 1]) and axes[0, 2].get_yticklabels()
     assert_legible(fig)
+
+
+def test_of_several_panels_of_a_cell_the_one_in_full_precision_is_shown():
+    fp32, bf16 = (panel_of("Symbols", "regular", "none", text) for text in ("cas=False", "precision=bf16 cas=False"))
+    for panels in ([fp32, bf16], [bf16, fp32]):
+        assert panel_figures.thesis_panels(panels)["Symbols", "regular", "none"] is fp32
 
 
 def test_other_recipes_are_not_shown():

@@ -164,6 +164,17 @@ def test_the_headline_says_what_there_is():
     assert "The interval contains 1" in open_question and "lowers" not in open_question
 
 
+def test_the_headline_says_on_how_many_data_sets_mask_and_head_were_told_apart():
+    extremes = {"kept tied": 4.0, "masked untied": 1.0}
+    cells = [runs(extremes, "ECG5000"), runs(extremes, "TwoPatterns")]
+    cells.append(runs(extremes | {"masked tied": 1.0, "kept untied": 8.0}, "Symbols"))
+    said = prior.headline(prior.prior_effects(blocks_of(frame(*cells), "fid")))
+    assert "multiplies the FID by 0.25 (95 % interval 0.25 to 0.25, 3 data sets)" in said
+    few = "(1 data set, too few for an interval)"
+    assert f"Where all four priors were run: masked : kept 0.18 {few}, untied : tied 1.41 {few}." in said
+    assert "parts" not in said
+
+
 def test_the_authors_ratio_is_that_of_their_runs():
     naive = np.mean(author_runs("Wafer", "regular", "none")["fid"])
     nc = [

@@ -67,6 +67,24 @@ def test_all_numbers_of_a_cell_are_of_one_tokenizer_that_is_not_chosen_for_its_s
     assert tables.comparable(frame(fp32, *fuller)).set_index("metric").value["fid"] == 2.0
 
 
+def test_of_equal_tokenizers_the_first_of_the_table_stands_for_all_numbers():
+    low = cell(ablation="cas=False", recon_val=0.29, fid=9.0, knn_acc=0.9)
+    high = cell(ablation="", recon_val=0.30, fid=1.0, knn_acc=0.5)
+    for cells, fid, knn in (((low, high), 9.0, 0.9), ((high, low), 1.0, 0.5)):
+        rows = tables.comparable(frame(*cells)).set_index("metric").value
+        assert (rows["fid"], rows["knn_acc"]) == (fid, knn)
+        assert prior_rows(frame(*cells), "fid").value.tolist() == [fid]
+
+
+def test_tables_and_priors_have_the_same_numbers_in_the_table_that_ships():
+    cells, key = load_cells(), [*tables.CELL, "seed", "ablation"]
+    for metric in ("fid", "is"):
+        rows = tables.comparable(cells)
+        ours = rows[rows.metric == metric].set_index(key).value
+        theirs = prior_rows(cells, metric).set_index(key).value
+        assert len(ours) and theirs[ours.index].equals(ours)
+
+
 def test_only_the_thesis_recipe_counts():
     rows = tables.comparable(
         frame(

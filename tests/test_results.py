@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import subprocess
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -127,6 +129,20 @@ def test_the_table_that_ships_is_sound():
     cells = load_cells()
     assert len(cells) and np.isfinite(cells.value).all() and not cells.commit.str.contains("dirty").any()
     assert not cells.duplicated([*COLUMNS[:7], "metric"]).any()
+
+
+def test_every_commit_of_the_table_that_ships_is_in_this_repository():
+    root = Path(__file__).parents[1]
+
+    def git(*arguments):
+        return subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True)
+
+    if not shutil.which("git") or not (root / ".git").exists():
+        pytest.skip("commits of data/results/cells.csv: needs git and a checkout of this repository")
+    if git("rev-parse", "--is-shallow-repository").stdout.strip() != "false":
+        pytest.skip("commits of data/results/cells.csv: this clone is shallow, `git fetch --unshallow` completes it")
+    commits = sorted(set(load_cells().commit))
+    assert commits and [commit for commit in commits if git("cat-file", "-e", f"{commit}^{{commit}}").returncode] == []
 
 
 @pytest.mark.parametrize(

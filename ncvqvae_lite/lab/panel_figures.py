@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 from .. import plots
 from ..data import THESIS_DATASETS
 from ..thesis import CONFIGURATIONS
-from .report_tables import FREE, changed
+from .report_tables import FREE, bf16_settings, changed
 
 METHOD_NAMES = {"regular": "regular", "barlowtwins": "Barlow", "vibcreg": "VIbCReg"}
 MOST_ROWS = 5  # data sets in one figure
@@ -33,9 +33,9 @@ def short_name(dataset):
 
 
 def thesis_panels(panels):
-    """Panels of runs with the thesis' recipe: (data set, method, augmentation) -> panel."""
+    """Panels of runs with the thesis' recipe: (data set, method, augmentation) -> panel with fewest parts in bf16."""
     found = {}
-    for panel in panels:
+    for panel in sorted(panels, key=lambda panel: bf16_settings(panel["ablation"])):
         if panel["preset"] == "paper" and set(changed(panel["ablation"])) <= FREE:
             found.setdefault((panel["dataset"], panel["method"], panel["augmentation"]), panel)
     return found

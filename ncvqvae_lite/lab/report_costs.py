@@ -7,7 +7,7 @@ import pandas as pd
 
 from ..thesis import CONFIGURATIONS, data_file
 from .report_html import counted, number, paragraph, table, text
-from .report_tables import SEEDS
+from .report_tables import SEEDS, bf16_settings
 
 # Column of reference_cost.csv -> (stage in the rows' names, whose cells, how many cells of a data set in the thesis).
 N_NC = len(CONFIGURATIONS) - 1
@@ -17,6 +17,7 @@ STAGES = {
     "prior": ("prior", "all", len(SEEDS) * (N_NC + 1)),
     "cas": ("cas", "all", len(SEEDS) * (N_NC + 1)),
 }
+MACHINE = ["device", "threads", "precision"]  # what times are not mixed over
 HEADS = {"naive": "tokenizer, naive", "nc": "tokenizer, NC", "prior": "prior", "cas": "CAS"}
 
 
@@ -28,13 +29,15 @@ def reference_cost():
 
 
 def stage_seconds(cells):
-    """Median wall seconds of each stage, where it was timed: index (device, threads, data set), columns `STAGES`.
+    """Median wall seconds of each stage, where it was timed: index `MACHINE` and data set, columns `STAGES`.
 
-    cells   data frame of `results.load_cells`; rows of the preset `paper` with all its epochs, in fp32, count
+    cells   data frame of `results.load_cells`; rows of the preset `paper` with all its epochs count. A cell with any
+            part in bf16 has the precision "partly bf16", and stays apart from "fp32"
     """
-    shortened = cells.ablation.str.contains("epochs=|=bf16")
+    cells = cells.assign(precision=["partly bf16" if bf16_settings(text) else "fp32" for text in cells.ablation])
+    shortened = cells.ablation.str.contains("epochs=")
     timed = cells[(cells.preset == "paper") & ~shortened & cells.dataset.isin(reference_cost().index)]
-    where = ["device", "threads", "dataset"]
+    where = [*MACHINE, "dataset"]
     found = {}
     for column, (stage, whose, _) in STAGES.items():
         rows = timed[timed.metric == f"seconds_{stage}"]
@@ -50,17 +53,18 @@ def costs(cells):
     work, spent = reference_cost(), stage_seconds(cells)
     about = (
         "Median wall time of a stage in one cell of the preset paper, and the speed that it means: counted arithmetic "
-        "of the stage over its time. Stages that were found finished, or rows without times, do not count."
+        "of the stage over its time. Stages that were found finished, or rows without times, do not count. "
+        "Cells with a part in bf16 stand apart."
     )
     if spent.empty:
         return paragraph(about) + paragraph("No row of this table has times of single stages yet.", "note")
     body = []
-    for (device, threads), part in spent.groupby(level=["device", "threads"]):
-        part = part.droplevel(["device", "threads"])
+    for (device, threads, precision), part in spent.groupby(level=MACHINE):
+        part, machine = part.droplevel(MACHINE), f"{text(device)}, {counted(threads, 'thread')}, {precision}"
         for dataset, seconds in part.iterrows():
-            name = f"{text(dataset)}<br><small>{text(device)}, {counted(threads, 'thread')}</small>"
+            name = f"{text(dataset)}<br><small>{machine}</small>"
             body.append([name, *(_timed(seconds[column], work.loc[dataset, column]) for column in STAGES)])
-        name = f"all 364 cells<br><small>at these speeds, {text(device)}</small>"
+        name = f"all 364 cells<br><small>at these speeds, {machine}</small>"
         body.append([name, *(_whole(part[column], work[column], STAGES[column][2]) for column in STAGES)])
     note = (
         "The machine may have been busy with other work. CAS is counted as the thesis computed it, with the test set "

@@ -35,9 +35,11 @@ NOTES = {
     "cas": "Line: accuracy of the same network trained on the real train split.",
 }
 RANKS = (
-    "Each data set ranks the seven configurations by their means over runs. A bar joins those that aeon's tests do not "
-    "tell apart: Wilcoxon, one-sided in the direction of the ranks, each at a sixth of 5 %. That is less strict than a "
-    "correction for all 21 pairs, and a bar may also mean too few data sets: take conclusions from the tables."
+    "Each data set ranks the seven configurations by their means over runs. Last line: pairs that differ, by two-sided "
+    "Wilcoxon tests (log scale for FID, IS and reconstruction), corrected by Holm for all 21. The bars are aeon's: "
+    "they join what one-sided tests in the direction of the observed ranks, each at a sixth of 5 %, do not tell apart. "
+    "That does not control the error over 21 pairs: a missing bar is no proof of a difference, and a bar none of "
+    "equality; it may mean too few data sets."
 )
 CURVES = "Left and middle: SSL loss on the train split. Right: error of reconstructed test series."
 ACCURACY = "One line is one tokenizer while it trains, from its first probe after the start to the dot at its end."

@@ -60,14 +60,15 @@ def same_tokens(cells):
     cells     DataFrame of `results.load_cells`
     returns   rows of the preset `paper` that change nothing but `PRIOR` and `FREE`, with a column `tokens`: the
               tokenizer's reconstruction error, which tells tokenizers apart. Of several tokenizers the one with the
-              fewest settings in bf16 stays, then the one with most rows, then the first; never one for its scores
+              fewest settings in bf16 stays, then the one with most rows, then the first of the table; never one for its
+              scores
     """
     rows = cells[(cells.preset == "paper") & cells.dataset.isin(thesis_fcn())]
     rows = rows[np.array([set(changed(text)) <= FREE | PRIOR for text in rows.ablation], bool)]
     run, block = [*CELL, "seed", "ablation", "fcn"], [*CELL, "seed"]
     tokens = rows[rows.metric == "recon_val"].rename(columns={"value": "tokens"})
     rows = rows.merge(tokens[[*run, "tokens"]], on=run, how="left").fillna({"tokens": -1.0})  # -1: error not recorded
-    found = rows.assign(bf16=[text.count("=bf16") for text in rows.ablation])
+    found = rows.assign(bf16=[bf16_settings(text) for text in rows.ablation])
     found = found.groupby([*block, "tokens"], sort=False).agg(bf16=("bf16", "min"), rows=("bf16", "size")).reset_index()
     found = found.sort_values(["bf16", "rows"], ascending=[True, False], kind="stable").drop_duplicates(block)
     return rows.merge(found[[*block, "tokens"]], on=[*block, "tokens"])
@@ -90,6 +91,11 @@ def one_per_seed(rows, key):
 def changed(ablation):
     """`ablation` of a row -> {setting: value as text}."""
     return dict(pair.split("=") for pair in ablation.split())
+
+
+def bf16_settings(ablation):
+    """How many parts of a run were computed in bf16, by its `ablation`."""
+    return list(changed(ablation).values()).count("bf16")
 
 
 def _felt(metric, ablation):

@@ -5,11 +5,13 @@ over runs in its cells, NaN where nothing was run. It comes from our rows, from 
 printed tables; all functions treat them alike.
 """
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 
 from ..thesis import CONFIGURATIONS, author_runs, thesis_cells
-from .report_tables import METRIC, thesis_fcn
+from .report_tables import LEVEL, METRIC, thesis_fcn
 
 NAIVE, *NC = [f"{method}-{augmentation}" for method, augmentation in CONFIGURATIONS]
 TESTED = ("recon_val", "knn_acc", "svm_acc", "fid", "is", "cas")
@@ -48,6 +50,11 @@ def _frame(value):
     return pd.DataFrame(dict(zip([NAIVE, *NC], columns)), index=pd.Index(thesis_fcn(), name="dataset"), dtype=float)
 
 
+def on_scale(frame, metric):
+    """The values that are compared: logarithms for `ON_LOG_SCALE`, else the scores themselves."""
+    return np.log(frame) if metric in ON_LOG_SCALE else frame
+
+
 # --- one configuration against the naive one ---
 
 
@@ -60,7 +67,7 @@ def paired_tests(frame, metric):
               NC / naive for `ON_LOG_SCALE`; in the metric's own direction), rank_biserial, p, p_holm. Fewer than
               `FEWEST` data sets: effect as it is, the last three NaN
     """
-    frame = np.log(frame) if metric in ON_LOG_SCALE else frame
+    frame = on_scale(frame, metric)
     sign = -1 if METRIC[metric].better == "lower" else 1
     tests = {}
     for name in NC:
@@ -112,6 +119,17 @@ def holm(p):
     steps = [(len(order) - place) * p[i] for place, i in enumerate(order)]
     corrected[order] = np.minimum(1, np.maximum.accumulate(steps)) if steps else []
     return corrected
+
+
+def pairs_that_differ(frame, metric):
+    """(how many pairs of configurations differ, how many there are), corrected by Holm for all pairs.
+
+    frame     as above; data sets with a gap are left out
+    metric    the thesis' name; it decides the scale. Two-sided, so the direction does not matter
+    """
+    frame = on_scale(frame.dropna(), metric)
+    p = holm([signed_rank_p(frame[one] - frame[other]) for one, other in combinations(frame, 2)])
+    return int((p < LEVEL).sum()), len(p)
 
 
 # --- the best of six ---

@@ -18,8 +18,8 @@ from ..errors import NotFound
 from ..thesis import CONFIGURATIONS, author_runs
 from .panel_figures import configuration_name, datasets_of, short_name
 from .report_prior import PRIORS, prior_blocks, prior_rows
-from .report_tables import METRIC, comparable, floors
-from .report_tests import FEWEST
+from .report_tables import LEVEL, METRIC, comparable, floors
+from .report_tests import FEWEST, on_scale, pairs_that_differ
 
 # What a score is called on its axis, and what it can be compared with: column of `floors` -> (line style, label).
 AXES = {
@@ -172,15 +172,16 @@ def _prior_legend():
     ]
 
 
-def critical_difference(frame, metric, alpha=0.05):
-    """Average ranks of the configurations over data sets; a bar joins those that do not differ (Demšar 2006).
+def critical_difference(frame, metric):
+    """Average ranks of the configurations over data sets; a bar joins those not told apart (Demšar 2006).
 
     frame    of `report_tests`: data sets x configurations; data sets with a gap are left out
     raises   NotFound for fewer than 5 data sets
 
-    Drawn by aeon: Friedman test, then pairwise Wilcoxon signed-rank tests of the values as they are, one-sided in the
-    direction of the ranks, each at alpha / (configurations - 1). A bar is no proof of equality: it can mean few data
-    sets. A missing bar is weaker than the corrected tests of `report_tests`.
+    Drawn by aeon: one bar for all where a Friedman test finds nothing, else pairwise Wilcoxon signed-rank tests on the
+    scale of `report_tests`, one-sided in the direction of the ranks, each at LEVEL / (configurations - 1). That does
+    not control all pairs, so a missing bar is no proof; nor is a bar, it can mean few data sets. How many pairs differ
+    when all are corrected for is written below the ranks.
     """
     frame = frame.dropna()
     if len(frame) < FEWEST:
@@ -194,13 +195,17 @@ def critical_difference(frame, metric, alpha=0.05):
     colours = {name: plots.METHOD_COLOURS[method] for name, (method, _) in zip(names, CONFIGURATIONS)}
     with rc_context({"figure.dpi": plots.DPI}):
         fig, ax = plot_critical_difference(
-            frame.to_numpy(), names, highlight=colours, lower_better=METRIC[metric].better == "lower", alpha=alpha,
-            test="wilcoxon", correction="holm", width=plots.WIDTH, textspace=2.3,
+            on_scale(frame, metric).to_numpy(), names, highlight=colours, lower_better=METRIC[metric].better == "lower",
+            alpha=LEVEL, test="wilcoxon", correction="holm", width=plots.WIDTH, textspace=2.3,
         )  # fmt: skip
     pyplot.close(fig)  # it is shown by its value, as ours are
     fig.__class__ = plots.NotebookFigure
     for text in ax.texts:
         text.set_fontsize(plots.TEXT if text.get_text() in names else plots.SMALL)
-    note = f"average rank over {len(frame)} data sets (1 is best); a bar joins those not told apart at {alpha:.0%}"
+    differ, pairs = pairs_that_differ(frame, metric)
+    note = (
+        f"average rank over {len(frame)} data sets (1 is best)\n"
+        f"{differ} of {pairs} pairs differ: two-sided Wilcoxon tests, corrected by Holm for all pairs"
+    )
     ax.text(0.5, 1, note, ha="center", va="bottom", fontsize=plots.SMALL)
     return fig
