@@ -131,9 +131,7 @@ def class_samples(panels, dataset):
         row[0].set_ylim(low.min() - margin, high.max() + margin)
     axes[0, 0].set_title("real\n(test)", fontsize=plots.SMALL)
     _name_columns(axes[0, 1:])
-    fig.suptitle(
-        f"{dataset}: 5 series generated for a class over the range of real ones (raw units)", fontsize=plots.TEXT
-    )
+    fig.suptitle(f"{dataset}: generated for a class, on the real range (raw units)", fontsize=plots.TEXT)
     fig.supxlabel(f"time (steps 0 to {any_run['time'][-1]})", fontsize=plots.TEXT)
     return fig
 

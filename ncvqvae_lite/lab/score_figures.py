@@ -67,7 +67,7 @@ def comparison(rows, metric):
     for ax in axes.flat[len(THESIS_DATASETS) :]:
         ax.set_axis_off()
     fig.supxlabel(AXES[metric], fontsize=plots.TEXT)
-    fig.legend(handles=_comparison_legend(metric), loc=(0.4, 0.05), fontsize=plots.SMALL, frameon=False)
+    fig.legend(handles=_comparison_legend(metric), loc=(0.46, 0.05), fontsize=plots.SMALL, frameon=False)
     return fig
 
 
