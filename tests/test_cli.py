@@ -467,7 +467,9 @@ def test_an_interrupted_run_says_how_to_go_on_and_ends_with_the_same_numbers(fir
 @pytest.mark.slow
 def test_ctrl_c_in_a_process_of_its_own(tmp_path):
     data = write_tiny(tmp_path / "data")
-    command = [sys.executable, "-m", "ncvqvae_lite.cli", *on_tiny(data, tmp_path / "runs", fcn_epochs=100_000)]
+    listens = "signal.signal(signal.SIGINT, signal.default_int_handler)"  # a shell's background jobs ignore Ctrl-C
+    code = f"import signal, sys; {listens}; from ncvqvae_lite.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, *on_tiny(data, tmp_path / "runs", fcn_epochs=100_000)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     with process:
         assert process.stderr.readline().startswith("fcn ")
