@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from ..data import load_dataset
-from ..errors import BadInput, UserError
+from ..errors import BadInput
 from ..experiment import batched_decode, load_run
+from . import exit_code
 
 PER_CLASS = 16  # generated series
 
@@ -63,12 +64,7 @@ def main(argv=None):
     parser.add_argument("run", type=Path, help="the run's cell folder")
     parser.add_argument("file", type=Path, help=".npz file to write")
     arguments = parser.parse_args(argv)
-    try:
-        np.savez_compressed(arguments.file, **example(load_run(arguments.run)))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: np.savez_compressed(arguments.file, **example(load_run(arguments.run))))
 
 
 if __name__ == "__main__":

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import BadInput, UserError
+from ..errors import BadInput
 from ..experiment_folders import finished_metrics, read_json, writing_to
 from ..thesis import data_file
+from . import exit_code
 from .results import CELL, SHIPPED, cell_rows, finished_cells
 
 PANEL_SEED = 1  # one seed is enough to look at
@@ -231,15 +232,14 @@ def main(argv=None):
     parser.add_argument("runs", type=Path, nargs="+", help="folders of runs, or of single finished cells")
     parser.add_argument("--out", type=Path, required=True, help="folder to write panels/ and curves.csv to")
     arguments = parser.parse_args(argv)
-    try:
+
+    def work():
         cells = [c for place in arguments.runs for c in ([place] if is_cell(place) else finished_cells(place))]
         curves = export_curves(cells, arguments.out / "curves.csv")
         panels = export_panels(cells, arguments.out / "panels")
         print(f"{panels} panels and the curves of {curves} tokenizers in {arguments.out}")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":

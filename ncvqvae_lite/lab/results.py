@@ -13,9 +13,10 @@ from dataclasses import fields
 from pathlib import Path
 
 from ..config import ExperimentConfig
-from ..errors import BadInput, NotFound, UserError
+from ..errors import BadInput, NotFound
 from ..experiment_folders import read_json, writing_to
 from ..thesis import data_file
+from . import exit_code
 
 CELL = ("dataset", "method", "augmentation", "seed")
 KEY = (*CELL, "preset", "ablation", "fcn")
@@ -166,12 +167,11 @@ def main(argv=None):
     parser.add_argument("runs", type=Path)
     parser.add_argument("table", type=Path)
     arguments = parser.parse_args(argv)
-    try:
+
+    def work():
         print(f"{export(finished_cells(arguments.runs), arguments.table)} cells exported to {arguments.table}")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":
