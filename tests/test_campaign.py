@@ -227,7 +227,7 @@ def test_a_stage_that_failed_before_is_no_failure_while_it_is_done_anew(tmp_path
     assert seen == [False]
 
 
-def test_a_done_cell_whose_notebook_failed_is_told(tmp_path, monkeypatch, capsys):
+def test_a_done_cell_whose_notebook_failed_is_told(tmp_path, capsys):
     part = load_campaign("thesis").part(["Symbols"], ["regular-none"], [1])
     (cell,) = part.cells()
     folder = plan(part, tmp_path)[0].folder
