@@ -12,8 +12,8 @@ def matched_prior(cells, trail, figure):
     effects = {metric: prior.prior_effects(found) for metric, found in blocks.items()}
     question = (
         "The thesis' NC arms differ from the naive arm in two ways at once: the SSL loss of the tokenizer, and another "
-        "prior. Here priors with either mask and either head are trained on the same tokens. If the prior alone "
-        "lowers the FID, the gain is not SSL's."
+        "prior. Here priors with either mask and either head are trained on the same tokens. What the prior "
+        "alone does to the FID is not SSL's doing."
     )
     parts = [paragraph(question), paragraph(prior.headline(effects["fid"]), "headline")]
     parts += [_prior_table(rows["fid"], effects["fid"], trail), figure]
