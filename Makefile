@@ -1,11 +1,12 @@
-# Needs GNU make and Python 3.11 or newer, nothing else. Each target first sets up .venv when it is missing, or when
-# pyproject.toml or constraints.txt has changed since.
+# Needs GNU make and Python 3.11 or newer, nothing else. Each target but colab first sets up .venv when it is missing, or
+# when pyproject.toml or constraints.txt has changed since.
 #
 #   make replicate    the baseline and one NC configuration, small, on data that needs no download
 #   make replicate DATASET=ECG5000 METHOD=barlowtwins AUGMENTATION=slice SEED=2 PRESET=paper    one cell of the thesis' grid
 #   make test         lint, tests, and every notebook run once: does it print what it printed when it was built?
 #   make notebooks    rebuild and execute every notebook from notebooks/src
 #   make bench        how long training takes on this machine
+#   make colab        every chapter once with the versions that Google Colab has; best with PYTHON=python3.13, as there
 #
 # PYTHON names the interpreter that .venv is made with:  make PYTHON=python3.12 test
 
@@ -31,7 +32,7 @@ PRESET := quick
 AS_BUILT := env -u NCVQVAE_DATA -u NCVQVAE_FCN -u NCVQVAE_PRESET -u NCVQVAE_RECORD CUDA_VISIBLE_DEVICES= \
   OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONHASHSEED=0
 
-.PHONY: help replicate test notebooks bench
+.PHONY: help replicate test notebooks bench colab
 .DELETE_ON_ERROR:
 
 help:
@@ -74,3 +75,6 @@ notebooks: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m ncvqvae_lite.lab.bench
+
+colab:  # needs no .venv
+	$(PYTHON) tests/colab_check.py
