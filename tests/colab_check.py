@@ -51,6 +51,7 @@ class Environment:
     """A virtual environment of the running Python, with Colab's packages."""
 
     def __init__(self, folder):
+        self.names = Path(folder, "packages.json")  # what is installed before any set-up cell has run
         self.python = Path(folder, "Scripts" if os.name == "nt" else "bin", "python")
         if not self.python.exists():
             subprocess.run([sys.executable, "-m", "venv", folder], check=True)
@@ -63,6 +64,11 @@ class Environment:
         listed = self.pip("list", "--format=json", "--disable-pip-version-check")
         return {plain(package["name"]): package["version"] for package in json.loads(listed.stdout)}
 
+    def unmet(self):
+        """What pip finds missing: lines such as "aeon 1.6.0 requires numba, which is not installed."."""
+        checked = self.pip("check")
+        return checked.stdout.strip().splitlines() if checked.returncode else []
+
     def install(self, wanted):
         """Install these versions; where this Python cannot have one, the nearest that it can."""
         self.pip("install", f"pip=={wanted['pip']}")
@@ -72,6 +78,15 @@ class Environment:
             installed = self.pip("install", *(f"{name}=={version}" for name, version in wanted.items()))
         if installed.returncode:
             sys.exit(f"Colab's packages cannot be installed:\n{installed.stderr}")
+        if not self.names.exists():
+            self.names.write_text(json.dumps(sorted(self.versions())))
+
+    def make_fresh(self):
+        """Remove what set-up cells have installed; returns name -> version of the rest."""
+        added = self.versions().keys() - set(json.loads(self.names.read_text()))
+        if added:
+            self.pip("uninstall", "--yes", *added)
+        return self.versions()
 
     def nearest(self, name, version):
         """The installable version that differs least from this one, first in the major number; a newer one in a tie."""
@@ -134,8 +149,7 @@ def execute(file):
 def run_chapter(environment, name, commit, folder):
     """Run a chapter on a new machine; returns (what is wrong, or "", what its set-up cell installed)."""
     notebook = json.loads(git("show", f"{commit}:{name}"))
-    environment.pip("uninstall", "--yes", *named(set_up_cell(notebook)) - pins().keys())
-    before = environment.versions()
+    before = environment.make_fresh()
     absent = named(set_up_cell(notebook)) - before.keys()
     on_colab(notebook, commit)
     place = Path(tempfile.mkdtemp(prefix="content-", dir=folder))
@@ -154,6 +168,7 @@ def run_chapter(environment, name, commit, folder):
     if changed != absent:
         others = ", ".join(f"{n} {before.get(n)} -> {after.get(n)}" for n in sorted(changed ^ absent))
         faults.append(f"the set-up cell should have installed {', '.join(sorted(absent))} and nothing else: {others}")
+    faults += [line for line in environment.unmet() if not line.startswith("ncvqvae-lite ")]  # the commands need tyro
     return "; ".join(faults), ", ".join(f"{n} {after.get(n)}" for n in sorted(changed))
 
 
@@ -190,7 +205,7 @@ def check(arguments, folder):
         failed, told = failed + bool(fault), installed
         verdict = f"FAILED: {fault}" if fault else "passed"
         print(f"{Path(name).stem:22} {time.monotonic() - start:5.0f} s  {verdict}", flush=True)
-    print("pip check:", *(environment.pip("check").stdout.strip().splitlines()), sep="\n  ")
+    print("pip check:", " ".join(environment.unmet()) or "nothing missing")
     print(f"{len(chosen) - failed} of {len(chosen)} chapters passed")
     return 1 if failed else 0
 
