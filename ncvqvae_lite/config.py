@@ -81,6 +81,7 @@ class ExperimentConfig:
     # Stage 2: the prior
     mask_polarity: str = _field(CELL, "kept", ("kept", "masked"))  # Q3: "masked" in the NC arms; improved: always
     head: str = _field(CELL, "tied", ("tied", "untied"))  # Q4: "untied" in the NC arms; improved: always
+    prior_start: str = _field(CELL, "codebook", ("codebook", "random"))  # Q4: of the token embeddings (notebook 06)
     min_masked: int = _field(CELL, 0)  # Q3: with "masked", a batch may hide nothing; improved: at least one token
     masked_only: bool = _field(CELL, False)  # Q5: loss over visible tokens too; improved: masked ones only
     t_per_sample: bool = _field(CELL, False)  # Q5: one mask share for a batch; improved: for each sample

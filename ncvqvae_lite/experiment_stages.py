@@ -246,7 +246,7 @@ def prior_stage(cfg, ds, scaled, tokenizer, session, folder):
             tokenizer.n_tokens, cfg.codebook_size, ds.n_classes, cfg.head, cfg.extra_positions,
             dim=cfg.prior_dim, width=cfg.prior_width, depth=cfg.prior_depth, heads=cfg.prior_heads,
         ).to(session.device)  # fmt: skip
-    if cfg.prior_dim == cfg.dim:
+    if cfg.prior_start == "codebook" and cfg.prior_dim == cfg.dim:
         prior.start_from(tokenizer.quantizer.codebook)
     train = token_logits(tokenizer, scaled.x_train, cfg.token_temperature)
     test = token_logits(tokenizer, scaled.x_test, cfg.token_temperature)

@@ -49,7 +49,7 @@ SHARED = dict(
     p_unconditional=0.2, prior_epochs=1000, prior_batch_size=256, prior_lr=1e-3, prior_weight_decay=1e-3,
     decoding_steps=10, choice_temperature=4.0, guidance=1.0, min_samples=256, cas_epochs=1000, fcn_epochs=1000,
     fcn_batch_size=256, fcn_lr=1e-3, fcn_weight_decay=1e-5, precision="fp32", prior_precision="fp32",
-    fcn_precision="fp32",
+    fcn_precision="fp32", prior_start="codebook",
 )  # fmt: skip
 
 

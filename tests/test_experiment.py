@@ -233,6 +233,21 @@ def test_two_priors_share_one_tokenizer(regular, monkeypatch):
     assert metrics["fid"] != regular.metrics["fid"] and "cas" not in metrics
 
 
+@pytest.mark.parametrize("head", ["tied", "untied"])
+@pytest.mark.parametrize("start", ["codebook", "random"])
+def test_where_the_token_embeddings_start(tmp_path, monkeypatch, head, start):
+    starts = []
+    monkeypatch.setattr(
+        experiment_stages, "train_prior", lambda prior, *a, **k: starts.append(prior.table[:-1].detach().clone()) or []
+    )
+    cfg = micro(cas=False, epochs=1, head=head, prior_start=start)
+    run_experiment(cfg, SERIES, tmp_path, device="cpu")
+    codebook = load_run(cell_folder(cfg, tmp_path)).tokenizer.quantizer.codebook
+    assert torch.equal(starts[0], codebook) == (start == "codebook")
+    if start == "random":
+        assert 0.6 < float(starts[0].std()) < 1.4  # 64 draws from N(0, 1)
+
+
 def test_history_files(regular):
     rows = (regular.cfg.tokenizer_folder(regular.out) / "history.csv").read_text().splitlines()
     assert rows[0].startswith("epoch,") and {"total", "recon_val", "knn_acc"} <= set(rows[0].split(","))
