@@ -31,7 +31,8 @@ def finished(tmp_path_factory):
     cfg = ExperimentConfig.preset("quick", dataset=ds.name, **MICRO)
     metrics = run_experiment(cfg, ds, runs)
     folder = cell_folder(cfg, runs)
-    set_commit(folder, "0123456789ab")
+    for made in (folder, cfg.tokenizer_folder(runs)):
+        set_commit(made, "0123456789ab")
     return runs, folder, metrics
 
 
@@ -161,6 +162,17 @@ def test_code_that_was_not_committed_is_refused(finished, tmp_path, capsys, comm
         set_commit(folder, "0123456789ab")
 
 
+def test_a_tokenizer_that_was_not_committed_is_refused(finished):
+    _, folder, _ = finished
+    tokenizer = folder / json.loads((folder / "config.json").read_text())["tokenizer"]
+    set_commit(tokenizer, "0123456789ab-dirty")
+    try:
+        with pytest.raises(BadInput, match=r"tokenizers.*seed1 was made by code that was not committed"):
+            cell_rows(folder)
+    finally:
+        set_commit(tokenizer, "0123456789ab")
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "0.5", True])
 def test_a_metric_that_is_no_finite_number_is_refused(finished, value):
     _, folder, _ = finished
@@ -179,7 +191,7 @@ def test_all_refused_cells_are_counted(finished, tmp_path):
         folders.append(tmp_path / "cells" / "D" / "regular-none" / "00000000" / f"seed{len(folders)}")
         shutil.copytree(folder, folders[-1])
         set_commit(folders[-1], commit)
-    with pytest.raises(BadInput, match="seed1 was made .*aaa-dirty.* and so 2 more of 4 cells: delete such cells"):
+    with pytest.raises(BadInput, match="seed1 was made .*aaa-dirty.* and so 2 more of 5 folders: delete such folders"):
         export(folders, tmp_path / "cells.csv")
     assert not (tmp_path / "cells.csv").exists()
 

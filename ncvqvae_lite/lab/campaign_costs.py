@@ -103,18 +103,22 @@ def _spent(p):
 
 
 def _recorded_rates():
-    """Seconds per PFLOP of the recorded cells in the paper preset on a CPU: in fp32, with a tokenizer of their own."""
-    counted, rates = {}, []
-    for row in (row for row in read_rows() if row["metric"] == "seconds_tokenizer"):
-        if (row["preset"], row["device"]) != ("paper", "cpu") or any(t in row["ablation"] for t in ("bf16", "epochs")):
-            continue
-        key = tuple(row[name] for name in ("dataset", "method", "augmentation", "seed", "ablation"))
-        counted.setdefault(key, (row, float(row["seconds"])))
-    for row, seconds in counted.values():
-        columns = ["naive" if row["method"] == "regular" else "nc", "prior"]
-        columns += [] if "cas=False" in row["ablation"] else ["cas"]
-        if (row["dataset"], "naive") in _counted():
-            rates.append(seconds / sum(_counted()[row["dataset"], column] for column in columns))
+    """Seconds per PFLOP of the recorded cells in the paper preset on a CPU: in fp32, with the time of all their stages.
+
+    A cell that found its tokenizer finished, and was not told what it had cost, has no row for it and is left out.
+    """
+    stage_of = {f"seconds_{part}": stage for stage, parts in STAGES.items() for part in parts}
+    cells = defaultdict(lambda: dict.fromkeys(STAGES, 0.0))
+    for row in read_rows():
+        timed = row["metric"] in stage_of and (row["preset"], row["device"]) == ("paper", "cpu")
+        if timed and not any(text in row["ablation"] for text in ("bf16", "epochs")):
+            key = tuple(row[name] for name in ("dataset", "method", "augmentation", "seed", "ablation"))
+            cells[key][stage_of[row["metric"]]] += float(row["value"])
+    rates = []
+    for (dataset, method, *_), spent in cells.items():
+        if (dataset, "naive") in _counted() and spent["tokenizer"] and spent["prior"]:
+            columns = ["naive" if method == "regular" else "nc", "prior", *(["cas"] if spent["cas"] else [])]
+            rates.append(sum(spent.values()) / sum(_counted()[dataset, column] for column in columns))
     return rates
 
 

@@ -92,15 +92,22 @@ def _costs(tokenizer, seconds):
 
 def _check_commits(folders):
     """Refuse cells whose code cannot be found again: no commit, or edits that were not committed when they ran."""
-    configs = {folder: read_json(Path(folder) / "config.json") for folder in folders}
-    commits = {folder: config["commit"] for folder, config in configs.items() if config}
-    refused = [folder for folder, commit in commits.items() if not commit or commit.endswith("-dirty")]
+    commits = {part: commit for folder in folders for part, commit in _commits(Path(folder)).items()}
+    refused = [part for part, commit in commits.items() if not commit or commit.endswith("-dirty")]
     if refused:
         commit = commits[refused[0]]
         found = f"was made by code that was not committed ({commit})" if commit else "names no commit"
-        others = f", and so {len(refused) - 1} more of {len(commits)} cells" if refused[1:] else ""
-        advice = "delete such cells and run them again from a git checkout without uncommitted edits"
+        others = f", and so {len(refused) - 1} more of {len(commits)} folders" if refused[1:] else ""
+        advice = "delete such folders and run the cells again from a git checkout without uncommitted edits"
         raise BadInput(f"{refused[0]} {found}{others}: {advice}")
+
+
+def _commits(folder):
+    """Commits that made a cell and its tokenizer, which may be older, by folder; nothing for what is not there."""
+    cell = read_json(folder / "config.json") or {}
+    tokenizer = folder / cell.get("tokenizer", "")
+    configs = {folder: cell, tokenizer: read_json(tokenizer / "config.json")}
+    return {part: config["commit"] for part, config in configs.items() if config}
 
 
 def _check_values(folder, metrics):
