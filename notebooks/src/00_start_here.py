@@ -165,18 +165,19 @@ nb.check("decoded from tokens: largest error as a share of a constant's", (error
 # | [2. Vector quantization](02_quantizer.ipynb) | tokens: the codebook and how it learns | why some codes die, and what it costs |
 # | [3. Non-contrastive losses](03_ssl_losses.ipynb) | Barlow Twins and VIbCReg | how a network learns classes without labels, and how that collapses |
 # | [4. Augmentations](04_augmentations.ipynb) | warping, slicing and noise for a whole batch at once | which changes keep the class and which destroy it |
+# | [5. Stage 1: the tokenizer](05_stage1.ipynb) | encoder, decoder and the whole loss | what the second view changes in the tokens, and what a probe cannot see |
+# | [6. Stage 2: the MaskGIT prior](06_maskgit.ipynb) | masking, the training step, the decoding loop | which part of the prior made the samples better: a detective story |
 # | [7. Evaluation](07_evaluation.ipynb) | FID, IS, CAS and the probes | how each score is fooled, and what four runs can show |
 # | [8. One cell of the thesis](08_replicate.ipynb) | nothing: it runs everything | all scores, beside the published ones |
+# | [9. Your own series](09_own_series.ipynb) | a data set from a table | how to choose the settings, and when not to trust the samples |
 # | [10. The thesis' tables again](10_thesis_report.ipynb) | nothing: it reads recorded runs | which published numbers come back, and what the prior has to do with them |
 #
-# The parts between 4 and 7 are modules with docstrings that name their papers:
-# [tokenizer](../ncvqvae_lite/tokenizer.py), [prior](../ncvqvae_lite/prior.py).
-#
-# ## Three routes
+# ## Four routes
 #
 # - **Ten minutes**: this notebook, then the figures of [chapter 8](08_replicate.ipynb) as they are.
 # - **An hour**: the last section of chapter 1, chapter 2 without its exercises, then run chapter 8 yourself with `method = "barlowtwins"` and
 #   `augmentation = "warp"`, and compare the two tables.
+# - **Your data**: chapter 9 alone; it says which earlier sections it leans on.
 # - **A day**: all chapters in order, each with its exercises. An exercise has a check that says whether you are right and,
 #   if not, where to look.
 #
@@ -184,7 +185,7 @@ nb.check("decoded from tokens: largest error as a share of a constant's", (error
 #
 # - **Read only**: the notebooks on GitHub hold all figures and numbers.
 # - **On Colab**: the badge on top of each notebook. Its first cell installs the package and nothing that Colab has already.
-#   For a GPU: Runtime, Change runtime type. Only chapter 8 with `preset = "paper"` needs one.
+#   For a GPU: Runtime, Change runtime type. Only chapters 5, 6, 8 and 9 with `preset = "paper"` want one.
 # - **On your machine**: Python 3.11 to 3.13, `pip install -e ".[notebooks]"` in a clone, `jupyter lab notebooks`.
 # - **Longer**: the parameters cell near the top of each chapter has a `preset`. `quick` takes seconds to minutes on a laptop; `paper` has
 #   the thesis' sizes. Equal seeds give equal numbers on one machine.

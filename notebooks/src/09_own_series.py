@@ -159,7 +159,7 @@ nb.check("scaled test series: by hand and package", x_test, scaled.x_test, rtol=
 #
 # Two settings decide how finely a series is cut into tokens. A window of `n_fft` values moves in steps of a quarter of
 # its length and gives $F = n_{fft}/2 + 1$ frequency rows: a long window knows *which* frequency, a short one *when*
-# (chapter 1). Then the encoder halves the frames until about `width` are left. "About": it can only halve. The
+# (chapter 1). Then the encoder halves the frames until about `width` are left (chapter 5). "About": it can only halve. The
 # aimed-at rate $L / (\log_2 n_{fft} - 1) / width$ is rounded down to a power of two.
 
 

@@ -17,6 +17,8 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
+from filelock import FileLock
+
 NOTEBOOKS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(NOTEBOOKS.parent), str(NOTEBOOKS / "tools")]
 
@@ -66,7 +68,12 @@ def add_run(rows):
     """Put the rows of a run into the table, in place of those of an older run of the same chapter, preset and seed."""
     run = ("chapter", "preset", "seed")
     new = {tuple(str(row[k]) for k in run) for row in rows}
-    rows = [row for row in read_rows() if tuple(row[k] for k in run) not in new] + rows
+    with FileLock(f"{ROWS}.lock"):  # chapters may be recorded side by side
+        write_rows([row for row in read_rows() if tuple(row[k] for k in run) not in new] + rows)
+
+
+def write_rows(rows):
+    """Write the whole table, ordered by chapter, preset, name and seed."""
     order = {name: i for i, name in enumerate(dict.fromkeys(row["name"] for row in rows))}
     rows.sort(key=lambda r: (r["chapter"], r["preset"] != "quick", r["preset"], order[r["name"]], int(r["seed"])))
     partial = ROWS.with_suffix(".partial")
