@@ -1,7 +1,7 @@
 """Figures of the report that look inside runs: loss curves, latents, the sampler's certainty, series of each class.
 
 They take what `panels` keeps: a list of panels, or the frame of loss curves. Where a figure is a grid, its columns are
-the seven configurations of the thesis; a cell that was not run is hatched and says so. Only runs with the
+the seven configurations of the thesis; a cell of which no run was kept is hatched and says so. Only runs with the
 thesis' recipe are shown.
 """
 
@@ -93,7 +93,7 @@ def _grid(panels, datasets, draw, xlabel, ylabel=""):
                 draw(ax, found[dataset, *configuration])
                 ax.tick_params(labelbottom=ax in axes[-1])
             else:
-                not_run(ax)
+                not_kept(ax)
         _label_first(row)
         row[0].set_ylabel(short_name(dataset), fontsize=plots.SMALL)
     _name_columns(axes[0])
@@ -123,7 +123,7 @@ def class_samples(panels, dataset):
                 panel = found[configuration]
                 _lines(ax, panel["time"], panel["generated"][k], plots.METHOD_COLOURS[configuration[0]])
             else:
-                not_run(ax)
+                not_kept(ax)
         name = textwrap.shorten(f"class {any_run['class_names'][shown[k]]}", 14, placeholder="…")
         row[0].set_ylabel(name, fontsize=plots.SMALL)
         row[0].yaxis.set_major_locator(MaxNLocator(3))
@@ -148,11 +148,11 @@ def _name_columns(axes):
         ax.set_title(configuration_name(*configuration).replace(" ", "\n"), fontsize=plots.SMALL)
 
 
-def not_run(ax):
-    """Mark axes as a cell without a run: hatched, and said."""
+def not_kept(ax):
+    """Mark axes as a cell of which no run was kept: hatched, and said."""
     ax.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False, which="both")
     ax.patch.set(facecolor="white", edgecolor=plots.PALE, hatch="////")
-    ax.text(0.5, 0.5, "not\nrun", transform=ax.transAxes, ha="center", va="center", fontsize=plots.SMALL,
+    ax.text(0.5, 0.5, "not\nkept", transform=ax.transAxes, ha="center", va="center", fontsize=plots.SMALL,
             bbox=dict(facecolor="white", edgecolor="none", pad=1))  # fmt: skip
 
 
@@ -196,7 +196,7 @@ def loss_curves(curves, datasets):
 def _curves(ax, rows, term, colours, colour_by):
     rows = rows[rows[term].notna() & (rows.epoch > 0)]
     if not len(rows):
-        return not_run(ax)
+        return not_kept(ax)
     for _, run in rows.groupby(["method", "augmentation", "seed", "ablation"]):
         ax.plot(run.epoch, run[term], color=colours[run[colour_by].iloc[0]], linewidth=1.3)
     ax.set(xscale="log")
@@ -239,7 +239,7 @@ def accuracy_by_loss(curves, datasets):
 def _paths(ax, rows, term, colours, colour_by):
     rows = rows[rows[term].notna()]
     if not len(rows):
-        return not_run(ax)
+        return not_kept(ax)
     for _, run in rows.groupby(["method", "augmentation", "seed", "ablation"]):
         colour = colours[run[colour_by].iloc[0]]
         ax.plot(run[term], run.knn_acc, color=colour, linewidth=0.9, alpha=0.7)

@@ -121,7 +121,7 @@ def matched_priors(cells):
         _bounds(ax, bounds.loc[dataset], "fid")
         ax.set_title(dataset if columns < 3 else short_name(dataset), fontsize=plots.TEXT)
         ax.set_xscale("log")
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         ax.xaxis.set_minor_formatter(NullFormatter())
         ax.set_yticks(range(len(PRIORS)), PRIOR_NAMES)

@@ -49,7 +49,7 @@ ds = load_dataset("TwoPatternsGenerated")
 #
 # **Lower row.** If series are tokens, then *new tokens are new series*. A third network, the *prior*, learns which tokens
 # go together. To draw a series it starts from a grid in which every token is hidden, fills in those of which it is most
-# certain, looks again, fills in more, and after ten rounds the decoder turns the grid into a series that was never in the
+# certain, looks again, fills in more, and after ten steps the decoder turns the grid into a series that was never in the
 # data.
 
 # %%
@@ -67,50 +67,49 @@ for ax, step in zip(axes[1], (0, 7, 10)):
     grid = np.ma.masked_less(example["steps"][step], 0)
     ax.imshow(grid, aspect="auto", origin="lower", cmap=codes, vmin=0, vmax=31)
 axes[1, 3].plot(example["drawn"], color=plots.METHOD_COLOURS["regular"])
-titles = "a series", "spectrogram", "its tokens", "decoded", "all hidden", "after 7 rounds", "after 10", "a new series"
+titles = "a series", "spectrogram", "its tokens", "decoded", "all hidden", "after 7 steps", "after 10", "a new series"
 for ax, title in zip(axes.flat, titles):
     ax.set_title(title, fontsize=plots.SMALL)
     ax.set_xticks([])
     ax.set_yticks([])
 axes[0, 0].set_ylabel("tokenize", fontsize=plots.TEXT)
 axes[1, 0].set_ylabel("generate", fontsize=plots.TEXT)
-fig.supxlabel(
-    "time →   (low frequencies below; one colour per token, in no order; lower row, grey: hidden)", fontsize=plots.SMALL
-)
+fig.supxlabel("time →   (one colour per token, in no order; grey: hidden)", fontsize=plots.SMALL)
 fig
 
 # %% [markdown]
 # Some counting, because the rest of the course counts in these letters. The spectrogram has $F = 5$ frequency rows
-# and $W = 65$ columns; the encoder keeps the rows and shortens $W$ to $W' = 8$, so a series is $N = 5 \cdot 8 = 40$ tokens. And the rounds hide fewer and fewer tokens:
-# after round $k$ of $T = 10$ there are $\lfloor N \cos(\pi k / 2T) \rfloor$ still hidden, few at a time at first and many in
-# the last rounds, when most of the series is already settled.
+# and $W = 65$ columns; the encoder keeps the rows and shortens $W$ to $W' = 8$, so a series is $N = 5 \cdot 8 = 40$ tokens. And the steps hide fewer and fewer tokens:
+# after step $k$ of $T = 10$ there are $\lfloor N \cos(\pi k / 2T) \rfloor$ still hidden, few at a time at first and many in
+# the last steps, when most of the series is already settled.
 
 # %% tags=["nbval-check-output"]
 steps = example["steps"]  # (T + 1, F, W'), -1 where hidden
 hidden = [int((grid < 0).sum()) for grid in steps]
 nb.check("values of a series", x.shape[1], 128)
 nb.check("tokens of a series (F, W')", tokens.shape[1:], (5, 8))
-nb.check("hidden after each round", hidden, [int(40 * np.cos(np.pi / 20 * k) + 1e-9) for k in range(11)])
+nb.check("hidden after each step", hidden, [int(40 * np.cos(np.pi / 20 * k) + 1e-9) for k in range(11)])
 kept = [bool((after[before >= 0] == before[before >= 0]).all()) for before, after in zip(steps, steps[1:])]
-nb.check("rounds in which no decided token changed", sum(kept), 10)
+nb.check("steps in which no decided token changed", sum(kept), 10)
 
 # %% [markdown]
 # ## Real beside generated
 #
-# The data set is called TwoPatterns. A series is noise with two events in it. An event is two plateaus, first low then high
-# or first high then low, and the four ways to have two events are the four classes. Left are real series, right series
+# The data set is called TwoPatterns. A series is noise with two *patterns* in it. A pattern is two plateaus: a *fall* (first
+# high, then low) or a *rise* (first low, then high). The four ways to have two patterns are the four classes. Left are real series, right series
 # that a trained model was asked for, class by class. It is the thesis' plain model, trained with the thesis' constants on
 # the archive's TwoPatterns; the real series shown are this package's imitation of that set, which needs no download.
-# Look at the plateaus: are there four, are they flat, do they come in the right order? (Class 1: high-low, high-low;
-# 2: low-high, high-low; 3: high-low, low-high; 4: low-high, low-high.)
+# Look at the plateaus: are there four, are they flat, do they come in the right order? (Class 1: fall, fall;
+# 2: rise, fall; 3: fall, rise; 4: rise, rise.)
 
 # %%
 real, generated = ds.x_test, torch.from_numpy(example["generated"].astype(np.float32))[:, None]  # (n, 1, L)
 plots.real_and_generated(real, ds.y_test, generated, example["classes"], ds.class_names, "regular")
 
 # %% [markdown]
-# The plateaus are there, but not all are right: some break up, and in some series an event is missing or comes in the order
+# The plateaus are there, but not all are right: some break up, and in some series a pattern is missing or comes in the order
 # of another class; the new series of the first picture even has three. That is the model that this course takes apart.
+# (The authors' published program is called the *reference* in this course.)
 #
 # ## How good is it?
 #
@@ -166,7 +165,7 @@ nb.check("decoded from tokens: largest error as a share of a constant's", (error
 # | [3. Non-contrastive losses](03_ssl_losses.ipynb) | Barlow Twins and VIbCReg | how a network learns classes without labels, and how that collapses |
 # | [4. Augmentations](04_augmentations.ipynb) | warping, slicing and noise for a whole batch at once | which changes keep the class and which destroy it |
 # | [5. Stage 1: the tokenizer](05_stage1.ipynb) | encoder, decoder and the whole loss | what the second view changes in the tokens, and what a probe cannot see |
-# | [6. Stage 2: the MaskGIT prior](06_maskgit.ipynb) | masking, the training step, the decoding loop | which part of the prior made the samples better: a detective story |
+# | [6. Stage 2: the MaskGIT prior](06_maskgit.ipynb) | masking, the training step, the decoding loop | what each part of the prior does to the samples: a detective story |
 # | [7. Evaluation](07_evaluation.ipynb) | FID, IS, CAS and the probes | how each score is fooled, and what four runs can show |
 # | [8. One cell of the thesis](08_replicate.ipynb) | nothing: it runs everything | all scores, beside the published ones |
 # | [9. Your own series](09_own_series.ipynb) | a data set from a table | how to choose the settings, and when not to trust the samples |
@@ -188,13 +187,14 @@ nb.check("decoded from tokens: largest error as a share of a constant's", (error
 #   For a GPU: Runtime, Change runtime type. Only chapters 5, 6, 8 and 9 with `preset = "paper"` want one.
 # - **On your machine**: Python 3.11 to 3.13, `pip install -e ".[notebooks]"` in a clone, `jupyter lab notebooks`.
 # - **Longer**: the parameters cell near the top of each chapter has a `preset`. `quick` takes seconds to minutes on a laptop; `paper` has
-#   the thesis' sizes. Equal seeds give equal numbers on one machine.
+#   the thesis' sizes, `improved` the same without the quirks of the reference (chapter 8). Equal seeds give equal numbers on one machine.
 #
 # ## Recorded runs
 #
-# The generated series above come from one of these runs. `recon` is the reconstruction error, `KNN` and `SVM` say how well
+# The generated series above come from a run of this kind. `recon` is the reconstruction error, `KNN` and `SVM` say how well
 # the classes can be read off the latents (the encoder's numbers before they become tokens), FID and IS judge the generated
 # series (chapter 7 explains them). A dash is a score that was not computed; leave the last two columns for later.
+# KNN is little above chance, one quarter: chapter 5 says why.
 
 # %%
 print(nb.recorded_cells("TwoPatterns", "regular", "none"))

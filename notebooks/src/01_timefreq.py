@@ -620,7 +620,7 @@ nb.check("ACSF1: strongest row", int(shares["ACSF1"].argmax()), 2)
 # The figure used magnitudes only. Why does the tokenizer get real *and* imaginary parts, two channels for one?
 #
 # Look at $x$ and $-x$. Every entry of the transform changes its sign, so every magnitude stays the same. In
-# TwoPatterns a series of class no. 0 (up-down, up-down), turned upside down, is one of class no. 3 (down-up, down-up).
+# TwoPatterns a series of class no. 0 (fall, fall), turned upside down, is one of class no. 3 (rise, rise). (The classes are *named* 1 to 4 and *numbered* from 0.)
 # In magnitudes those two classes are the same thing.
 #
 # The figure asks more. It takes apart what magnitude and phase know, where phase is the angle of the pair (real,
@@ -821,7 +821,7 @@ nb.check("h = M: steps that do not come back", lost, (4, 12, 20, 28))
 # ## There and back
 #
 # How exact is the round trip in the precision that training uses (float32, about 7 digits)? Even and odd lengths, one
-# channel and three. Then the same with `torch.istft` when nobody tells it the length, as in the published code.
+# channel and three. Then the same with `torch.istft` when nobody tells it the length, as in the reference.
 
 # %%
 print("  L  C  largest error of istft(stft(x))")
@@ -839,7 +839,7 @@ nb.check("largest error of the round trip", max(errors), low=0, high=2e-6)
 nb.check("steps that come back without a length", list(untold.values()), (64, 64, 944))
 
 # %% [markdown]
-# Nothing is lost but rounding. The published code, however, calls the inverse without a length, so it returns
+# Nothing is lost but rounding. The reference, however, calls the inverse without a length, so it returns
 # $h \, (W - 1) = 2 \lfloor L/2 \rfloor$ steps: of an odd series the last step is dropped. Of the thesis' sets this hits
 # SonyAIBORobotSurface2 (65 → 64) and UWaveGestureLibraryAll (945 → 944). The package can do both: its preset `paper`
 # drops the step, `quick` and `improved` keep it.
@@ -1205,7 +1205,7 @@ nb.refused(check_gain_at_each_step, wrong_believes_it, wrong_keeps_the_mirrored_
 # Real recordings have gaps, marked by NaN ("not a number"). Any sum with a NaN in it is NaN. Write the global scaling
 # so that gaps do not matter: one mean and one *population* standard deviation (denominator: the number of values) of
 # the train split, over all values that exist; apply both to both splits; then put 0, the mean, into the gaps. This is
-# what the published code does with its data.
+# what the reference does with its data.
 
 
 # %% tags=["exercise"]

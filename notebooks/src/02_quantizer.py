@@ -25,7 +25,7 @@
 # - **Data**: toy points made here; GunPoint (UCR archive, bundled with aeon)
 # - **Answers**: the thesis (Mathisen 2024) follows van den Oord et al. 2017
 #   ([arXiv 1711.00937](https://arxiv.org/abs/1711.00937), section 3.2 and appendix A.1) with 32 codes of
-#   width 64; in the authors' code these start as random normal numbers and are never restarted. This chapter measures
+#   width 64; in the reference these start as random normal numbers and are never restarted. This chapter measures
 #   what that choice costs
 
 # %% tags=["parameters"]
@@ -55,8 +55,8 @@ cfg = nb.chapter_config(
 # %% [markdown]
 # ## Nearest code
 #
-# A *codebook* is a list of $K$ vectors $e_1, \dots, e_K$ of width $D$, the *codes*. To quantise a latent
-# $z \in \mathbb{R}^D$ means to replace it by the nearest code. What is stored is only the number of that code, the
+# A *codebook* is a list of $K$ vectors $e_1, \dots, e_K$ of width $D$, the *codes*. The encoder puts out
+# a vector of $D$ numbers for each place of a grid, a *latent* $z \in \mathbb{R}^D$. To quantise it means to replace it by the nearest code. What is stored is only the number of that code, the
 # *token*:
 #
 # $$k(z) = \arg\min_k \|z - e_k\|^2, \qquad z_q = e_{k(z)}.$$
@@ -124,7 +124,7 @@ nb.check("regions in the figure", regions.unique(), torch.tensor([0, 1, 2]))
 # ### From points to the latent grid
 #
 # The encoder's output for a batch is a tensor (B, D, F, W): B series, and for each a grid of F frequency rows times W
-# frames, with D numbers per cell. *Each cell is one latent.* So D has to become the last axis before the grid is
+# frames of the *latent* grid (where those of the spectrogram occur too, it is written $W'$), with D numbers per cell. *Each cell is one latent.* So D has to become the last axis before the grid is
 # flattened. `reshape` alone gives the right shape and the wrong rows: it cuts through the grid along W.
 
 # %%
@@ -736,7 +736,7 @@ nb.record("02", "clusters, late: perplexity, N(0, 1)", np.mean(late))
 # $\varepsilon$; then they sink past the latents as well.) Over the eight starts it does not reach what restarts on purpose
 # reach; in a single draw, as in the figure, it may.
 #
-# k-means alone, in the figure, starts well, loses a little after the batch it was fitted to, and stays there: nothing moves a code out of a crowded place. Restarts
+# k-means alone, in the figure, starts well, loses a fifth after the batch it was fitted to, and stays there: nothing moves a code out of a crowded place. Restarts
 # do.
 #
 # ## Real series
@@ -1004,7 +1004,7 @@ nb.check("bits for its 144 numbers in single precision", 144 * 32, 4608)
 # %% [markdown]
 # ## Drawing the token
 #
-# The prior ([`prior.py`](../ncvqvae_lite/prior.py)) is trained on tokens that are *drawn* rather than nearest: in the authors' code, with
+# The prior ([`prior.py`](../ncvqvae_lite/prior.py)) is trained on tokens that are *drawn* rather than nearest: in the reference, with
 # probability
 #
 # $$P(k \mid z) = \frac{\exp(-\|z - e_k\|^2 / \tau)}{\sum_j \exp(-\|z - e_j\|^2 / \tau)}, \qquad \tau = 1 .$$
@@ -1076,7 +1076,7 @@ print(nb.recorded_runs("02"))
 # - Codes are moving averages of their latents; counts matter as much as sums. Perplexity says how many codes work.
 # - A random start with counts 0 loses codes at the first step. They come back by accident only where latents are badly
 #   served. k-means and restarts (preset `improved`) keep them.
-# - Chapter 3 needs: $z_q$ carries gradient to the encoder. The prior needs: tokens, `encode` with a temperature.
+# - Chapter 5 needs: $z_q$ carries gradient to the encoder. Chapter 6 needs: tokens, `encode` with a temperature.
 
 # %% [markdown]
 # ## Exercises

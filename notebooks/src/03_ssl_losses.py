@@ -56,6 +56,7 @@ cfg = nb.chapter_config(
 #
 # We have series and no labels. What can a network learn from that? One answer: *which changes do not matter*. Take a
 # series, distort it twice at random, and ask the encoder for the same answer. The distorted copies are called *views*.
+# Learning from such a task, without labels, is called *self-supervised learning* (SSL).
 #
 # In TwoPatternsGenerated each series is noise with two short patterns. A pattern is a *fall* (high, then low) or a
 # *rise* (low, then high), and the class says which two come in which order. Places and lengths are random. In the
@@ -143,7 +144,7 @@ nb.check("output for x = 1 is nearly the output for x = 2", w * 1.0, w * 2.0, at
 #
 # First sum: feature $i$ must be the same in both views, *relative to how much it varies*. A feature that goes silent
 # does not become better by it. Second sum: two features must not say the same. The weight is $\lambda = 0.005$, and the
-# thesis' code divides by $D$, which the paper does not.
+# reference divides by $D$, which the paper does not.
 #
 # A batch of four series with two features, small enough for a pencil. The second view has its features swapped.
 
@@ -918,7 +919,7 @@ for name in ("VIbCReg - IterNorm", "Barlow - off-diagonal"):
 
 # %% [markdown]
 # Three removals bring the probe to chance or leave it there, all by silence: agreement alone, and VICReg and VIbCReg
-# without variance. One does nothing: VIbCReg without correlation. In detail, with six seeds (the recorded runs below show
+# without variance. One does nothing: VIbCReg without correlation. (VICReg without covariance may do nothing with one seed; over six seeds it does.) In detail, with six seeds (the recorded runs below show
 # the spread):
 #
 # - **The four complete losses** make the classes readable almost without error: far better than the raw series and the
@@ -1014,7 +1015,7 @@ nb.check_band(
 # %% [markdown]
 # With batch normalisation VIbCReg hardly misses its variance term. Agreement alone still silences the projections: only
 # the last layer is left to shrink, and it does. But now the encoder keeps more than a random network knows. So a claim
-# like "this term prevents collapse" always means: *in this network*. Who tests terms of a loss must say where the
+# like "this term prevents collapse" always means: *in this network*. Whoever tests terms of a loss must say where the
 # normalisations are.
 #
 # ### A small batch
@@ -1043,8 +1044,8 @@ for name in small:
 # small batch does to each is what the earlier sections say: fewer negatives, a higher floor, whitening without full
 # rank.
 #
-# The claim of the thesis' premise holds here, with three qualifications: the views must leave the class alone (in
-# chapter 8 you see views that do not); what avoids collapse is variance, by a term, by standardising or by a layer; and
+# The claim of the thesis' premise holds here, with three qualifications: the views must leave the class alone
+# (chapter 4 shows views that do not); what avoids collapse is variance, by a term, by standardising or by a layer; and
 # our series are easy, with one encoder and one kind of view.
 
 # %% [markdown]
@@ -1067,13 +1068,13 @@ print(nb.recorded_runs("03"))
 # - Barlow Twins standardises, so it cannot see scale; VICReg and VIbCReg have a variance term; VIbCReg also whitens.
 # - $\|X^T Y\|_F^2$ costs $D / 2B$ times less through $B \times B$ Gram matrices; with $D > B$ the off-diagonal sum has
 #   a floor.
-# - Probe features, watch projections. The tokenizer of chapter 8 gets such a loss on pooled latents, beside the
+# - Probe features, watch projections. The tokenizer of chapter 5 gets such a loss on pooled latents, beside the
 #   reconstruction.
 
 # %% [markdown]
 # ## Exercises
 #
-# Each exercise is one function. The check below it says "refused" to common mistakes; the hint is for when you are
+# Each exercise is one function. The check below it says what to look at when an answer is wrong; the hint is for when you are
 # stuck.
 
 # %%

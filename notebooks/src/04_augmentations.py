@@ -56,7 +56,7 @@ cfg = nb.chapter_config(
 # %% [markdown]
 # ## What a view promises
 #
-# A view $x'$ of a series $x$ comes with a promise: *whoever cares for $x$ will not mind the difference.* Nobody checks
+# A view $x'$ of a series $x$ comes with a promise: *whoever cares about $x$ will not mind the difference.* Nobody checks
 # it. The loss makes the latents of $x$ and $x'$ alike, and if the difference was what told two classes apart, that
 # knowledge is gone. So a good augmentation changes much of what does not matter, and nothing of what does. What
 # matters depends on the data: upside down, an appliance that consumes power becomes one that delivers it, but a
@@ -657,7 +657,7 @@ for ax, (method, gain) in zip(axes[0], gains.items()):
     ax.axhline(0, color=plots.INK, linewidth=0.8, linestyle=":")
     ax.set_xticks(range(3), AUGMENTED)
     ax.set_title(method, fontsize=plots.TEXT)
-axes[0, 0].set_ylabel("KNN accuracy, minus naive")
+axes[0, 0].set_ylabel("KNN accuracy, minus that without views")
 fig.supxlabel("a dot is a data set, the bar their median", fontsize=plots.TEXT)
 fig
 
@@ -689,7 +689,7 @@ print(nb.recorded_runs("04"))
 # - An augmentation is a claim about labels, made without seeing them. It can be measured on labelled data: train on
 #   series *and* views, test on views.
 # - The same change is harmless on one set and merges classes on another. Weak noise alone was harmless on all five.
-# - The tokenizer needs: `AUGMENTATIONS[name](x, generator)` returns a view of the same shape; one view per series and step.
+# - Chapter 5 needs: `AUGMENTATIONS[name](x, generator)` returns a view of the same shape; one view per series and step.
 
 # %% [markdown]
 # ## Exercises

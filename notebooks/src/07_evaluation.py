@@ -18,7 +18,7 @@
 #
 # - **Goals**: after it you can compute every score of the thesis by hand; name its floor and its ceiling; fool it;
 #   recognise three slips that changed published numbers; say what four runs can show
-# - **Before**: chapter 1 (series, scaling), mean and covariance of vectors; chapter 3 helps with the probes
+# - **Before**: chapter 1 (series, scaling); mean and covariance of vectors. Chapter 5 used the probes, chapter 6 FID and IS
 # - **Time**: 75 minutes of reading, 60 seconds of computing
 # - **Data**: ItalyPowerDemand (UCR archive, bundled with aeon); the authors' own per-run numbers, which ship with the package
 # - **Answers**: the thesis (Mathisen 2024) counts on how many of 13 data sets some non-contrastive configuration beats the
@@ -106,8 +106,8 @@ nb.check("SVM on hour 19", svm_accuracy(*hours[19]), low=0.95, high=1.0)
 
 # %% [markdown]
 # One hour in the evening is enough for either. At 14 o'clock the neighbours know three days of four, and the straight
-# border knows nothing: chance is one half. Most high and low values there belong to one class, and most of those in
-# between to the other. *A probe judges features and classifier together.*
+# border knows nothing: chance is one half. The high values there belong to class 1 (summer), most of those in the
+# middle to class 0, and the low ones to both: no single border tells them apart. *A probe judges features and classifier together.*
 #
 # ## The Fréchet distance: are two clouds alike?
 #
@@ -605,7 +605,9 @@ surely_lower = sum(
     for d in THESIS_DATASETS
     for c in others
 )
-print(f"non-contrastive FID below naive: {lower} of 78 cells; clearly, at 95 %: {surely_lower}")
+print(
+    f"non-contrastive FID below naive: {lower} of 78 cells (a data set with a configuration); clearly, at 95 %: {surely_lower}"
+)
 
 # %% [markdown]
 # ### The best of six
@@ -640,7 +642,7 @@ nb.check("cells with a clearly lower FID", int(surely_lower), 18)
 # Ten wins are *fewer* than luck alone would give on average. This does not say that the losses do nothing: it says that
 # this way of counting cannot show it. What can: compare *one* configuration, chosen beforehand, with the baseline;
 # pair what can be paired (the same data set, the same seed, the same tokens); give the interval of the paired
-# difference. Notebook 10 does so with the authors' numbers and with ours.
+# difference. Chapter 10 does so with the authors' numbers and with ours.
 #
 # Pairing helps when what is shared makes both numbers move together. Two methods, each the same "seed effect" plus a
 # little of its own:
@@ -674,7 +676,7 @@ print(nb.recorded_runs("07"))
 # - FID depends on the features and on the number of samples; IS never sees a real series; CAS does not mind copies.
 # - Accumulate over the whole split, judge in eval mode, report the last accuracy.
 # - Four runs per cell and the best of six against one: count what luck would give before counting wins.
-# - Chapter 8 needs: the names of all scores. Notebook 10 needs: paired differences with intervals.
+# - Chapter 8 needs: the names of all scores. Chapter 10 needs: paired differences with intervals.
 
 # %% [markdown]
 # ## Exercises
@@ -691,8 +693,8 @@ generator = nb.seed_everything(1)
 
 # %% [markdown]
 # ### 7.1 The share of the score that is the class mix `*`
-# A generator makes perfect series, so the FCN is sure of each, but draws class $k$ with probability $q_k$. What is its
-# inception score, for any $q$? (One split, very many samples.) Which $q$ gives 1, which gives $k$?
+# A generator makes perfect series, so the FCN is sure of each, but draws class $c$ with probability $q_c$. What is its
+# inception score, for any $q$? (One split, very many samples.) Which $q$ gives 1, which gives the number of classes?
 
 
 # %% tags=["exercise"]
@@ -805,7 +807,7 @@ nb.refused(check_scale_features, wrong_each_by_itself, wrong_both_together, wron
 # %% [markdown]
 # ### 7.3 The floor of the first term `**`
 # Two samples of $n$ and $m$ rows come from the *same* distribution with covariance $S$. What is the expected value of
-# $\|\mu_a - \mu_b\|^2$, the first term of the Fréchet distance? So by how much does FID shrink, at least, when both
+# $\|\mu_a - \mu_b\|^2$, the first term of the Fréchet distance? So what becomes of this first term when both
 # samples are four times as large, though nothing got better?
 
 

@@ -17,7 +17,7 @@
 # This notebook runs one configuration from raw series to scores and sets the scores beside the published ones.
 #
 # - **Goals**: run any cell of the thesis' tables; read its figures and scores; say what one run can and cannot show
-# - **Before**: nothing to run it; chapters 1 to 3 to understand the tokenizer's part
+# - **Before**: nothing to run it; to understand it chapters 1 to 5 (tokenizer), 6 (prior), 7 (scores)
 # - **Time**: 20 minutes of reading, 4 minutes of computing
 # - **Data**: TwoPatternsGenerated, made by the package; any other data set by name
 # - **Answers**: the thesis' tables of reconstruction, probe accuracy, FID, IS and CAS (Mathisen 2024), cell by cell
@@ -29,7 +29,7 @@
 # prior → new series → scores. The notebook is short because the package does the work: each part is a module of its own.
 #
 # - **Change the next cell** to run another cell. The preset `quick` is a demonstration: it trains for minutes on a CPU.
-#   `paper` has the thesis' constants and wants a GPU; `improved` repairs the quirks of the published code, and so does
+#   `paper` has the thesis' constants and wants a GPU; `improved` repairs the quirks of the reference, and so does
 #   `quick`.
 # - **Run it again** and nothing is trained twice: finished stages are loaded, an interrupted one continues.
 
@@ -196,8 +196,9 @@ nb.check("finite values", int(generated.isfinite().sum()), wanted[0] * wanted[1]
 nb.check("saved samples", len(samples["x"]), max(len(ds.x_test), cfg.min_samples))
 
 # %% [markdown]
-# The samples behind FID and IS are drawn *without* a class. The FCN says which classes they look like: a class that is
-# missing here was lost by the prior.
+# The samples behind FID and IS are drawn *without* a class. The FCN says which classes they look like. Compare with the
+# grey bars, not with equal shares: where those are unequal although the classes are not, the FCN itself is wrong (in
+# `quick` it trains for a few steps only). A class that grey has and the samples have not was lost by the prior.
 
 # %%
 if "fcn_class" in samples:
@@ -250,7 +251,8 @@ nb.check("scores that exist", sum(name in metrics for name in scores), len(score
 # %% [markdown]
 # ## Recorded runs
 #
-# One run is one draw. Below are all recorded runs of this cell, one line per seed, with the published range under them.
+# One run is one draw. Below are all recorded runs of this cell, one line per seed, with the published range under them
+# (the generated set has neither; `dataset = "TwoPatterns"` shows some).
 # Where our seeds spread as widely as the difference that you want to see, one run cannot show it.
 
 # %%

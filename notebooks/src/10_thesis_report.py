@@ -17,7 +17,7 @@
 # but the claim is made equal?
 #
 # - **Goals**: after it you can read a table of replications (range, verdict, coverage); say what a matched comparison takes out of a result; correct a family of tests; see why "the best of six" wins so often
-# - **Before**: chapter 8 (what one run gives and how it is scored); mean, standard deviation and p-value
+# - **Before**: chapters 6 (the four priors), 7 (paired differences) and 8 (what one run gives); mean, standard deviation and p-value
 # - **Time**: 25 minutes of reading, 30 seconds of computing
 # - **Data**: the thesis' tables, the authors' runs and our own recorded runs (`data/`); nothing is trained here
 # - **Answers**: the claim of the thesis (Mathisen 2024) that non-contrastive training of the tokenizer improves reconstruction, probes, FID, IS and CAS
@@ -94,15 +94,16 @@ nb.check("values that are not finite", int((~np.isfinite(rows.value)).sum()), 0)
 # %% [markdown]
 # ## The claim, with the rest made equal
 #
-# The thesis compares a plain tokenizer (`regular`) with non-contrastive ones (NC). But its published code changed more than
-# the tokenizer. The *prior*, the network that learns to fill in hidden tokens, was not the same on both sides:
+# The thesis compares a plain tokenizer (`regular`) with non-contrastive ones (NC; their loss is a self-supervised one, SSL).
+# But the reference changed more than the tokenizer. The *prior* was not the same on both sides. Chapter 6 took the two
+# priors apart; in short:
 #
 # - **what is hidden**: in each training step a cosine names a share of the tokens. The NC arms hide that share (`masked`); the
 #   regular arm, by a slip that it inherited, keeps it visible and hides the rest (`kept`);
 # - **the head**: the regular arm compares its output with the same token vectors that it reads (`tied`); the NC arms have
 #   output weights of their own (`untied`).
 #
-# So a better FID of NC may come from the prior. The way to tell: train all four priors on the *same* tokens. In the figure,
+# So all four priors are trained on the *same* tokens. In the figure,
 # a thin line is one tokenizer (one seed), and the points on it differ in the prior alone. What changes along a line is
 # the prior's doing; what differs between colours in one row is the tokens' doing. Look at the vertical lines too: real
 # series are that far apart among themselves, so an FID to the left of them cannot be improved in a way that means much.
@@ -316,8 +317,9 @@ for metric, count in said.items():
 nb.check("expected without any difference", won["fid"].by_chance["best of six"], 13 * 6 / 7, rtol=1e-12, digits=3)
 
 # %% [markdown]
-# A critical-difference diagram shows all seven at once: the average rank of each, and a bar over those that the tests cannot
-# tell apart. First the authors' FID and SVM accuracy, then our runs where there are enough.
+# A critical-difference diagram shows all seven at once: the average rank of each, and bars over groups. The
+# bars come from one-sided tests that are corrected less than for all pairs, so a missing bar is no proof. The line below
+# the ranks counts the pairs that differ once all 21 are corrected for: trust that number. First the authors' FID and SVM accuracy, then our runs where there are enough.
 
 # %%
 show("Ranks by FID", "authors'")
@@ -331,7 +333,8 @@ show("Ranks", "our runs")
 # %% [markdown]
 # ## Inside the runs
 #
-# Scores are single numbers. What follows looks inside the runs that were kept for it; hatched means not run.
+# Scores are single numbers. What follows looks inside the runs that were kept for it; hatched means that no run of
+# this cell was kept, and rows without any are left out.
 #
 # **Loss curves.** Does the SSL loss fall? Does the test error turn up again (overfitting) long before training ends?
 
