@@ -1,4 +1,4 @@
-"""Figures of the report draw the rows that they are given, mark what was not run, and are legible."""
+"""Figures of the report draw the rows that they are given, mark what is missing, and are legible."""
 
 import io
 
@@ -79,7 +79,7 @@ def texts_of(ax):
 
 
 def is_hatched(ax):
-    return "not\nrun" in texts_of(ax) and ax.patch.get_hatch() == "////"
+    return "not\nkept" in texts_of(ax) and ax.patch.get_hatch() == "////"
 
 
 def legend(fig):
