@@ -164,8 +164,8 @@ nb.check("decoded from tokens: largest error as a share of a constant's", (error
 # | [2. Vector quantization](02_quantizer.ipynb) | tokens: the codebook and how it learns | why some codes die, and what it costs |
 # | [3. Non-contrastive losses](03_ssl_losses.ipynb) | Barlow Twins and VIbCReg | how a network learns classes without labels, and how that collapses |
 # | [4. Augmentations](04_augmentations.ipynb) | warping, slicing and noise for a whole batch at once | which changes keep the class and which destroy it |
-# | [5. Stage 1: the tokenizer](05_stage1.ipynb) | encoder, decoder and the whole loss | what the second view changes in the tokens, and what a probe cannot see |
-# | [6. Stage 2: the MaskGIT prior](06_maskgit.ipynb) | masking, the training step, the decoding loop | what each part of the prior does to the samples: a detective story |
+# | [5. Stage 1: the tokenizer](05_tokenizer.ipynb) | encoder, decoder and the whole loss | what the second view changes in the tokens, and what a probe cannot see |
+# | [6. Stage 2: the MaskGIT prior](06_prior.ipynb) | masking, the training step, the decoding loop | what each part of the prior does to the samples: a detective story |
 # | [7. Evaluation](07_evaluation.ipynb) | FID, IS, CAS and the probes | how each score is fooled, and what four runs can show |
 # | [8. One cell of the thesis](08_replicate.ipynb) | nothing: it runs everything | all scores, beside the published ones |
 # | [9. Your own series](09_own_series.ipynb) | a data set from a table | how to choose the settings, and when not to trust the samples |

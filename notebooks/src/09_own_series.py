@@ -272,6 +272,9 @@ nb.record("09", "error of the mean day", mean_day)
 # with each seed of the recorded runs below. The trainings were short, and a long one may like many tokens better; try
 # again with more steps before a large experiment. We go on with `n_fft` 4 and `width` 2.
 #
+# One warning: we have now *chosen* by the held-out days, here and in the next section. What is scored on them afterwards flatters a
+# little. For numbers that you publish, hold out a second set that no choice has seen.
+#
 # ## Which augmentation?
 #
 # An augmentation promises that its views keep the class (chapter 4). Ask your own labels: train the simplest
@@ -306,6 +309,9 @@ nb.check_band(cfg, "09", "KNN on views by gauss", noisy, {"chance": 0.5, "as by 
 nb.record("09", "KNN on views by warp", np.mean(kept["warp"]))
 
 # %% [markdown]
+# This test is a veto only: by it the best view would be no change at all. A view has to change something, too, or there is
+# nothing to learn from it.
+#
 # In a day the *hour* matters, so cutting it into pieces and shuffling them takes the class away; noise of the thesis'
 # strength keeps it. Hence `augmentation="gauss"`. Without labels nobody can measure this: then ask yourself whether you
 # would call a view "the same thing", or take `method="regular"`, which needs no views.
@@ -348,7 +354,9 @@ nb.check("fifty days (n, C, L)", new.shape, (50, 1, 24))
 nb.check("sample: by hand and package", by_hand.float(), new, rtol=1e-4, atol=1e-5)
 nb.check("loaded again, equal seed: equal series", torch.equal(load_run(where).sample(50, 0, seed=3), new), True)
 nb.check("another seed: other series", torch.equal(run.sample(50, 0, seed=4), new), False)
-nb.check("a second run_experiment finds the first", run_experiment(plan, mine, runs) == metrics, True)
+trained_again = []
+run_experiment(plan, mine, runs, progress=lambda *epoch: trained_again.append(epoch))
+nb.check("epochs that a second run_experiment trains", len(trained_again), 0)
 nb.check("tokens", tokens.shape, (50, 9))
 
 # %% [markdown]
@@ -569,7 +577,7 @@ nb.check_band(cfg, "09", "generated rooms in the forbidden range", made_up, {"as
 nb.record("09", "real rooms after tokens in the forbidden range", tokens_alone)
 
 # %% [markdown]
-# About a quarter of the generated rooms obeys the temperature rule and is still of a kind that does not exist; of the real rooms, tokens alone
+# About a quarter of the generated rooms is of a kind that does not exist, and no temperature gives them away; of the real rooms, tokens alone
 # bring only one in a hundred there. So it is the prior: it seems to fill some tokens of a short heating and some of a
 # long one. Whether more training helps was not measured here. If your series have kinds, *count them* in real and
 # generated series by a rule of your own, before you count on the samples.
@@ -619,7 +627,7 @@ nb.check_band(cfg, "09", "trained on 16 rooms: nearer to them", memorised, {"a c
 nb.check_band(cfg, "09", "trained on all rooms: nearer to them", honest, {"as with 16": memorised})
 
 # %% [markdown]
-# The run on 16 rooms leans to what it saw, the run on all rooms does not. The third line is the toss itself: rooms that
+# The run on 16 rooms leans to what it saw, the run on all rooms hardly (0.52 on average over the recorded seeds). The third line is the toss itself: rooms that
 # no one was trained on. It is not exactly one half, because 16 rooms may happen to lie better or worse than 16 others;
 # a share a little above one half proves nothing. With files of your own the unseen set is the test split, and train is
 # cut to its size.
@@ -665,6 +673,7 @@ nb.check_band(cfg, "09", "share of the peak left, three times the heater", extre
 # | Are they new? | nearer to train than to as many unseen? | 16 rooms |
 # | Is the level right? | range of train, against the range you need | stronger heaters |
 # | Is the test set independent? | split by source and by time, not by row | exercise 9.2 |
+# | Has it been used to choose? | a second held-out set for the final numbers | window, width, augmentation |
 #
 # ## Recorded runs
 #

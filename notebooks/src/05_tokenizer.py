@@ -183,6 +183,7 @@ def new_tokenizer():
     )  # fmt: skip
 
 
+# %%
 tokenizer, halvings = new_tokenizer(), 3
 encoder = build_encoder(cfg.dim, halvings, cfg.n_blocks)
 decoder = build_decoder(cfg.dim, halvings, cfg.n_blocks)
@@ -276,6 +277,9 @@ nb.check("steps that reach frame 0, whole encoder", steps["whole encoder, frame 
 
 # %%
 mse = nn.functional.mse_loss
+z_st = z + (z_q - z).detach()  # straight-through (chapter 2): the value of z_q, the gradient goes to z
+u_hat = nn.functional.interpolate(decoder(z_st), u.shape[2:], mode="bilinear", align_corners=True)
+x_hat = istft(u_hat, ds.length, cfg.n_fft)
 by_hand = {"time": mse(x_hat, x), "spectrum": mse(u_hat, u), "commitment": mse(z, z_q.detach())}
 print({name: round(value.item(), 3) for name, value in by_hand.items()})
 
@@ -287,7 +291,13 @@ fresh.quantizer.needs_init = False
 loss = naive_loss(fresh, x)
 for name, value in by_hand.items():
     nb.check(f"{name}: by hand and package", value, getattr(loss, name), rtol=1e-3)
-nb.check("total", sum(by_hand.values()), loss.total, rtol=1e-3)
+total = sum(by_hand.values())
+nb.check("total", total, loss.total, rtol=1e-3)
+slopes = (
+    *torch.autograd.grad(total, encoder[0].weight),
+    *torch.autograd.grad(loss.total, fresh.encoder.layers[0].weight),
+)
+nb.check("gradient of the first layer", *slopes, rtol=1e-2, atol=1e-3)
 
 # %% [markdown]
 # ## A second job: the non-contrastive branch
@@ -383,6 +393,7 @@ def trained(method, aug_recon):
     return tokenizer.eval()
 
 
+# %%
 tokenizers = {}
 for name, settings in ARMS.items():
     tokenizers[name] = trained(*settings)
@@ -440,14 +451,17 @@ for name, tokenizer in tokenizers.items():
 for name in ("naive", "Barlow Twins", "VIbCReg"):
     nb.check_band(cfg, "05", f"{name}: error of the copies", scores[name]["error"], {"a flat line": flat})
     nb.check_band(cfg, "05", f"{name}: KNN", scores[name]["KNN"], {"chance": 0.25})
+    if name != "naive":
+        nb.check_band(
+            cfg, "05", f"KNN, {name} minus naive", scores[name]["KNN"] - scores["naive"]["KNN"], {"no gain": 0.0}
+        )
 gain = scores["Barlow Twins"]["KNN"] - scores["naive"]["KNN"]
-nb.check_band(cfg, "05", "KNN, Barlow Twins minus naive", gain, {"no gain": 0.0})
 cost = scores["Barlow Twins"]["error"] / scores["naive"]["error"]
-nb.check_band(cfg, "05", "error, Barlow Twins over naive", cost, {"half as much again": 1.5})
+nb.check_band(cfg, "05", "error, Barlow Twins over naive", cost, {"no cost": 1.0})
 
 # %% [markdown]
 # The second job costs some accuracy of the copy, and the classes become easier to read. How much of this is the luck of one
-# training? The bands of the checks come from eight seeds, and so does the table under "Recorded runs".
+# training? The bands of the checks and the table under "Recorded runs" come from several seeds: the error grew with each of them, by a tenth or so.
 #
 # ### Maps of the features
 #
@@ -512,8 +526,8 @@ ax.legend(fontsize=plots.SMALL, frameon=False)
 fig
 
 # %% [markdown]
-# Hardly anywhere: one code takes two fifths of the tokens in each arm. The second job changes what codes say, not how evenly
-# they are used.
+# Hardly anywhere: in each arm one code takes a large part of all tokens, and the others share the rest. The second job changes what
+# codes say, not how evenly they are used.
 #
 # ## What a probe cannot see
 #
@@ -534,10 +548,11 @@ changed = mse(tokenizer.decode(shuffled), tokenizer.decode(tokens))
 print(f"mean squared change of the decoded series: {float(changed):.2f}; their variance is about 1")
 
 # %% [markdown]
-# But the classes of TwoPatterns *are* an order. How can a probe know them at all? Because tokens in the middle have seen both
-# patterns: an encoder may write "the fall came first" into them. Nothing makes a copying encoder do so.
-# It can leave the order to the places of the tokens, where the decoder finds it. So let another probe look at the
-# places: the whole grid, $40 \times 64$ numbers in order.
+# What can a reader without order know of TwoPatterns? Two falls, two rises, or one of each: that is three quarters of the series, if
+# it tells these kinds apart without error. Classes 2 and 3 are a toss to it, unless the encoder *wrote the order into the tokens*,
+# which it could: tokens in the middle have seen both patterns. A copying encoder has no reason to. It can leave the order to the
+# places of the tokens, where the decoder finds it. So let the same probe look at the places as well, the whole grid, $40 \times 64$
+# numbers; and ask for classes 2 and 3 alone.
 
 
 # %%
@@ -546,30 +561,53 @@ def grid_features(tokenizer, x):
     return tokenizer.quantizer.decode(batched(tokenizer.encode, x).view(-1, *tokenizer.grid)).flatten(1)
 
 
-print(f"{'':34} mean over the grid    whole grid")
-print(f"{'':34}    KNN    SVM         KNN    SVM")
+def two_and_three(z_train, y_train, z_test, y_test):
+    """The same features and labels for series of classes 2 and 3 alone (labels 1 and 2)."""
+    train, test = ((y == 1) | (y == 2) for y in (y_train, y_test))
+    return z_train[train], y_train[train], z_test[test], y_test[test]
+
+
+# %%
+print(f"{'':34} mean: KNN   SVM   SVM 2/3    grid: KNN   SVM   SVM 2/3")
 for name, tokenizer in tokenizers.items():
-    probes = grid_features(tokenizer, x_train), y_train, grid_features(tokenizer, x_test), y_test
-    scores[name] |= {"KNN, grid": knn_accuracy(*probes, k=5), "SVM, grid": svm_accuracy(*probes)}
-    found = [scores[name][probe] for probe in ("KNN", "SVM", "KNN, grid", "SVM, grid")]
-    print(f"{name:34}  {found[0]:.3f}  {found[1]:.3f}       {found[2]:.3f}  {found[3]:.3f}")
+    both = features[name], tuple(grid_features(tokenizer, x) for x in (x_train, x_test))
+    for where, (z_train, z_test) in zip(("mean", "grid"), both):
+        probes = z_train, y_train, z_test, y_test
+        scores[name][f"{where} KNN"] = knn_accuracy(*probes, k=5)
+        scores[name][f"{where} SVM"] = svm_accuracy(*probes)
+        scores[name][f"{where} 2/3"] = svm_accuracy(*two_and_three(*probes))
+    found = [scores[name][f"{where} {probe}"] for where in ("mean", "grid") for probe in ("KNN", "SVM", "2/3")]
+    print(f"{name:34}     " + "  ".join(f"{value:.3f}" for value in found[:3]), end="")
+    print("           " + "  ".join(f"{value:.3f}" for value in found[3:]))
 
 # %% tags=["nbval-check-output"]
 nb.check("features from the histogram alone", from_histogram, features["naive"][1], rtol=1e-3, atol=1e-4)
-again = nn.functional.one_hot(shuffled, cfg.codes).double().mean(dim=1)
-nb.check("histograms that change when tokens are shuffled", int((again != histogram).any(dim=1).sum()), 0)
 nb.check_band(cfg, "05", "decoded series change by", float(changed), {"nothing changes": 0.0})
 plain, twins = scores["naive"], scores["Barlow Twins"]
-nb.check_band(cfg, "05", "naive: KNN on the whole grid", plain["KNN, grid"], {"chance": 0.25})
-nb.record("05", "naive: KNN, whole grid minus mean", plain["KNN, grid"] - plain["KNN"])
-nb.record("05", "KNN on the whole grid, Barlow Twins minus naive", twins["KNN, grid"] - plain["KNN, grid"])
+nb.check_band(
+    cfg,
+    "05",
+    "naive: SVM of 2 and 3, whole grid minus mean",
+    plain["grid 2/3"] - plain["mean 2/3"],
+    {"order is nothing": 0.0},
+)
+nb.check_band(cfg, "05", "naive: SVM of 2 and 3 on the whole grid", plain["grid 2/3"], {"a toss": 0.5})
+nb.record("05", "naive: SVM of 2 and 3 on the mean", plain["mean 2/3"])
+nb.record("05", "Barlow Twins: SVM of 2 and 3 on the mean", twins["mean 2/3"])
+for probe in ("KNN", "SVM"):
+    for where in ("mean", "grid"):
+        nb.record(
+            "05",
+            f"{probe} on the {where}, Barlow Twins minus naive",
+            twins[f"{where} {probe}"] - plain[f"{where} {probe}"],
+        )
 
 # %% [markdown]
-# Look at the neighbours (KNN). On the mean, Barlow Twins beats the plain tokenizer. On the whole grid that lead is gone
-# or small, and the plain tokenizer knows more than it seemed to. One training is one draw: the table under "Recorded runs" has
-# the mean and spread of both differences over eight seeds. So here the second job did not so much *add* knowledge of the
-# class as *move* it: from the places of the tokens into the tokens. That is worth having (whoever looks at single codes finds it sooner),
-# but "the probe is better" and "the tokens know more" are two claims, and the published probes test the first.
+# The plain tokens hold the order almost without error: the probe finds it in the places. The mean over the grid has lost it, in
+# every arm; there classes 2 and 3 are little better than a toss. What Barlow Twins improves on the mean is mostly the other question,
+# *which* patterns occur. And how much of that gain is new? Ask the probes on the whole grid: over the seeds (below) the lead of Barlow
+# Twins is not found there by the neighbours, and is smaller for the SVM. So "the probe is better" and "the tokens know more" are two
+# claims, and the published probes test the first.
 #
 # ## Without the augmented reconstruction
 #
@@ -610,10 +648,10 @@ nb.check_band(
     "05",
     "series from codes: error without the term over with",
     ratios["series from codes"],
-    {"as large as for views": 1.18},
+    {"as large as for views": ratios["view from latents"]},
 )
 difference = scores["Barlow Twins, views not decoded"]["KNN"] - scores["Barlow Twins"]["KNN"]
-nb.check_band(cfg, "05", "KNN, without the term minus with", difference, {"the term makes the gain": -0.13})
+nb.check_band(cfg, "05", "KNN, without the term minus with", difference, {"the term makes the gain": -gain})
 
 # %% [markdown]
 # The term does what it says: views are decoded better *from latents*. What matters afterwards, series from codes and the
@@ -670,20 +708,21 @@ nb.check("data sets with a higher error, of 13", (costs > 1).sum(axis=1), np.arr
 
 # %% [markdown]
 # Here one configuration, chosen beforehand, meets one baseline (chapter 7 says why that matters), and for the SVM the
-# gain is real for both: higher on 11 of 13 sets. It is large on only a few: TwoPatterns, UWaveGestureLibraryAll, ShapesAll. In
-# TwoPatterns the order makes the class, just what the mean over the grid hides from the naive features; whether that is the reason on the other two was not measured. The cost is not: about as
-# many copies became better as worse.
+# gain is real for both: higher on 11 of 13 sets. It is large on only a few: TwoPatterns, UWaveGestureLibraryAll, ShapesAll. Why on these was not measured. A cost is not shown: the copies became worse on about half of the sets, with medians of 1.22 and 1.04 times
+# the error. (The authors' error is that of their last test batch; chapter 7 says what that means.)
 #
 # Our own full runs of one of the 13 sets, in the thesis' recipe. Of the non-contrastive arms there are few seeds, so nothing
-# follows from this table, neither for nor against; look only at how far the naive seeds lie apart.
+# follows from this table, neither for nor against; look only at how far runs lie apart. (A seed that stands twice was run at two versions of
+# the code, which drew other numbers.)
 
 # %%
 from ncvqvae_lite.lab.results import load_cells
 
 runs = load_cells()
-runs = runs[(runs.dataset == "SonyAIBORobotSurface2") & (runs.preset == "paper") & (runs.ablation == "cas=False")]
+runs = runs[(runs.dataset == "SonyAIBORobotSurface2") & (runs.preset == "paper")]
+runs = runs[runs.ablation.isin(("cas=False", "fcn_precision=bf16"))]  # settings that have no part in stage 1
 columns = {"recon_last_batch": "error", "knn_acc": "KNN", "svm_acc": "SVM"}
-for (method, augmentation, s), run in runs.groupby(["method", "augmentation", "seed"]):
+for (method, augmentation, s, _), run in runs.groupby(["method", "augmentation", "seed", "ablation"]):
     values = run.set_index("metric").value
     found = ", ".join(f"{short} {values[name]:.3f}" for name, short in columns.items())
     print(f"{method + ' + ' + augmentation:18} seed {s}: {found}")
@@ -699,10 +738,10 @@ print(nb.recorded_runs("05"))
 # %% [markdown]
 # ## What to take along
 #
-# - A series of 128 steps or more gets 35 to 75 tokens at `n_fft` 8: 5 rows times 7 to 15 frames. Each has seen half of the series or more.
+# - A series of 128 steps or more gets 35 to 75 tokens at `n_fft` 8: 5 rows times 7 to 15 frames. Each has seen far more than its own place.
 # - The loss is copy in time and frequency, commitment, and with a view: its copy from latents, and the non-contrastive loss.
-# - The probes read the histogram of the tokens. A better probe shows that the class is easier to find in single
-#   codes, not that the tokens hold more of it.
+# - The probes read the histogram of the tokens. A better probe shows that the class is easier to find
+#   in the codes, not that the tokens hold more of it.
 # - Chapter 6 needs: tokens (n, N) of a frozen tokenizer, and their number K. Chapter 7 comes back to probes and their limits.
 
 # %% [markdown]
