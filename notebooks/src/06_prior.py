@@ -581,7 +581,8 @@ nb.check_band(cfg, "06", "longest code over shortest", spread, {"random vectors"
 # Mostly the lengths. Made equal, they give back nearly all of the effect with every recorded seed; random directions sometimes do, and
 # sometimes nothing. (The shares need not sum to 1: either change may be enough.) The layer before the head gives every $h$ about the same length (a LayerNorm), so a logit $h \cdot w_j$
 # can be at most $|h|\,|w_j|$: a token with a short vector can never be answered with certainty, and one with a long vector is easily
-# shouted. Under "Recorded runs" are the shares of both suspects over seeds.
+# shouted. (In the table the FID does not follow the surprise for the mixed starts: guessing one hidden token well and drawing a
+# whole grid are two things, and why equal lengths help the first alone is open.) Under "Recorded runs" are the shares of both suspects over seeds.
 #
 # ### The same question at full size
 #
