@@ -747,7 +747,7 @@ print(nb.recorded_runs("05"))
 # %% [markdown]
 # ## Exercises
 #
-# They need nothing from the chapter but this set-up; 5.4 starts from its `nc_loss`. A check says what to look at when an answer is wrong.
+# They need nothing from the chapter but this set-up (for 5.4 look at its `nc_loss`). A check says what to look at when an answer is wrong.
 
 # %%
 import torch
@@ -833,7 +833,7 @@ def features_of_tokens(tokens, codebook):
     codebook  (K, D)
     returns   (n, D)
     """
-    # solution: counts over N, times the codebook; the answer to the question is 0
+    # solution: how often does each code occur? all K of them, in the order of the codebook
     histogram = nn.functional.one_hot(tokens, len(codebook)).to(codebook.dtype).mean(dim=1)  # (n, K)
     return histogram @ codebook
     # end of solution
@@ -889,7 +889,7 @@ def learners():
 
     returns  dict: "series", "commitment", "view", "ssl" -> set of "encoder", "codebook", "decoder", "projector"
     """
-    # solution: the codebook is a buffer that follows by averages, so it is in no set
+    # solution: for each term, go back from it: which parts does it reach?
     return {
         "series": {"encoder", "decoder"},
         "commitment": {"encoder"},
@@ -917,7 +917,7 @@ def check_learners(answer):
         moved = sorted(name for name, found in slopes.items() if any(bool(slope.any()) for slope in found))
         for part in parts.values():
             part.zero_grad()
-        hint = "follow the arrows backwards: straight-through hands the gradient to z; buffers get none"
+        hint = "go backwards from the term: straight-through hands the gradient to z; buffers get none"
         nb.check(f"learn from {term}", ", ".join(sorted(answer()[term])), ", ".join(moved), hint=hint)
 
 

@@ -117,7 +117,7 @@ for polarity, mask in masks.items():
     print(f"{polarity:7} hides {mask.double().mean():.2f} on average; nine tenths or more in {most:.0%} of the series")
 
 # %% [markdown]
-# Left: the share that is hidden, by $t$. Right: how often each number of tokens is hidden. Decoding, further down,
+# (Rounding down to whole tokens moves 0.64 and 0.36 a little towards each other.) Left: the share that is hidden, by $t$. Right: how often each number of tokens is hidden. Decoding, further down,
 # starts from a grid of which *everything* is hidden. Ask which of the two has practised that. (A catch: rounded down, the
 # cosine hides all $N$ at $t = 0$ only. The very first step of decoding is practised by the one that *keeps*.)
 
@@ -530,8 +530,9 @@ nb.check_band(cfg, "06", "surprise, tied: own start minus codebook", surprise["t
 nb.record("06", "share of the head's effect that is its start", surprise["tied, own start"] / head)
 
 # %% [markdown]
-# The places are innocent. The larger part of the effect is not the tying at all: a tied head that starts from random
-# vectors comes close to an untied one. What hurts is to *answer with the codebook*. What is wrong with codes? Compared with
+# The places are innocent. The larger part of the surprise is not the tying at all: a tied head that starts from random
+# vectors goes most of the way to an untied one (the share is under "Recorded runs"). Its FID with classes asked for is better, too, though
+# not as good. What hurts is to *answer with the codebook*. What is wrong with codes? Compared with
 # random vectors, two things are unusual: many point into similar directions, and their *lengths* are very unequal.
 # Left: all cosines between two codes and between two random vectors. Right: the lengths, sorted.
 
@@ -636,6 +637,7 @@ def ratio(a, b):
     return np.exp([d.mean(), d.mean() - half, d.mean() + half])
 
 
+# %%
 found, pairs = {}, 0
 for name in names:
     log = {prior: np.log(blocks.loc[name][prior].to_numpy()) for prior in blocks}
@@ -646,6 +648,9 @@ for name in names:
     for effect, (middle, low, high) in found[name].items():
         print(f"{name:22} {effect}  {middle:.2f}  ({low:.2f} to {high:.2f})")
 print(f"untied below tied in {pairs} of {2 * len(blocks)} pairs")
+for name in names:
+    whole = ratio(*(np.log(blocks.loc[name][prior].to_numpy()) for prior in ("masked untied", "kept tied")))
+    print(f"{name:22} masked untied : kept tied  {whole[0]:.2f}  ({whole[1]:.2f} to {whole[2]:.2f})")
 for effect in ("untied : tied", "masked : kept"):
     logs = np.log([found[name][effect][0] for name in names])
     middle, low, high = ratio(logs, np.zeros(len(logs)))
@@ -663,7 +668,7 @@ overall = float(np.exp(np.mean([np.log(effects["untied : tied"][0]) for effects 
 nb.check("untied : tied, geometric mean over the data sets", overall, low=0.4, high=0.8)
 
 # %% [markdown]
-# At full size the head points the same way: untied over tied is below 1 on every set, and the interval over the sets leaves out 1.
+# At full size the head points the same way as surprise and asked-for FID above, now in the FID of free draws: untied over tied is below 1 on every set, and the interval over the sets leaves out 1.
 # For the mask it is wide and includes 1; on SonyAIBORobotSurface2 hiding more may even hurt. And the start? The same tokens with a tied head of random start
 # (`--set mask_polarity=masked prior_start=random`), over the same head that starts as the codebook:
 
@@ -676,7 +681,7 @@ for name in both.index.unique("dataset"):
     start, tied, untied = (np.log(both.loc[name][c].to_numpy()) for c in ("own start", "masked tied", "masked untied"))
     middle, low, high = ratio(start, tied)
     print(f"{name:22} own start : codebook  {middle:.2f}  ({low:.2f} to {high:.2f}); ", end="")
-    print(f"untied : tied {ratio(untied, tied)[0]:.2f}")
+    print(f"masked untied : masked tied {ratio(untied, tied)[0]:.2f}")
 
 # %% tags=["nbval-check-output"]
 lower = (both["own start"] < both["masked tied"]).mean()
@@ -852,7 +857,7 @@ print(nb.recorded_runs("06"))
 #
 # - MaskGIT hides a random share, guesses it, and draws a grid in a few steps, the surest tokens first.
 # - Two models that differ in several things differ for an unknown reason. Change one at a time, on the same tokens.
-# - Here the output layer mattered, not the mask: answering with the codebook is hard, mostly because its vectors have unequal lengths.
+# - Here the output layer mattered, not the mask: answering with the codebook is hard, and unequal lengths of its vectors make it hard to *guess* with; what makes the samples better is not settled.
 # - FID does not notice a memory. Look at the nearest train series.
 # - Chapter 7 explains FID and IS, which were only used here. Chapter 10 needs: the four priors, and why they matter.
 
@@ -883,7 +888,7 @@ def probability_share_above(s):
     s        float in 0..1
     returns  float
     """
-    # solution: the cosine falls, so it is above s for all t below (2 / pi) acos(s); .29 of the series, and if kept .06
+    # solution: find the t at which the cosine is s; on which side of it is the cosine larger?
     return 2 / math.pi * math.acos(s)
     # end of solution
 
@@ -932,7 +937,7 @@ def newly_fixed(n_tokens, steps):
 
     returns  list of `steps` ints that sum to n_tokens
     """
-    # solution: differences of the hidden counts, which start at all; 1 in the first step, 6 in the last
+    # solution: how many are hidden before a step, and how many after it?
     hidden = [math.floor(n_tokens * math.cos(math.pi / 2 * k / steps) + 1e-9) for k in range(steps + 1)]
     return [a - b for a, b in zip(hidden, hidden[1:])]
     # end of solution
@@ -1054,8 +1059,7 @@ def guided(p_none, p_class, s):
     s                float
     returns          (..., K) probabilities
     """
-    # solution: logits are logs up to a constant, so p_c^s p_0^(1 - s), normalised again; such a token keeps its place
-    # among its like, and loses to those that the class makes likelier
+    # solution: logits are logs of probabilities, up to a constant
     raw = p_class**s * p_none ** (1 - s)
     return raw / raw.sum(dim=-1, keepdim=True)
     # end of solution
