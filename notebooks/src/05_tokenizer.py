@@ -911,14 +911,14 @@ def check_learners(answer):
     terms = dict(series=sum(squared_errors(t, x, q.z_q)), commitment=q.loss, view=sum(squared_errors(t, view, z_view)))
     terms["ssl"] = barlow_twins(*projector(pool(q.z_q), pool(z_view))).total
     parts = dict(encoder=t.encoder, codebook=t.quantizer, decoder=t.decoder, projector=projector)
-    for term, value in terms.items():
+    for i, (term, value) in enumerate(terms.items(), start=1):
         value.backward(retain_graph=True)
         slopes = {name: [w.grad for w in part.parameters() if w.grad is not None] for name, part in parts.items()}
         moved = sorted(name for name, found in slopes.items() if any(bool(slope.any()) for slope in found))
         for part in parts.values():
             part.zero_grad()
         hint = "go backwards from the term: straight-through hands the gradient to z; buffers get none"
-        nb.check(f"learn from {term}", ", ".join(sorted(answer()[term])), ", ".join(moved), hint=hint)
+        nb.check(f"term {i}, {term}", ", ".join(sorted(answer()[term])), ", ".join(moved), hint=hint)
 
 
 check_learners(learners)
