@@ -714,9 +714,9 @@ nb.check(
 # %%
 prior = priors["masked, untied"]
 settings = {
-    "steps": (1, 2, 5, 10, 30),
-    "choice_temperature": (0.0, 1.0, 4.0, 10.0, 40.0),
-    "guidance": (0.0, 0.5, 1.0, 2.0, 4.0),
+    "steps": (1, 2, 5, 10, 20),
+    "choice_temperature": (0.0, 1.0, 4.0, 40.0),
+    "guidance": (0.0, 1.0, 2.0, 4.0),
 }
 knobs = {}
 for name, values in settings.items():
