@@ -37,6 +37,7 @@ from .training import train_fcn
 from .training_engine import derive_seed
 
 IS_SPLITS = 10
+FEWEST_FOR_FID, FEWEST_FOR_IS = 10, 2 * IS_SPLITS  # test series; a split of one series scores 1, whatever it is
 CAS_BATCH = 256  # test batches of the running accuracy, as in the reference
 CAS_TAIL = 700  # test batches that the running mean still feels: 0.99^700 < 0.001
 
@@ -103,8 +104,9 @@ def not_computed(cfg, ds):
         reasons = dict.fromkeys(("knn_acc", "svm_acc", "fid", "is", "cas"), "the series have no labels")
     elif not can_probe(ds):
         reasons = dict.fromkeys(("knn_acc", "svm_acc"), f"fewer than {KNN} train series")
-    if ds.n_classes and len(ds.x_test) < IS_SPLITS:
-        reasons |= dict.fromkeys(("fid", "is"), f"fewer than {IS_SPLITS} test series")
+    for name, fewest in (("fid", FEWEST_FOR_FID), ("is", FEWEST_FOR_IS)):
+        if ds.n_classes and len(ds.x_test) < fewest:
+            reasons[name] = f"fewer than {fewest} test series"
     if ds.n_classes and not cfg.cas:
         reasons["cas"] = "switched off (cas=false)"
     return reasons
@@ -179,8 +181,9 @@ def _evaluate_samples(cfg, ds, scaled, tokenizer, prior, fcns, folder):
         if name == "fid":
             probabilities = batched(fcn.probabilities, generated[:n_test])
             real_probabilities = batched(fcn.probabilities, test)
-            score, real_score = (inception_score(p, IS_SPLITS) for p in (probabilities, real_probabilities))
-            metrics |= {"is": score.mean, "is_std": score.std, "is_real": real_score.mean}
+            if n_test >= FEWEST_FOR_IS:
+                score, real_score = (inception_score(p, IS_SPLITS) for p in (probabilities, real_probabilities))
+                metrics |= {"is": score.mean, "is_std": score.std, "is_real": real_score.mean}
             classes, real_classes = (p.argmax(dim=1) for p in (probabilities, real_probabilities))
             metrics["class_mix_error"] = _class_mix_error(classes, real_classes, ds.n_classes)
             saved |= {"fcn_class": classes.cpu().numpy(), "fcn_class_real": real_classes.cpu().numpy()}

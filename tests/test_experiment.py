@@ -330,6 +330,7 @@ def test_reasons_for_what_is_not_computed():
     reasons = not_computed(micro(dataset="few", cas=False), few)
     assert set(reasons) == {"knn_acc", "svm_acc", "fid", "is", "cas"}
     assert "fewer than 5 train series" in reasons["knn_acc"] and "fewer than 10 test series" in reasons["fid"]
+    assert "fewer than 20 test series" in reasons["is"]
     assert reasons["cas"] == "switched off (cas=false)"
     assert not_computed(micro(), SERIES) == {}
 
@@ -339,6 +340,17 @@ def test_very_few_series(tmp_path):
     cfg = micro("improved", "vibcreg", "slice", dataset="few")
     metrics = run_experiment(cfg, few, tmp_path, device="cpu")
     assert not {"knn_acc", "svm_acc", "fid", "is"} & set(metrics) and "cas" in metrics
+
+
+@pytest.mark.parametrize("n_test", [10, 19, 20])
+def test_no_inception_score_where_a_split_would_hold_one_series(tmp_path, n_test):
+    few = from_arrays(SERIES.x_train, SERIES.y_train, SERIES.x_test[:n_test], SERIES.y_test[:n_test], name="few")
+    cfg = micro(dataset="few", cas=False)
+    metrics = run_experiment(cfg, few, tmp_path, device="cpu")
+    assert "fid" in metrics and ("is" in metrics) == ("is_real" in metrics) == (n_test >= 20)
+    assert ("is" in not_computed(cfg, few)) == (n_test < 20)
+    if n_test == 20:
+        assert metrics["is_real"] > 1  # two series of unlike answers in some split
 
 
 def test_two_channels(tmp_path):
