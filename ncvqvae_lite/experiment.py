@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from .errors import BadInput, NotFound
 from .experiment_folders import claim, discard_checkpoints, finished_metrics, hold, read_json, write_json, writing_to
+from .experiment_samples import FEWEST_FOR_FID, FEWEST_FOR_IS, batched_decode, evaluate_samples, generate
 from .experiment_stages import (
     KNN,
     Session,
@@ -30,14 +30,12 @@ from .experiment_stages import (
     tokenizer_stage,
 )
 from .fcn import FCN, batched, file_hash
-from .metrics import frechet_distance, inception_score, running_accuracy, token_usage
+from .metrics import running_accuracy
 from .prior import MaskGIT
 from .tokenizer import Tokenizer
 from .training import train_fcn
 from .training_engine import derive_seed
 
-IS_SPLITS = 10
-FEWEST_FOR_FID, FEWEST_FOR_IS = 10, 2 * IS_SPLITS  # test series; a split of one series scores 1, whatever it is
 CAS_BATCH = 256  # test batches of the running accuracy, as in the reference
 CAS_TAIL = 700  # test batches that the running mean still feels: 0.99^700 < 0.001
 
@@ -133,81 +131,12 @@ def _run(cfg, ds, scaled, session, folder, fcn_weights):
     tokenizer, found = timed("tokenizer", tokenizer_stage, cfg, ds, scaled, session)
     metrics |= found
     prior = timed("prior", prior_stage, cfg, ds, scaled, tokenizer, session, folder)
-    metrics |= timed("evaluation", _evaluate_samples, cfg, ds, scaled, tokenizer, prior, fcns, folder)
+    metrics |= timed("evaluation", evaluate_samples, cfg, scaled, tokenizer, prior, fcns, folder)
     if ds.n_classes and cfg.cas:
         metrics |= timed("cas", _cas_stage, cfg, scaled, tokenizer, prior, session, folder)
     write_json(folder / "seconds.json", seconds)
     write_json(folder / "metrics.json", metrics)
     return metrics
-
-
-# --- generated series ---
-
-
-def generate(cfg, tokenizer, prior, n, seed, class_index=None):
-    """n tokens grids (n, N) drawn from the prior, and their series (n, C, L), scaled."""
-    generator = torch.Generator(prior.table.device).manual_seed(seed)
-    tokens = prior.sample(
-        n, class_index, steps=cfg.decoding_steps, choice_temperature=cfg.choice_temperature, guidance=cfg.guidance,
-        generator=generator,
-    )  # fmt: skip
-    return tokens, batched_decode(tokenizer, tokens)
-
-
-def batched_decode(tokenizer, tokens):
-    """Tokens (n, N) -> series (n, C, L), in batches."""
-    return torch.cat([tokenizer.decode(part) for part in tokens.split(256)])
-
-
-def _evaluate_samples(cfg, ds, scaled, tokenizer, prior, fcns, folder):
-    """FID and IS of unconditional samples, the floors beside them, token statistics; writes samples.npz (raw units)."""
-    n_test = len(scaled.x_test)
-    seed = derive_seed("samples", cfg.seed)
-    tokens, generated = generate(cfg, tokenizer, prior, max(n_test, cfg.min_samples), seed)
-    usage = token_usage(tokens, cfg.codebook_size)
-    metrics = {"sample_perplexity": usage.perplexity, "sample_coverage": usage.coverage}
-    saved = {"x": (generated * scaled.std + scaled.mean).cpu().numpy(), "tokens": tokens.cpu().numpy()}
-    for name, fcn in fcns.items():
-        length = tokenizer.out_length
-        train, test = scaled.x_train[..., :length], scaled.x_test[..., :length]
-        decoded = batched_decode(tokenizer, batched(tokenizer.encode, scaled.x_test))
-        real = batched(fcn.features, test)
-        features = {"": batched(fcn.features, generated[:n_test]), "_reconstruction": batched(fcn.features, decoded)}
-        features["_train_test"] = batched(fcn.features, train)
-        for suffix, found in features.items():
-            metrics[name + suffix] = frechet_distance(real, found)
-        metrics[f"{name}_train"] = frechet_distance(features["_train_test"], features[""])  # generated against train
-        metrics[f"{name}_test_halves"] = frechet_distance(*_random_halves(real))
-        if name == "fid":
-            probabilities = batched(fcn.probabilities, generated[:n_test])
-            real_probabilities = batched(fcn.probabilities, test)
-            if n_test >= FEWEST_FOR_IS:
-                score, real_score = (inception_score(p, IS_SPLITS) for p in (probabilities, real_probabilities))
-                metrics |= {"is": score.mean, "is_std": score.std, "is_real": real_score.mean}
-            classes, real_classes = (p.argmax(dim=1) for p in (probabilities, real_probabilities))
-            metrics["class_mix_error"] = _class_mix_error(classes, real_classes, ds.n_classes)
-            saved |= {"fcn_class": classes.cpu().numpy(), "fcn_class_real": real_classes.cpu().numpy()}
-    _save_arrays(folder / "samples.npz", saved)
-    return metrics
-
-
-def _class_mix_error(classes, real_classes, n_classes):
-    """Total variation distance, 0..1, between the class shares that the FCN sees in generated and in real series."""
-    shares = (torch.bincount(c, minlength=n_classes) / len(c) for c in (classes, real_classes))
-    return torch.sub(*shares).abs().sum().item() / 2
-
-
-def _random_halves(features):
-    order = torch.randperm(len(features), generator=torch.Generator().manual_seed(0)).to(features.device)
-    half = len(features) // 2
-    return features[order[:half]], features[order[half : 2 * half]]
-
-
-def _save_arrays(file, arrays):
-    partial = file.with_suffix(".partial")
-    with open(partial, "wb") as f:
-        np.savez_compressed(f, **arrays)
-    os.replace(partial, file)
 
 
 # --- classification accuracy score ---

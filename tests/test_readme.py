@@ -15,7 +15,7 @@ MICRO = "epochs=1, prior_epochs=1, fcn_epochs=1, cas_epochs=1, min_steps=0, prio
 def test_your_own_series_in_ten_lines(tmp_path, monkeypatch):
     code = re.search(r"```python\n(.*?)```", README, flags=re.S).group(1)
     assert len([line for line in code.splitlines() if line.strip()]) <= 10
-    ds = two_patterns(n_train=60, n_test=4)
+    ds = two_patterns(n_train=100, n_test=4)  # a fifth is held out: the 20 test series that IS needs
     monkeypatch.chdir(tmp_path)
     np.save("my_series.npy", ds.x_train[:, 0].numpy() * 3 + 7)
     np.save("my_labels.npy", np.array(["a", "b", "c", "d"])[ds.y_train.numpy()])
