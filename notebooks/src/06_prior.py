@@ -166,11 +166,11 @@ from torch.nn import functional
 from ncvqvae_lite.prior import MaskGIT
 
 
-def new_prior(head="untied"):
-    """A prior with fresh weights; its token embeddings start as the codebook, as in the reference."""
+def new_prior(head="untied", vectors=tokenizer.quantizer.codebook):
+    """A prior with fresh weights; its token embeddings start as vectors (K, 64): the codebook, as in the reference."""
     torch.manual_seed(seed)
     prior = MaskGIT(N, K, ds.n_classes, head, width=cfg.width, depth=cfg.depth)
-    prior.start_from(tokenizer.quantizer.codebook)
+    prior.start_from(vectors)
     return prior
 
 
@@ -502,18 +502,11 @@ class TiedWithoutPlaces(nn.Module):
         return h @ table[:K].T + self.bias
 
 
-@torch.no_grad()
-def start_at(prior, vectors):
-    """The prior with its token embeddings, shared with a tied head, set to vectors (K, 64)."""
-    prior.start_from(vectors)
-    return prior
-
-
 # %%
 without_places = new_prior("tied")
 without_places.head = TiedWithoutPlaces()
 own = torch.randn(K, cfg.dim, generator=generator)
-changed = {"tied, no places": without_places, "tied, own start": start_at(new_prior("tied"), own)}
+changed = {"tied, no places": without_places, "tied, own start": new_prior("tied", own)}
 for name, prior in changed.items():
     priors[name] = trained(prior, "masked")
     scores[name] = judged(priors[name])
@@ -563,7 +556,7 @@ mixed = {
     "tied, its lengths": unit["random"] * lengths["codebook"][:, None],
 }
 for name, vectors in mixed.items():
-    priors[name] = trained(start_at(new_prior("tied"), vectors), "masked")
+    priors[name] = trained(new_prior("tied", vectors), "masked")
     scores[name] = judged(priors[name])
 print(table(("masked, tied", *mixed, "tied, own start")))
 
@@ -575,14 +568,14 @@ nb.record("06", "share of the start's effect that is lengths", by_lengths / surp
 nb.record(
     "06", "share of the start's effect that is directions", gain["tied, its lengths"] / surprise["tied, own start"]
 )
-spread = float(lengths["codebook"].max() / lengths["codebook"].min())
-nb.check_band(cfg, "06", "longest code over shortest", spread, {"random vectors": 1.6})
+spread, of_random = (float(lengths[name].max() / lengths[name].min()) for name in ("codebook", "random"))
+nb.check_band(cfg, "06", "longest code over shortest", spread, {"random vectors": of_random})
 
 # %% [markdown]
 # Mostly the lengths. Made equal, they give back nearly all of the effect with every recorded seed; random directions sometimes do, and
 # sometimes nothing. (The shares need not sum to 1: either change may be enough.) The layer before the head gives every $h$ about the same length (a LayerNorm), so a logit $h \cdot w_j$
-# can be at most $|h|\,|w_j|$: a token with a short vector can never be answered with certainty, and one with a long vector is easily
-# shouted. (In the table the FID does not follow the surprise for the mixed starts: guessing one hidden token well and drawing a
+# lies within $\pm|h|\,|w_j|$. Whatever $h$ says, a token with a short vector hardly changes its logit (only the bias can lift it, and
+# that knows the place, not the series), while a long one swings widely. (In the table the FID does not follow the surprise for the mixed starts: guessing one hidden token well and drawing a
 # whole grid are two things, and why equal lengths help the first alone is open.) Under "Recorded runs" are the shares of both suspects over seeds.
 #
 # ### The same question at full size
@@ -597,8 +590,9 @@ from matplotlib.ticker import LogLocator
 from ncvqvae_lite.lab.report_prior import prior_blocks, prior_effects, prior_rows
 from ncvqvae_lite.lab.results import load_cells
 
-blocks = prior_blocks(prior_rows(load_cells(), "fid"))
-blocks = blocks.xs(("regular", "none"), level=("method", "augmentation")).dropna()  # (data set, seed) x priors
+recorded = load_cells()
+all_blocks = prior_blocks(prior_rows(recorded, "fid"))
+blocks = all_blocks.xs(("regular", "none"), level=("method", "augmentation")).dropna()  # (data set, seed) x priors
 names = list(dict.fromkeys(blocks.index.get_level_values("dataset")))
 
 # %%
@@ -657,7 +651,7 @@ for effect in ("untied : tied", "masked : kept"):
     print(f"over the {len(names)} data sets: {effect}  {middle:.2f}  ({low:.2f} to {high:.2f})")
 
 # %% tags=["nbval-check-output"]
-package = prior_effects(prior_blocks(prior_rows(load_cells(), "fid")))
+package = prior_effects(all_blocks)
 package = package[package.method == "regular"].set_index(["dataset", "effect"])
 for name, effects in found.items():
     for effect, values in effects.items():
@@ -673,7 +667,6 @@ nb.check("untied : tied, geometric mean over the data sets", overall, low=0.4, h
 # (`--set mask_polarity=masked prior_start=random`), over the same head that starts as the codebook:
 
 # %%
-recorded = load_cells()
 chosen = recorded.ablation == "mask_polarity=masked prior_start=random cas=False"
 own = recorded[chosen & (recorded.metric == "fid")].set_index(["dataset", "seed"]).value.rename("own start")
 both = blocks.join(own, how="inner")  # the same tokens: masked tied, masked untied, own start
@@ -733,6 +726,7 @@ for name, values in settings.items():
 
 # %%
 fig, axes = plots.figure(2, 3, height=4.8, sharex="col", sharey="row")
+real_share = float((seen_as(tokens_test) == 0).double().mean())
 labels = ("decoding steps", "choice temperature", "guidance")
 for column, (name, values), label in zip(axes.T, settings.items(), labels):
     free, fid, is_0, obeys = zip(*(knobs[name, value] for value in values))
@@ -742,9 +736,7 @@ for column, (name, values), label in zip(axes.T, settings.items(), labels):
     column[1].plot(obeys, "s-", color="#D55E00", label="obeys")
     column[1].set_xticks(range(len(values)), [f"{v:g}" for v in values])
     column[1].set_xlabel(label)
-    column[1].axhline(
-        float((seen_as(tokens_test) == 0).double().mean()), color=plots.REAL, linestyle=":", label="class 0, real"
-    )
+    column[1].axhline(real_share, color=plots.REAL, linestyle=":", label="class 0, real")
 axes[0, 0].set(ylabel="FID (low is good)", ylim=(0, None))
 axes[1, 0].set(ylabel="share of draws", ylim=(0, 1.03))
 handles = [*axes[0, 0].lines, *axes[1, 0].lines]
