@@ -14,6 +14,7 @@ import io
 import os
 import re
 import sys
+import warnings
 from dataclasses import fields
 from importlib import import_module
 from itertools import groupby
@@ -41,7 +42,9 @@ def main(argv=None):
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
-        code = _run(argv)
+        with warnings.catch_warnings():
+            warnings.showwarning = _say_warning
+            code = _run(argv)
         sys.stdout.flush()
         return code
     except TrainingDiverged as error:
@@ -94,6 +97,10 @@ def _help(beginning=""):
         + lines
         + ["", "`ncvqvae COMMAND --help` explains a command; `ncvqvae --version` prints the version."]
     )
+
+
+def _say_warning(message, category, filename, lineno, file=None, line=None):
+    print(f"warning: {message}", file=sys.stderr, flush=True)
 
 
 def _fail(message, code):

@@ -12,8 +12,8 @@ import tyro
 from .cli_progress import progress_on
 from .config import ExperimentConfig, nearest
 from .errors import BadInput
-from .fcn_weights import find_weights, is_thesis_weights
-from .thesis import compare, format_table
+from .fcn_weights import file_hash, find_weights, is_thesis_weights
+from .thesis import compare
 
 GENERATED = "TwoPatternsGenerated"
 _plain = tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")
@@ -67,6 +67,7 @@ class Replicate:
 
         from .data import load_dataset
         from .experiment import cell_folder, check_experiment, not_computed, run_experiment
+        from .nb import published_table
 
         ds = load_dataset(self.dataset, self.data)
         if not ds.n_classes:
@@ -83,7 +84,8 @@ class Replicate:
             metrics = run_experiment(cfg, ds, self.out, weights, progress=progress)
 
         own_fcn = not (weights and is_thesis_weights(weights, self.dataset))
-        _say(f"\n{format_table(compare(metrics, cfg.dataset, cfg.method, cfg.augmentation, own_fcn=own_fcn))}\n")
+        rows = compare(metrics, cfg.dataset, cfg.method, cfg.augmentation, own_fcn=own_fcn)
+        _say(f"\n{published_table(rows)}\n")
         if cfg.preset_name != "paper" or changes or cfg.dataset == GENERATED:
             _say("The verdicts do not test the method: this run has other series or another recipe than the thesis.")
         for line in _reasons(absent):
@@ -130,8 +132,6 @@ def _about_weights(weights, command):
 
 def _judge(cfg, out, weights, own_fcn, metrics):
     """Which feature net stands behind FID and IS."""
-    from .fcn import file_hash
-
     if weights is None:
         file = cfg.fcn_folder(out) / "fcn.safetensors"
         accuracy = f"test accuracy {metrics['fcn_accuracy']:.3f}, SHA-256 {file_hash(file)}"

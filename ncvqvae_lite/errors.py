@@ -1,6 +1,7 @@
 """What a user can get wrong, as exceptions whose text is one sentence: what was found, expected, and the next step.
 
 The command line prints that sentence and exits with code 2; from Python they are ordinary ValueError, OSError, ...
+What is allowed but makes the results say little is a warning: `WeakEvidence`.
 """
 
 
@@ -22,3 +23,7 @@ class RunFolderError(UserError, OSError):
 
 class TrainingDiverged(UserError, ArithmeticError):
     """A loss became NaN or infinite; the last good checkpoint is kept."""
+
+
+class WeakEvidence(UserWarning):
+    """The run goes on, but its numbers will say less than they seem to."""

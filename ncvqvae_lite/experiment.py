@@ -9,14 +9,16 @@ import json
 import math
 import os
 import time
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import torch
 
-from .errors import BadInput, NotFound
+from .errors import BadInput, NotFound, WeakEvidence
 from .experiment_folders import claim, discard_checkpoints, finished_metrics, hold, read_json, write_json, writing_to
-from .experiment_samples import FEWEST_FOR_FID, FEWEST_FOR_IS, batched_decode, evaluate_samples, generate
+from .experiment_samples import FEWEST_FOR_FID, FEWEST_FOR_IS, evaluate_samples, generate
 from .experiment_stages import (
     KNN,
     Session,
@@ -29,7 +31,8 @@ from .experiment_stages import (
     scale,
     tokenizer_stage,
 )
-from .fcn import FCN, batched, file_hash
+from .fcn import FCN, batched
+from .fcn_weights import file_hash
 from .metrics import running_accuracy
 from .prior import MaskGIT
 from .tokenizer import Tokenizer
@@ -51,6 +54,7 @@ def run_experiment(cfg, ds, out_dir="runs", fcn_weights=None, *, device=None, pr
     progress     (stage, epochs done, epochs, loss terms, steps per second), called about once a second
     returns      dict of plain floats; what could not be computed is absent, and `not_computed` says why
     raises       BadInput, NotFound or RunFolderError before any work starts; TrainingDiverged during training
+    warns        WeakEvidence of a channel that the common scaling makes nearly constant, and of an FCN near chance
     """
     check_experiment(cfg, ds, fcn_weights)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -79,10 +83,11 @@ def cell_folder(cfg, out_dir="runs", fcn_weights=None):
 
 
 def check_experiment(cfg, ds, fcn_weights=None):
-    """Raise before any work what would fail later."""
+    """Raise before any work what would fail later, warn of what will say little."""
     if cfg.dataset != ds.name:
         raise BadInput(f"the configuration is for {cfg.dataset}, the series are {ds.name}: make them agree")
     check_trainable(cfg, ds)
+    _warn_of_small_channels(ds)
     if fcn_weights is None:
         return
     if ds.n_classes == 0:
@@ -93,6 +98,32 @@ def check_experiment(cfg, ds, fcn_weights=None):
             f"{fcn_weights} is for {fcn.n_classes} classes and {fcn.channels} channel(s), {ds.name} has {ds.n_classes} "
             f"and {ds.channels}: give the weights of this data set, or none to train them"
         )
+
+
+def _warn_of_small_channels(ds):
+    """Warn of channels with less than a hundredth of the variance that the one common scaling brings to 1."""
+    x = ds.x_train.double()
+    total = x.std(correction=0).item()
+    for channel, own in enumerate(x.std(dim=(0, 2), correction=0).tolist()):
+        if own < 0.1 * total:
+            _warn(
+                f"channel {channel} of {ds.name} has standard deviation {own:.3g}, but all channels are divided by "
+                f"{total:.3g}, that of all: it will hardly be learnt; bring each to mean 0 and deviation 1 first"
+            )
+
+
+def _warn_of_weak_fcn(accuracy, ds):
+    """Warn of a classifier that is not two standard errors better than always naming the most frequent class."""
+    share = torch.bincount(ds.y_test).max().item() / len(ds.y_test)
+    if accuracy <= share + 2 * math.sqrt(share * (1 - share) / len(ds.y_test)):
+        _warn(
+            f"the FCN behind FID and IS classifies {accuracy:.0%} of the test series of {ds.name} correctly, always "
+            f"naming the most frequent class {share:.0%}: FID and IS will say little; give it more series or epochs"
+        )
+
+
+def _warn(sentence):
+    warnings.warn(sentence, WeakEvidence, stacklevel=5)  # shown as of the line that calls `run_experiment`
 
 
 def not_computed(cfg, ds):
@@ -124,10 +155,11 @@ def _run(cfg, ds, scaled, session, folder, fcn_weights):
         if fcn_weights:
             fcns["fid"] = FCN.load(fcn_weights).to(session.device)
         else:
-            fcns["fid"], metrics["fcn_accuracy"], _ = timed("fcn", fcn_stage, cfg, ds, scaled, session)
+            fcns["fid"], metrics["fcn_accuracy"] = timed("fcn", fcn_stage, cfg, ds, scaled, session)
+            _warn_of_weak_fcn(metrics["fcn_accuracy"], ds)
         if cfg.second_fcn:
             second = (cfg, ds, scaled, session, cfg.fcn_seed + 1)
-            fcns["fid_second"], metrics["fcn_accuracy_second"], _ = timed("second fcn", fcn_stage, *second)
+            fcns["fid_second"], metrics["fcn_accuracy_second"] = timed("second fcn", fcn_stage, *second)
     tokenizer, found = timed("tokenizer", tokenizer_stage, cfg, ds, scaled, session)
     metrics |= found
     prior = timed("prior", prior_stage, cfg, ds, scaled, tokenizer, session, folder)
@@ -214,12 +246,8 @@ class Run(NamedTuple):
 
     def sample(self, n, class_index=None, seed=0):
         """n new series (n, C, L) in raw units; class_index: None, an int, or an (n,) tensor."""
-        generator = torch.Generator(self.prior.table.device).manual_seed(seed)
-        tokens = self.prior.sample(
-            n, class_index, steps=self.config["decoding_steps"], guidance=self.config["guidance"],
-            choice_temperature=self.config["choice_temperature"], generator=generator,
-        )  # fmt: skip
-        return batched_decode(self.tokenizer, tokens) * self.std + self.mean
+        settings = SimpleNamespace(**self.config)
+        return generate(settings, self.tokenizer, self.prior, n, seed, class_index)[1] * self.std + self.mean
 
 
 def load_run(folder):

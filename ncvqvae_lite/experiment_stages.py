@@ -12,7 +12,7 @@ import torch
 from .augmentations import AUGMENTATIONS, slice_and_shuffle, zero_tail
 from .errors import BadInput
 from .experiment_folders import claim, discard_checkpoints, hold, write_history, write_json, writing_to
-from .fcn import FCN, batched, file_hash
+from .fcn import FCN, batched
 from .metrics import codebook_similarity, knn_accuracy, perplexity, reconstruction_error, svm_accuracy
 from .prior import MaskGIT, mask_positions, prior_loss
 from .quantizer import sample_categorical
@@ -77,7 +77,7 @@ def initial_weights(*seed):
 def fcn_stage(cfg, ds, scaled, session, seed=None):
     """The FCN trained on the train split (thesis: the feature net of FID and IS), made once for all runs.
 
-    returns  FCN in eval mode, its test accuracy, the first hex digits of its file's hash
+    returns  FCN in eval mode, its test accuracy
     """
     folder = cfg.fcn_folder(session.out_dir, seed)
     settings = cfg.settings("fcn") | {"dataset": cfg.dataset} | ({} if seed is None else {"fcn_seed": seed})
@@ -100,8 +100,7 @@ def fcn_stage(cfg, ds, scaled, session, seed=None):
             }
             write_json(folder / "metrics.json", metrics)
         discard_checkpoints(folder)
-    file = folder / "fcn.safetensors"
-    return FCN.load(file).to(session.device), metrics["accuracy_test"], file_hash(file)
+    return FCN.load(folder / "fcn.safetensors").to(session.device), metrics["accuracy_test"]
 
 
 def fcn_epochs(cfg, epochs, n):

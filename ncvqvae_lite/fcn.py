@@ -4,7 +4,6 @@ Z. Wang, W. Yan, T. Oates, "Time series classification from scratch with deep ne
 Its pooled 128-d features give the FID, its class probabilities the Inception score (thesis, Mathisen 2024).
 """
 
-import hashlib
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -185,11 +184,6 @@ def _convert(file):
         for number, layer in enumerate(kinds[kind], start=1):
             renamed |= {f"{kind}{number}.{leaf}": t for leaf, t in layer.items()}
     return _from_tensors(renamed, file)
-
-
-def file_hash(file):
-    """First 12 hex digits of the SHA-256 of a file: says which weights stand behind an FID or an IS."""
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]
 
 
 @contextmanager

@@ -53,7 +53,7 @@ def find_weights(dataset, given=None):
 
 
 def file_hash(file):
-    """First 12 hex digits of the SHA-256 of a file, as `fcn.file_hash`; this one does not load torch."""
+    """First 12 hex digits of the SHA-256 of a file: says which weights stand behind an FID or an IS."""
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]
 
 

@@ -203,6 +203,28 @@ def read_history(file):
         return [{name: float(text) for name, text in row.items() if text} for row in csv.DictReader(f)]
 
 
+def published_table(rows):
+    """`thesis.compare`'s rows as aligned text, with a heading that says what the published columns stand for."""
+    header = ("metric", "ours", "thesis mean", "authors' min", "authors' max", "verdict")
+    lines = [header]
+    for r in rows:
+        ours, mean, low, high = (
+            "-" if v is None else f"{v:.4g}" for v in (r.ours, r.thesis_mean, r.authors_min, r.authors_max)
+        )
+        lines.append((r.metric, ours, mean + "*" * r.misprint, low, high, r.verdict))
+    first, *widths, _ = (max(map(len, column)) for column in zip(*lines))
+    aligned = [
+        "  ".join([name.ljust(first), *(n.rjust(w) for n, w in zip(numbers, widths)), verdict]).rstrip()
+        for name, *numbers, verdict in lines
+    ]
+    published = next((r.published for r in rows if r.published), "")
+    heading = f"Published: {published} (4 runs)" if published else "Published: none, the thesis does not have this one"
+    notes = ["recon and val_perplexity: last test batch only, as the authors recorded them"]
+    if any(r.misprint for r in rows):
+        notes.append("* as printed; the authors' run files say otherwise")
+    return "\n".join([heading, *aligned, *notes])
+
+
 def floors_table(metrics):
     """FID of the generated series beside what it can be compared with, as text; each line is against the test split.
 

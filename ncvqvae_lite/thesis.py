@@ -200,28 +200,3 @@ def _verdict(metric, ours, theirs, own_fcn):
     if metric.better is None:
         return "outside"
     return "better" if (ours < min(theirs)) == (metric.better == "lower") else "worse"
-
-
-def format_table(rows):
-    """`compare`'s rows as aligned plain text, with a heading that says what the published columns stand for."""
-    header = ("metric", "ours", "thesis mean", "authors' min", "authors' max", "verdict")
-    body = [
-        (r.metric, _show(r.ours), _show(r.thesis_mean) + "*" * r.misprint, _show(r.authors_min), _show(r.authors_max))
-        + (r.verdict,)
-        for r in rows
-    ]
-    widths = [max(len(line[i]) for line in (header, *body)) for i in range(len(header))]
-    lines = []
-    for name, *numbers, verdict in (header, *body):
-        cells = [name.ljust(widths[0]), *(n.rjust(w) for n, w in zip(numbers, widths[1:-1])), verdict]
-        lines.append("  ".join(cells).rstrip())
-    published = next((r.published for r in rows if r.published), "")
-    heading = f"Published: {published} (4 runs)" if published else "Published: none, the thesis does not have this one"
-    notes = ["recon and val_perplexity: last test batch only, as the authors recorded them"]
-    if any(r.misprint for r in rows):
-        notes.append("* as printed; the authors' run files say otherwise")
-    return "\n".join([heading, *lines, *notes])
-
-
-def _show(value):
-    return "-" if value is None else f"{value:.4g}"

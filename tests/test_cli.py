@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,9 @@ from ncvqvae_lite import cli, cli_doctor, cli_progress, cli_replicate, experimen
 from ncvqvae_lite.cli import main
 from ncvqvae_lite.config import ExperimentConfig
 from ncvqvae_lite.data import two_patterns
-from ncvqvae_lite.errors import BadInput, RunFolderError
-from ncvqvae_lite.fcn import FCN, file_hash
+from ncvqvae_lite.errors import BadInput, RunFolderError, WeakEvidence
+from ncvqvae_lite.fcn import FCN
+from ncvqvae_lite.fcn_weights import file_hash
 from ncvqvae_lite.thesis import OWN_FCN, author_runs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -433,6 +435,16 @@ def test_a_run_reports_each_stage_in_plain_lines(first_run):
     lines = err.splitlines()
     assert [line.split()[0] for line in lines if "2/2" in line or "1/1" in line] == ["fcn", "tokenizer", "prior", "cas"]
     assert all("loss" in line and "steps/s" in line for line in lines)
+
+
+def test_a_warning_is_one_line(capsys, monkeypatch):
+    monkeypatch.setattr(cli, "_run", lambda argv: warnings.warn("few series", WeakEvidence, stacklevel=1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        before = warnings.showwarning
+        cli.main(["replicate"])
+        assert warnings.showwarning is before
+    assert capsys.readouterr().err == "warning: few series\n"
 
 
 def test_a_finished_run_is_not_repeated(first_run, no_training):

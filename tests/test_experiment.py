@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import threading
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from torch import nn
 from ncvqvae_lite import experiment, experiment_stages
 from ncvqvae_lite.config import ExperimentConfig
 from ncvqvae_lite.data import from_arrays, two_patterns
-from ncvqvae_lite.errors import BadInput, NotFound, RunFolderError, TrainingDiverged
+from ncvqvae_lite.errors import BadInput, NotFound, RunFolderError, TrainingDiverged, WeakEvidence
 from ncvqvae_lite.experiment import (
     cell_folder,
     class_counts,
@@ -409,6 +410,48 @@ def test_running_cas_by_hand(levels, monkeypatch):
         running = 0.01 * accuracy + 0.99 * running
     assert score.running == pytest.approx(running)
     assert score.final == pytest.approx((256 * accuracies[-2] + 44 * accuracies[-1]) / 300)
+
+
+# --- warnings ---
+
+
+def rooms(scale, n=20):
+    """Two channels around 0, the second of another unit; labels 0 and 1 that nothing in the series shows."""
+    x = torch.randn(n, 2, 32, generator=torch.Generator().manual_seed(0)) * torch.tensor([[1.0], [scale]])
+    return from_arrays(x.numpy(), np.arange(n) % 2, name="rooms")
+
+
+def warned(cfg, ds, out):
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        run_experiment(cfg, ds, out, device="cpu")
+    return [(str(w.message), w.filename) for w in found if w.category is WeakEvidence]
+
+
+def test_a_channel_that_the_scaling_makes_nearly_constant_is_named(tmp_path):
+    cfg = ExperimentConfig.preset("paper", dataset="rooms", method="regular", augmentation="none", cas=False, **MICRO)
+    (message, file), *_ = warned(cfg, rooms(40.0), tmp_path / "small")
+    total = rooms(40.0).x_train.double().std(correction=0)
+    assert message.startswith("channel 0 of rooms has standard deviation 1") and f"divided by {total:.3g}" in message
+    assert file == __file__
+    assert not any("channel" in message for message, _ in warned(cfg, rooms(5.0), tmp_path / "fair"))
+
+
+@pytest.mark.parametrize(("accuracy", "chance"), [(0.5, True), (0.7, True), (0.75, False), (1.0, False)])
+def test_a_feature_net_near_chance_is_named(monkeypatch, tmp_path, accuracy, chance):
+    """20 test series, half of each class: two standard errors above chance are 0.5 + 2 (0.25 / 20)^0.5 = 0.724."""
+    ds = rooms(1.0, n=100)
+    assert len(ds.y_test) == 20
+    stage = experiment.fcn_stage
+    monkeypatch.setattr(experiment, "fcn_stage", lambda *a: (stage(*a)[0], accuracy))
+    cfg = ExperimentConfig.preset("paper", dataset="rooms", method="regular", augmentation="none", cas=False, **MICRO)
+    messages = warned(cfg, ds, tmp_path)
+    if chance:
+        ((message, file),) = messages
+        assert f"{accuracy:.0%} of the test series of rooms correctly" in message and "class 50%" in message
+        assert file == __file__
+    else:
+        assert not messages
 
 
 # --- feature nets from elsewhere ---

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ncvqvae_lite.fcn import FCN, file_hash
-from ncvqvae_lite.fcn_weights import THESIS_WEIGHTS, weights_digest
+from ncvqvae_lite.fcn import FCN
+from ncvqvae_lite.fcn_weights import THESIS_WEIGHTS, file_hash, weights_digest
 from ncvqvae_lite.lab import report_tables as tables
 from ncvqvae_lite.lab.report_prior import prior_rows
 from ncvqvae_lite.lab.results import COLUMNS, load_cells

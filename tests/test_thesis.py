@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from ncvqvae_lite import thesis
+from ncvqvae_lite import nb, thesis
 from ncvqvae_lite.errors import BadInput, NotFound
 
 DATASETS = (
@@ -177,8 +177,8 @@ def test_the_generated_set_is_compared_with_the_archives():
     generated = thesis.compare({"fid": 2.3}, "TwoPatternsGenerated", "barlowtwins", "gauss")
     archive = thesis.compare({"fid": 2.3}, "TwoPatterns", "barlowtwins", "gauss")
     assert [row._replace(published="") for row in generated] == [row._replace(published="") for row in archive]
-    assert thesis.format_table(generated).startswith("Published: archive's TwoPatterns, barlowtwins + gauss")
-    assert thesis.format_table(archive).startswith("Published: TwoPatterns, barlowtwins + gauss")
+    assert nb.published_table(generated).startswith("Published: archive's TwoPatterns, barlowtwins + gauss")
+    assert nb.published_table(archive).startswith("Published: TwoPatterns, barlowtwins + gauss")
 
 
 @pytest.mark.parametrize("cell", [("GunPoint", "regular", "none"), ("FordA", "vicreg", "warp")])
@@ -187,19 +187,19 @@ def test_what_the_thesis_lacks_has_no_published_columns(cell):
     assert [row.metric for row in rows] == [metric.name for metric in thesis.METRICS]
     assert {(row.thesis_mean, row.authors_min, row.authors_max) for row in rows} == {(None, None, None)}
     assert {row.metric: row.verdict for row in rows}["fid"] == "not in the thesis"
-    assert "none" in thesis.format_table(rows).splitlines()[0]
+    assert "none" in nb.published_table(rows).splitlines()[0]
 
 
 def test_misprints_are_shown_as_printed_and_marked():
     rows = {row.metric: row for row in thesis.compare({}, "TwoPatterns", "barlowtwins", "gauss")}
     assert rows["svm_acc"].thesis_mean == 0.71 and rows["svm_acc"].misprint
     assert not any(row.misprint for name, row in rows.items() if name != "svm_acc")
-    marked = thesis.format_table(list(rows.values()))
+    marked = nb.published_table(list(rows.values()))
     assert "0.71*" in marked and marked.splitlines()[-1].startswith("*")
-    assert "*" not in thesis.format_table(thesis.compare({}, "FordA", "regular", "none"))
+    assert "*" not in nb.published_table(thesis.compare({}, "FordA", "regular", "none"))
 
 
 def test_table_columns_line_up():
     rows = thesis.compare({"fid": 3.0}, "FordA", "regular", "none", own_fcn=True)
-    _, header, *lines, _ = thesis.format_table(rows).splitlines()
+    _, header, *lines, _ = nb.published_table(rows).splitlines()
     assert [line.index(row.verdict) for line, row in zip(lines, rows, strict=True)] == [header.index("verdict")] * 10

@@ -13,7 +13,8 @@ import torch
 
 from ..data import load_dataset
 from ..errors import BadInput
-from ..experiment import batched_decode, load_run
+from ..experiment import load_run
+from ..experiment_samples import batched_decode
 from . import exit_code
 
 PER_CLASS = 16  # generated series

@@ -99,7 +99,8 @@ plots.augmented_views(scaled.x_train, ds.y_train, ds.class_names, views, used=cf
 # test accuracy of a classifier that was trained on generated series only.
 
 # %%
-from ncvqvae_lite.experiment import batched_decode, cell_folder, load_run, not_computed, run_experiment
+from ncvqvae_lite.experiment import cell_folder, load_run, not_computed, run_experiment
+from ncvqvae_lite.experiment_samples import batched_decode
 from ncvqvae_lite.fcn import batched
 
 runs, fcn_weights = nb.out_dir(out), fcn or None
@@ -222,11 +223,11 @@ shown
 
 # %%
 from ncvqvae_lite.fcn_weights import is_thesis_weights
-from ncvqvae_lite.thesis import compare, format_table
+from ncvqvae_lite.thesis import compare
 
 own_fcn = not (fcn and is_thesis_weights(fcn, cfg.dataset))
 rows = compare(metrics, cfg.dataset, cfg.method, cfg.augmentation, own_fcn=own_fcn)
-print(format_table(rows))
+print(nb.published_table(rows))
 
 # %% [markdown]
 # How small can an FID become? Two real samples are not at 0 either. The generated series should approach the last two

@@ -329,17 +329,20 @@ runs = Path(folder.name, "runs")
 metrics = run_experiment(plan, mine, runs, progress=nb.print_epochs(2))
 where = cell_folder(plan, runs)
 print("in the folder of the run:", ", ".join(sorted(file.name for file in where.iterdir() if file.suffix)))
-for name in ("recon_val", "knn_acc", "svm_acc", "fid", "fid_reconstruction", "fid_train_test"):
+for name in ("recon_val", "knn_acc", "svm_acc", "fcn_accuracy", "fid", "fid_reconstruction", "fid_train_test"):
     print(f"{name:18} {metrics[name]:.3f}")
 print("not computed:", not_computed(plan, mine))
 
 # %% [markdown]
+# FID compares features of a classifier that was trained on your train split. `fcn_accuracy` says how many test series it
+# gets right: near chance (`run_experiment` then warns) FID and IS say little, whatever their value.
+#
 # Tomorrow, in another notebook, the folder is enough. `sample` does what you could do by hand: draw tokens from the
 # prior, decode them, multiply by the standard deviation, add the mean. The result is in the units of your table. Equal
 # seeds give equal series.
 
 # %%
-from ncvqvae_lite.experiment import generate
+from ncvqvae_lite.experiment_samples import generate
 
 run = load_run(where)
 new = run.sample(50, class_index=0, seed=3)  # (50, 1, 24): fifty days of class 0, "summer"
@@ -475,9 +478,10 @@ nb.check_band(cfg, "09", "error of the power, one scale for both", lost, {"a sca
 nb.check_band(cfg, "09", "error of the power, a scale for each", held, {"constant": 1.0})
 
 # %% [markdown]
-# With one scale the power is noise: worse than a constant, whose error would be 1. Nothing complained. *Scale channels
-# of different units yourself, by the train split, and undo it afterwards* (exercise 9.4). The run's folder does not
-# know your numbers: save `centre` and `spread` beside it.
+# With one scale the power is noise: worse than a constant, whose error would be 1. `run_experiment` warns of a channel
+# that the common scaling leaves a deviation below 0.1; the right scale it cannot know. *Scale channels of different units
+# yourself, by the train split, and undo it afterwards* (exercise 9.4). The run's folder does not know your numbers: save
+# `centre` and `spread` beside it.
 #
 # Another number worth knowing: the grid of tokens does not depend on the channels. One channel or six, each token then
 # has to say more. More channels may need more codes (`codebook_size`) or more tokens.
