@@ -19,12 +19,12 @@ HELD = "is held by another process"
 _PLAIN_REASONS = {
     errno.ENOSPC: "the disk is full: free some space",
     errno.EDQUOT: "the disk quota is used up: free some space",
-    errno.EROFS: "the disk is read-only: choose another folder with --out",
-    errno.EACCES: "writing there is not permitted: choose another folder with --out",
-    errno.EPERM: "writing there is not permitted: choose another folder with --out",
-    errno.ENOENT: "there is no such place: choose another folder with --out",
-    errno.ENOTDIR: "a part of that path is a file: choose another folder with --out",
-    errno.EEXIST: "a part of that path is a file: choose another folder with --out",
+    errno.EROFS: "the disk is read-only: choose another folder (--out)",
+    errno.EACCES: "writing there is not permitted: choose another folder (--out)",
+    errno.EPERM: "writing there is not permitted: choose another folder (--out)",
+    errno.ENOENT: "there is no such place: choose another folder (--out)",
+    errno.ENOTDIR: "a part of that path is a file: choose another folder (--out)",
+    errno.EEXIST: "a part of that path is a file: choose another folder (--out)",
 }
 
 
@@ -57,7 +57,7 @@ def hold(folder, wait=False):
             lock.acquire(timeout=0)
         except filelock.Timeout:
             if not wait:
-                raise RunFolderError(f"{folder} {HELD}: wait, or use another --out") from None
+                raise RunFolderError(f"{folder} {HELD}: wait, or use another folder (--out)") from None
             print(f"waiting for another process that makes {folder}", flush=True)
             lock.acquire()
     try:
@@ -108,7 +108,7 @@ def finished_metrics(folder, ds):
     if recorded and recorded["data_hash"] != ds.content_hash:
         raise BadInput(
             f"{folder} was made from other series named {ds.name} ({recorded['data_hash'][:8]}, these are "
-            f"{ds.content_hash[:8]}): use another --out, or delete that folder"
+            f"{ds.content_hash[:8]}): use another folder (--out), or delete that folder"
         )
     return read_json(folder / "metrics.json") if recorded else None
 
@@ -129,7 +129,7 @@ def claim(folder, settings, ds, device):
                 if recorded[name] != here[name]:
                     raise BadInput(
                         f"{folder} holds a checkpoint made with {name} {recorded[name]}, here {name} is {here[name]}: "
-                        "continue there, delete the checkpoint, or use another --out"
+                        "continue there, delete the checkpoint, or use another folder (--out)"
                     )
         provenance = {"data_source": ds.source, "data_hash": ds.content_hash, **here}
         write_json(folder / "config.json", {**settings, **provenance})

@@ -260,7 +260,7 @@ def test_history_files(regular):
 def test_other_data_of_the_same_name_are_refused(regular, monkeypatch):
     no_training(monkeypatch)
     before = files_of(regular.out)
-    with pytest.raises(BadInput, match="was made from other series named TwoPatternsGenerated.*use another --out"):
+    with pytest.raises(BadInput, match="was made from other series named TwoPatternsGenerated.*use another folder"):
         run_experiment(regular.cfg, two_patterns(n_train=40, n_test=60, length=33, seed=1), regular.out, device="cpu")
     assert files_of(regular.out) == before
 
