@@ -712,7 +712,7 @@ generator = nb.seed_everything(1)
 # %% tags=["exercise"]
 def resize_each(x, std, generator):
     """x (B, C, L) times one factor 1 + N(0, std^2) per series."""
-    # solution: draw a tensor that broadcasts along channels and steps
+    # solution: which shape must the drawn factors have?
     return x * (1 + std * torch.randn(len(x), 1, 1, generator=generator))
     # end of solution
 
@@ -772,7 +772,7 @@ def shift_circular(x, shifts):
     shifts   (B,) int64, of any sign and size
     returns  (B, C, L)
     """
-    # solution: step t of the result reads at t - shift, modulo L
+    # solution: from which step of x does step t of the result come?
     length = x.shape[-1]
     index = (torch.arange(length) - shifts[:, None]) % length  # (B, L)
     return x.gather(2, index[:, None].expand(-1, x.shape[1], -1))
@@ -904,7 +904,7 @@ def p_three_unchanged(length):
     length   L, at least 1
     returns  float
     """
-    # solution: how many pieces are not empty? k of them come out in order with probability 1 / k!
+    # solution: how often are one, two, three pieces not empty, and how often does each case come out in order?
     three = (length - 1) * (length - 2) / length**2
     two = 3 * (length - 1) / length**2
     one = 1 / length**2

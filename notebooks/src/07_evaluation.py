@@ -704,7 +704,7 @@ def score_of_mix(q):
     q        (k,) float, sums to 1, may hold zeros
     returns  float
     """
-    # solution: KL of a sure row from q is -log q of its class; a class without samples adds nothing
+    # solution: write the KL divergence of a sure row from q, then its mean over samples; mind classes without any
     q = q[q > 0]
     return float(torch.exp(-(q * q.log()).sum()))
     # end of solution
@@ -759,7 +759,7 @@ def scale_features(z_train, z_test):
     z_train, z_test  (n, D), (m, D)
     returns          both, scaled; features that are constant in train are 0 in both
     """
-    # solution: minima and maxima of train for both; constant features are set to 0
+    # solution: which split may say where -1 and 1 lie? And what would be divided by zero?
     low, high = z_train.min(dim=0).values, z_train.max(dim=0).values
     size = torch.where(high > low, high - low, 1.0)
     return [torch.where(high > low, 2 * (z - low) / size - 1, 0.0) for z in (z_train, z_test)]
@@ -819,7 +819,7 @@ def expected_shift(covariance, n, m):
     n, m        number of rows of each sample
     returns     float
     """
-    # solution: the mean of n rows has covariance S / n; those of the difference of two means add up
+    # solution: how does a mean of n rows scatter, how the difference of two means? Then the expected square
     return float(covariance.trace()) * (1 / n + 1 / m)
     # end of solution
 
@@ -873,7 +873,7 @@ def paired_interval(a, b):
     a, b     (n,) numpy arrays, n at least 2
     returns  (low, high)
     """
-    # solution: the differences are the sample; ddof 1, n - 1 degrees of freedom
+    # solution: bring it to the interval of a single mean; of which sample, with how many degrees of freedom?
     from scipy import stats
 
     d = a - b
