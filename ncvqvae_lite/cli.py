@@ -10,6 +10,7 @@ torch is loaded.
 """
 
 import contextlib
+import functools
 import io
 import os
 import re
@@ -21,7 +22,7 @@ from itertools import groupby
 
 from . import __version__
 from .config import ExperimentConfig, check_name, nearest
-from .errors import BadInput, TrainingDiverged, UserError
+from .errors import BadInput, TrainingDiverged, UserError, WeakEvidence
 
 COMMANDS = {  # name -> (module, class with the arguments as fields and a method run(), what the help says)
     "replicate": ("cli_replicate", "Replicate", "run one cell of the thesis' tables, compare with the published one"),
@@ -43,7 +44,7 @@ def main(argv=None):
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _say_warning
+            warnings.showwarning = functools.partial(_show_warning, warnings.showwarning)
             code = _run(argv)
         sys.stdout.flush()
         return code
@@ -99,8 +100,12 @@ def _help(beginning=""):
     )
 
 
-def _say_warning(message, category, filename, lineno, file=None, line=None):
-    print(f"warning: {message}", file=sys.stderr, flush=True)
+def _show_warning(otherwise, message, category, *place):
+    """Ours in one line; those of libraries as Python shows them, with their place."""
+    if issubclass(category, WeakEvidence):
+        print(f"warning: {message}", file=sys.stderr, flush=True)
+    else:
+        otherwise(message, category, *place)
 
 
 def _fail(message, code):

@@ -6,6 +6,7 @@ import re
 import tempfile
 import time
 import tomllib
+import warnings
 import zipfile
 from dataclasses import dataclass
 from importlib import metadata
@@ -14,7 +15,7 @@ from pathlib import Path
 from . import __version__
 from .cli_fcn import HOW_TO_GET
 from .config import ExperimentConfig
-from .errors import BadInput
+from .errors import BadInput, WeakEvidence
 from .fcn_weights import THESIS_WEIGHTS, is_thesis_weights, user_folder
 
 PACKAGE = "ncvqvae-lite"
@@ -203,7 +204,8 @@ def self_test():
         if (stage, done) == ("prior", 2):  # the first epoch is in a checkpoint
             raise _Interrupted
 
-    with tempfile.TemporaryDirectory(prefix="ncvqvae-doctor-") as folder:
+    with tempfile.TemporaryDirectory(prefix="ncvqvae-doctor-") as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", WeakEvidence)  # the micro experiment's FCN guesses
         undisturbed, disturbed = (Path(folder) / name for name in ("undisturbed", "disturbed"))
         expected = run_experiment(cfg, ds, undisturbed)
         try:

@@ -22,6 +22,7 @@ from .experiment_samples import FEWEST_FOR_FID, FEWEST_FOR_IS, evaluate_samples,
 from .experiment_stages import (
     KNN,
     Session,
+    accuracy,
     can_probe,
     check_trainable,
     fcn_epochs,
@@ -57,20 +58,27 @@ def run_experiment(cfg, ds, out_dir="runs", fcn_weights=None, *, device=None, pr
     warns        WeakEvidence of a channel that the common scaling makes nearly constant, and of an FCN near chance
     """
     check_experiment(cfg, ds, fcn_weights)
+    for sentence in _small_channels(ds):
+        warnings.warn(sentence, WeakEvidence, stacklevel=2)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     session = Session(Path(out_dir), device, progress, checkpoint_seconds)
     folder = cell_folder(cfg, out_dir, fcn_weights)
-    metrics = finished_metrics(folder, ds)
-    if metrics is not None:
-        return metrics
+    metrics = finished_metrics(folder, ds) or _resume(cfg, ds, session, folder, fcn_weights)
+    for sentence in _weak_fcns(ds, metrics):
+        warnings.warn(sentence, WeakEvidence, stacklevel=2)
+    return metrics
+
+
+def _resume(cfg, ds, session, folder, fcn_weights):
+    """Hold the folder, write down what it is for, and do what is left."""
     torch.set_flush_denormal(True)  # for the whole run, so that a rerun of the last stages alone computes alike
     with hold(folder), writing_to(folder):
         settings = json.loads(json.dumps(vars(cfg)))
-        tokenizer_path = os.path.relpath(cfg.tokenizer_folder(out_dir), folder)
-        scaled = scale(ds, device)
+        tokenizer_path = os.path.relpath(cfg.tokenizer_folder(session.out_dir), folder)
+        scaled = scale(ds, session.device)
         settings |= {"tokenizer": tokenizer_path, "fcn": file_hash(fcn_weights) if fcn_weights else "own"}
         settings |= {"scale_mean": scaled.mean, "scale_std": scaled.std}
-        metrics = claim(folder, settings, ds, device)
+        metrics = claim(folder, settings, ds, session.device)
         if metrics is None:
             metrics = _run(cfg, ds, scaled, session, folder, fcn_weights)
         discard_checkpoints(folder)
@@ -83,11 +91,10 @@ def cell_folder(cfg, out_dir="runs", fcn_weights=None):
 
 
 def check_experiment(cfg, ds, fcn_weights=None):
-    """Raise before any work what would fail later, warn of what will say little."""
+    """Raise before any work what would fail later."""
     if cfg.dataset != ds.name:
         raise BadInput(f"the configuration is for {cfg.dataset}, the series are {ds.name}: make them agree")
     check_trainable(cfg, ds)
-    _warn_of_small_channels(ds)
     if fcn_weights is None:
         return
     if ds.n_classes == 0:
@@ -100,30 +107,30 @@ def check_experiment(cfg, ds, fcn_weights=None):
         )
 
 
-def _warn_of_small_channels(ds):
-    """Warn of channels with less than a hundredth of the variance that the one common scaling brings to 1."""
+def _small_channels(ds):
+    """A sentence for each channel with less than a hundredth of the variance that the common scaling brings to 1."""
     x = ds.x_train.double()
     total = x.std(correction=0).item()
     for channel, own in enumerate(x.std(dim=(0, 2), correction=0).tolist()):
-        if own < 0.1 * total:
-            _warn(
+        if own == 0:
+            yield f"channel {channel} of {ds.name} is constant: leave it out"
+        elif own < 0.1 * total:
+            yield (
                 f"channel {channel} of {ds.name} has standard deviation {own:.3g}, but all channels are divided by "
                 f"{total:.3g}, that of all: it will hardly be learnt; bring each to mean 0 and deviation 1 first"
             )
 
 
-def _warn_of_weak_fcn(accuracy, ds):
-    """Warn of a classifier that is not two standard errors better than always naming the most frequent class."""
-    share = torch.bincount(ds.y_test).max().item() / len(ds.y_test)
-    if accuracy <= share + 2 * math.sqrt(share * (1 - share) / len(ds.y_test)):
-        _warn(
-            f"the FCN behind FID and IS classifies {accuracy:.0%} of the test series of {ds.name} correctly, always "
-            f"naming the most frequent class {share:.0%}: FID and IS will say little; give it more series or epochs"
-        )
-
-
-def _warn(sentence):
-    warnings.warn(sentence, WeakEvidence, stacklevel=5)  # shown as of the line that calls `run_experiment`
+def _weak_fcns(ds, metrics):
+    """A sentence for each FCN that is not a quarter of the way from naming the most frequent class to no mistake."""
+    for fid, name in (("fid", "fcn_accuracy"), ("fid_second", "fcn_accuracy_second")):
+        if name in metrics:
+            share = torch.bincount(ds.y_test).max().item() / len(ds.y_test)
+            if metrics[name] < share + (1 - share) / 4:
+                yield (
+                    f"the FCN behind {fid} classifies {metrics[name]:.0%} of the test series of {ds.name} correctly, "
+                    f"always naming the most frequent class {share:.0%}: FID and IS in its eyes say little"
+                )
 
 
 def not_computed(cfg, ds):
@@ -154,9 +161,9 @@ def _run(cfg, ds, scaled, session, folder, fcn_weights):
     if "fid" not in not_computed(cfg, ds):
         if fcn_weights:
             fcns["fid"] = FCN.load(fcn_weights).to(session.device)
+            metrics["fcn_accuracy"] = accuracy(fcns["fid"], scaled.x_test, scaled.y_test)
         else:
             fcns["fid"], metrics["fcn_accuracy"] = timed("fcn", fcn_stage, cfg, ds, scaled, session)
-            _warn_of_weak_fcn(metrics["fcn_accuracy"], ds)
         if cfg.second_fcn:
             second = (cfg, ds, scaled, session, cfg.fcn_seed + 1)
             fcns["fid_second"], metrics["fcn_accuracy_second"] = timed("second fcn", fcn_stage, *second)

@@ -10,11 +10,12 @@ from .metrics import frechet_distance, inception_score, token_usage
 from .training_engine import derive_seed
 
 IS_SPLITS = 10
-FEWEST_FOR_FID, FEWEST_FOR_IS = 10, 2 * IS_SPLITS  # test series; a split of one series scores 1, whatever it is
+FEWEST_FOR_FID = 10  # test series; with fewer a covariance means nothing
+FEWEST_FOR_IS = 2 * IS_SPLITS  # test series; a split of one series scores 1, whatever it is
 
 
 def generate(cfg, tokenizer, prior, n, seed, class_index=None):
-    """n tokens grids (n, N) drawn from the prior, and their series (n, C, L), scaled."""
+    """n token grids (n, N) drawn from the prior, and their series (n, C, L), scaled."""
     generator = torch.Generator(prior.table.device).manual_seed(seed)
     tokens = prior.sample(
         n, class_index, steps=cfg.decoding_steps, choice_temperature=cfg.choice_temperature, guidance=cfg.guidance,
@@ -31,7 +32,7 @@ def batched_decode(tokenizer, tokens):
 def evaluate_samples(cfg, scaled, tokenizer, prior, fcns, folder):
     """Scores of as many unconditional samples as there are test series; writes samples.npz, in raw units.
 
-    fcns     {"fid": FCN, "fid_second": FCN}, or fewer: the prefix of the metrics' names and the feature net behind them
+    fcns     the feature nets, by the names of their FIDs: {"fid": FCN}, perhaps with "fid_second"; {} computes none
     returns  dict of plain floats
     """
     n_test = len(scaled.x_test)
@@ -39,20 +40,18 @@ def evaluate_samples(cfg, scaled, tokenizer, prior, fcns, folder):
     usage = token_usage(tokens, cfg.codebook_size)
     metrics = {"sample_perplexity": usage.perplexity, "sample_coverage": usage.coverage}
     saved = {"x": (generated * scaled.std + scaled.mean).cpu().numpy(), "tokens": tokens.cpu().numpy()}
-    train, test = (x[..., : tokenizer.out_length] for x in (scaled.x_train, scaled.x_test))
     if fcns:
-        decoded = batched_decode(tokenizer, batched(tokenizer.encode, scaled.x_test))
-    for name, fcn in fcns.items():
-        distances = _frechet_distances(fcn, generated[:n_test], decoded, train, test)
-        metrics |= {name + suffix: distance for suffix, distance in distances.items()}
-    if "fid" in fcns:
-        fcn = fcns["fid"]
-        probabilities, real_probabilities = (batched(fcn.probabilities, x) for x in (generated[:n_test], test))
+        train, test = (x[..., : tokenizer.out_length] for x in (scaled.x_train, scaled.x_test))
+        decoded, judged = batched_decode(tokenizer, batched(tokenizer.encode, scaled.x_test)), generated[:n_test]
+        for name, fcn in fcns.items():
+            distances = _frechet_distances(fcn, judged, decoded, train, test)
+            metrics |= {name + suffix: distance for suffix, distance in distances.items()}
+        probabilities, real_probabilities = (batched(fcns["fid"].probabilities, x) for x in (judged, test))
         if n_test >= FEWEST_FOR_IS:
             score, real_score = (inception_score(p, IS_SPLITS) for p in (probabilities, real_probabilities))
             metrics |= {"is": score.mean, "is_std": score.std, "is_real": real_score.mean}
         classes, real_classes = (p.argmax(dim=1) for p in (probabilities, real_probabilities))
-        metrics["class_mix_error"] = _class_mix_error(classes, real_classes, fcn.n_classes)
+        metrics["class_mix_error"] = _class_mix_error(classes, real_classes, prior.n_classes)
         saved |= {"fcn_class": classes.cpu().numpy(), "fcn_class_real": real_classes.cpu().numpy()}
     _save_arrays(folder / "samples.npz", saved)
     return metrics

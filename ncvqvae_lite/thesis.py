@@ -129,19 +129,14 @@ def _known(dataset, method, augmentation):
     return key
 
 
-def _thesis(statistic, dataset, method, augmentation):
+def _printed_means(dataset, method, augmentation):
     key = _known(dataset, method, augmentation)
-    return {c.metric: c for c in thesis_cells() if c.statistic == statistic and c[1:4] == key}
+    return {c.metric: c for c in thesis_cells() if c.statistic == "mean" and c[1:4] == key}
 
 
 def thesis_mean(dataset, method, augmentation):
     """Means over 4 runs as the thesis prints them: {recon_val, knn_acc, svm_acc, fid, is, cas} -> float."""
-    return {metric: float(c.printed) for metric, c in _thesis("mean", dataset, method, augmentation).items()}
-
-
-def thesis_top1(dataset, method, augmentation):
-    """Best of 4 runs as the thesis prints them: {recon_val, knn_acc, svm_acc, fid, is} -> float (no CAS there)."""
-    return {metric: float(c.printed) for metric, c in _thesis("top1", dataset, method, augmentation).items()}
+    return {metric: float(c.printed) for metric, c in _printed_means(dataset, method, augmentation).items()}
 
 
 def author_runs(dataset, method, augmentation):
@@ -164,7 +159,7 @@ def compare(metrics, dataset, method, augmentation, *, own_fcn=False):
     archive = "TwoPatterns" if dataset == "TwoPatternsGenerated" else dataset
     mean, runs, published = {}, {}, ""
     if (archive, method, augmentation) in _authors():
-        mean = _thesis("mean", archive, method, augmentation)
+        mean = _printed_means(archive, method, augmentation)
         runs = author_runs(archive, method, augmentation)
         name = archive if archive == dataset else f"archive's {archive}"
         published = f"{name}, {method} + {augmentation}"

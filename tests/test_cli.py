@@ -437,14 +437,33 @@ def test_a_run_reports_each_stage_in_plain_lines(first_run):
     assert all("loss" in line and "steps/s" in line for line in lines)
 
 
-def test_a_warning_is_one_line(capsys, monkeypatch):
-    monkeypatch.setattr(cli, "_run", lambda argv: warnings.warn("few series", WeakEvidence, stacklevel=1))
+def test_our_warnings_are_one_line_and_others_say_where(capsys, monkeypatch):
+    def run(argv):
+        warnings.warn("few series", WeakEvidence, stacklevel=1)
+        warnings.warn("from a library\nof two lines", RuntimeWarning, stacklevel=1)
+
+    monkeypatch.setattr(cli, "_run", run)
     with warnings.catch_warnings():
-        warnings.simplefilter("default")
-        before = warnings.showwarning
+        warnings.simplefilter("always")
+        warnings.showwarning = before = lambda message, category, file, line, *_: print(category, file, file=sys.stderr)
         cli.main(["replicate"])
         assert warnings.showwarning is before
-    assert capsys.readouterr().err == "warning: few series\n"
+    assert capsys.readouterr().err == f"warning: few series\n{RuntimeWarning} {__file__}\n"
+
+
+def test_a_small_channel_is_named_once_also_where_the_run_is_finished(capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {f"X_{split}": rng.normal(size=(n, 2, 32)) * [[1], [40]] for split, n in (("train", 40), ("test", 20))}
+    labels = {f"y_{split}": np.arange(n) % 2 for split, n in (("train", 40), ("test", 20))}
+    data = tmp_path / "data"
+    data.mkdir()
+    np.savez(data / "Tiny.npz", **arrays, **labels)
+    for _ in range(2):
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", WeakEvidence)
+            assert main(on_tiny(data, tmp_path / "runs")) == 0
+        said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: channel")]
+        assert len(said) == 1 and said[0].startswith("warning: channel 0 of Tiny has standard deviation 1")
 
 
 def test_a_finished_run_is_not_repeated(first_run, no_training):

@@ -415,43 +415,67 @@ def test_running_cas_by_hand(levels, monkeypatch):
 # --- warnings ---
 
 
-def rooms(scale, n=20):
-    """Two channels around 0, the second of another unit; labels 0 and 1 that nothing in the series shows."""
-    x = torch.randn(n, 2, 32, generator=torch.Generator().manual_seed(0)) * torch.tensor([[1.0], [scale]])
-    return from_arrays(x.numpy(), np.arange(n) % 2, name="rooms")
+def two_channels(*sizes, classes=(10, 10)):
+    """Series of two channels around 0 with these standard deviations, to the last digit; train and test are equal."""
+    y = np.repeat(np.arange(len(classes)), classes)
+    x = np.random.default_rng(0).normal(size=(len(y), 2, 32))
+    x = (x - x.mean(axis=(0, 2), keepdims=True)) / x.std(axis=(0, 2), keepdims=True) * np.reshape(sizes, (2, 1))
+    return from_arrays(x, y, x, y, name="rooms")
 
 
 def warned(cfg, ds, out):
+    """The sentences of a run, each of which must point at the line below that calls `run_experiment`."""
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         run_experiment(cfg, ds, out, device="cpu")
-    return [(str(w.message), w.filename) for w in found if w.category is WeakEvidence]
+    ours = [w for w in found if w.category is WeakEvidence]
+    assert {w.filename for w in ours} <= {__file__}
+    return [str(w.message) for w in ours]
 
 
-def test_a_channel_that_the_scaling_makes_nearly_constant_is_named(tmp_path):
-    cfg = ExperimentConfig.preset("paper", dataset="rooms", method="regular", augmentation="none", cas=False, **MICRO)
-    (message, file), *_ = warned(cfg, rooms(40.0), tmp_path / "small")
-    total = rooms(40.0).x_train.double().std(correction=0)
-    assert message.startswith("channel 0 of rooms has standard deviation 1") and f"divided by {total:.3g}" in message
-    assert file == __file__
-    assert not any("channel" in message for message, _ in warned(cfg, rooms(5.0), tmp_path / "fair"))
-
-
-@pytest.mark.parametrize(("accuracy", "chance"), [(0.5, True), (0.7, True), (0.75, False), (1.0, False)])
-def test_a_feature_net_near_chance_is_named(monkeypatch, tmp_path, accuracy, chance):
-    """20 test series, half of each class: two standard errors above chance are 0.5 + 2 (0.25 / 20)^0.5 = 0.724."""
-    ds = rooms(1.0, n=100)
-    assert len(ds.y_test) == 20
+@pytest.fixture
+def on_rooms(monkeypatch):
+    """A configuration for `two_channels`, and a function that gives its feature nets these test accuracies."""
     stage = experiment.fcn_stage
-    monkeypatch.setattr(experiment, "fcn_stage", lambda *a: (stage(*a)[0], accuracy))
-    cfg = ExperimentConfig.preset("paper", dataset="rooms", method="regular", augmentation="none", cas=False, **MICRO)
-    messages = warned(cfg, ds, tmp_path)
-    if chance:
-        ((message, file),) = messages
-        assert f"{accuracy:.0%} of the test series of rooms correctly" in message and "class 50%" in message
-        assert file == __file__
-    else:
-        assert not messages
+
+    def accuracies(first, second=1.0):
+        monkeypatch.setattr(experiment, "fcn_stage", lambda *a: (stage(*a)[0], second if len(a) == 5 else first))
+
+    accuracies(1.0)
+    settings = MICRO | {"cas": False, "second_fcn": True}
+    return ExperimentConfig.preset(
+        "paper", dataset="rooms", method="regular", augmentation="none", **settings
+    ), accuracies
+
+
+def test_channels_that_the_scaling_makes_nearly_constant_are_named(on_rooms, tmp_path):
+    """Deviations a and 1 around one mean: all values have ((a^2 + 1) / 2)^0.5, a tenth of which is a at 0.0709."""
+    cfg, _ = on_rooms
+    (sentence,) = warned(cfg, two_channels(0.07, 1.0), tmp_path / "a")
+    assert sentence.startswith("channel 0 of rooms has standard deviation 0.07, but all channels are divided by 0.709,")
+    assert warned(cfg, two_channels(0.072, 1.0), tmp_path / "b") == []
+    ds = two_channels(1.0, 0.0)
+    assert warned(cfg, ds, tmp_path / "c") == ["channel 1 of rooms is constant: leave it out"]
+    assert warned(cfg, ds, tmp_path / "c") == ["channel 1 of rooms is constant: leave it out"]  # finished
+
+
+@pytest.mark.parametrize(("classes", "limit"), [((10, 10), 0.625), ((18, 2), 0.925)])
+def test_feature_nets_that_hardly_beat_the_most_frequent_class_are_named(on_rooms, tmp_path, classes, limit):
+    """A quarter of the way from 0.5 to 1 is 0.625, from 0.9 to 1 it is 0.925."""
+    cfg, accuracies = on_rooms
+    ds = two_channels(1.0, 1.0, classes=classes)
+    accuracies(limit + 0.001, limit + 0.001)
+    assert warned(cfg, ds, tmp_path / "good") == []
+    accuracies(limit - 0.001)
+    (sentence,) = warned(cfg, ds, tmp_path / "weak")
+    assert sentence.startswith(
+        f"the FCN behind fid classifies {limit - 0.001:.0%} of the test series of rooms correctly"
+    )
+    assert f"most frequent class {max(classes) / 20:.0%}:" in sentence
+    assert warned(cfg, ds, tmp_path / "weak") == [sentence]  # finished
+    accuracies(1.0, 0.3)
+    (sentence,) = warned(cfg, ds, tmp_path / "second")
+    assert sentence.startswith("the FCN behind fid_second classifies 30%")
 
 
 # --- feature nets from elsewhere ---
@@ -475,7 +499,11 @@ def test_given_weights_make_another_cell(regular, weights, monkeypatch):
     monkeypatch.setattr(experiment_stages, "train_fcn", lambda *a, **k: pytest.fail("an FCN was trained"))
     metrics = run_experiment(cfg, SERIES, regular.out, weights["right"], device="cpu")
     assert (given / "metrics.json").exists() and not own.exists()
-    assert metrics["fid"] != regular.metrics["fid"] and "fcn_accuracy" not in metrics
+    assert metrics["fid"] != regular.metrics["fid"]
+    with torch.no_grad():
+        scaled = scale(SERIES, torch.device("cpu"))
+        hits = FCN.load(weights["right"])(scaled.x_test).argmax(dim=1) == SERIES.y_test
+    assert metrics["fcn_accuracy"] == pytest.approx(hits.double().mean().item())
     assert metrics["recon_val"] == regular.metrics["recon_val"]
     config = json.loads((given / "config.json").read_text())
     assert len(config["fcn"]) == 12

@@ -11,7 +11,7 @@ from ncvqvae_lite.fcn_weights import THESIS_WEIGHTS, file_hash, weights_digest
 from ncvqvae_lite.lab import report_tables as tables
 from ncvqvae_lite.lab.report_prior import prior_rows
 from ncvqvae_lite.lab.results import COLUMNS, load_cells
-from ncvqvae_lite.thesis import CONFIGURATIONS, author_runs, thesis_top1
+from ncvqvae_lite.thesis import CONFIGURATIONS, author_runs
 
 pd = pytest.importorskip("pandas")
 
@@ -191,9 +191,7 @@ def test_the_authors_numbers_are_inside_everywhere(whole):
     off = abs(means.ours - means.printed.astype(float)) > 0.5001 * 10.0 ** -np.array(digits)
     assert (off == means.misprint).all()  # what is printed is the rounded mean, but for the known misprints
     best = table[(table.table == "gen_top1") & (table.dataset == "FordA") & (table.method == "regular")]
-    printed = thesis_top1("FordA", "regular", "none")
-    for metric, ours in zip(best.metric, best.ours):
-        assert ours == pytest.approx(printed[metric], abs=0.006)
+    assert dict(zip(best.metric, best.ours.round(2))) == {"fid": 2.59, "is": 1.3}  # as the thesis prints them
 
 
 def test_our_side_is_mean_spread_and_best_over_seeds():

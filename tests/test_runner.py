@@ -203,7 +203,8 @@ def test_notebook_08_runs_a_cell_end_to_end(small, tmp_path, method, augmentatio
     assert "generated series (n, C, L): (32, 1, 64)" in text
     outputs = [o for cell in nbformat.read(path, as_version=4).cells for o in cell.get("outputs", ())]
     assert sum("image/png" in o.get("data", {}) for o in outputs) == 7
-    assert not [o for o in outputs if o.get("name") == "stderr"]
+    complaints = [o["text"] for o in outputs if o.get("name") == "stderr"]
+    assert all("WeakEvidence: the FCN behind fid" in text for text in complaints)  # one epoch: it guesses
     assert not list(path.parent.glob("*.partial*"))
 
     if method != "regular":

@@ -88,13 +88,12 @@ def test_lookups_by_hand():
         "is": 1.16,
         "cas": 0.864,
     }
-    assert thesis.thesis_top1("FordA", "regular", "none")["fid"] == 2.59
     fid = thesis.author_runs("FordA", "regular", "none")["fid"]
     assert [round(value, 1) for value in fid] == [3.9, 4.5, 2.6, 9.6]
     assert len(thesis.author_runs("Mallat", "regular", "none")["codebook_abs_corr"]) == 1
 
 
-@pytest.mark.parametrize("lookup", [thesis.thesis_mean, thesis.thesis_top1, thesis.author_runs])
+@pytest.mark.parametrize("lookup", [thesis.thesis_mean, thesis.author_runs])
 def test_lookups_of_what_is_not_there_say_what_is(lookup):
     with pytest.raises(BadInput, match=r"GunPoint, regular \+ none.*FordA.*vibcreg \+ gauss"):
         lookup("GunPoint", "regular", "none")
