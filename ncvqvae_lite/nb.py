@@ -1,4 +1,4 @@
-"""What every notebook needs: seeds, checks that can fail, places for data and runs, and the text that cells print."""
+"""What every notebook needs: seeds, checks that can fail, places for data and runs, tables as text (also for `cli`)."""
 
 import csv
 import json

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ncvqvae_lite import nb
+from ncvqvae_lite import nb, thesis
 from ncvqvae_lite.config import ExperimentConfig
 from ncvqvae_lite.data import from_arrays, two_patterns
 from ncvqvae_lite.errors import BadInput
@@ -169,3 +169,9 @@ def test_floors_table_shows_what_there_is():
     assert "12.35" in text and "1.5" in text and "against train instead of test: 11" in text and "3.9" in text
     assert "halves" not in text and "half" not in text
     assert nb.floors_table({}) == "FID: not computed"
+
+
+def test_published_table_lines_its_columns_up():
+    rows = thesis.compare({"fid": 3.0}, "FordA", "regular", "none", own_fcn=True)
+    _, header, *lines, _ = nb.published_table(rows).splitlines()
+    assert [line.index(row.verdict) for line, row in zip(lines, rows, strict=True)] == [header.index("verdict")] * 10

@@ -196,9 +196,3 @@ def test_misprints_are_shown_as_printed_and_marked():
     marked = nb.published_table(list(rows.values()))
     assert "0.71*" in marked and marked.splitlines()[-1].startswith("*")
     assert "*" not in nb.published_table(thesis.compare({}, "FordA", "regular", "none"))
-
-
-def test_table_columns_line_up():
-    rows = thesis.compare({"fid": 3.0}, "FordA", "regular", "none", own_fcn=True)
-    _, header, *lines, _ = nb.published_table(rows).splitlines()
-    assert [line.index(row.verdict) for line, row in zip(lines, rows, strict=True)] == [header.index("verdict")] * 10

@@ -334,7 +334,7 @@ for name in ("recon_val", "knn_acc", "svm_acc", "fcn_accuracy", "fid", "fid_reco
 print("not computed:", not_computed(plan, mine))
 
 # %% [markdown]
-# FID compares features of a classifier that was trained on your train split. `fcn_accuracy` says how many test series it
+# FID compares features of a classifier that was trained on your train split. `fcn_accuracy` is the share of test series that it
 # gets right: near chance (`run_experiment` then warns) FID and IS say little, whatever their value.
 #
 # Tomorrow, in another notebook, the folder is enough. `sample` does what you could do by hand: draw tokens from the
