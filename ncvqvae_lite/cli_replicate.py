@@ -67,7 +67,7 @@ class Replicate:
 
         from .data import load_dataset
         from .experiment import cell_folder, check_experiment, not_computed, run_experiment
-        from .nb import published_table
+        from .nb import floors_table, published_table
 
         ds = load_dataset(self.dataset, self.data)
         if not ds.n_classes:
@@ -86,7 +86,9 @@ class Replicate:
         own_fcn = not (weights and is_thesis_weights(weights, self.dataset))
         rows = compare(metrics, cfg.dataset, cfg.method, cfg.augmentation, own_fcn=own_fcn)
         _say(f"\n{published_table(rows)}\n")
-        if cfg.preset_name != "paper" or changes or cfg.dataset == GENERATED:
+        if "fid" in metrics:
+            _say(f"{floors_table(metrics)}\n")
+        if rows[0].published and (cfg.preset_name != "paper" or changes or cfg.dataset == GENERATED):
             _say("The verdicts do not test the method: this run has other series or another recipe than the thesis.")
         for line in _reasons(absent):
             _say(f"Not computed: {line}")

@@ -218,7 +218,9 @@ def _hold_out(n, y, name):
     order = order[np.bincount(y)[y[order]] > 1]
     test = np.sort(order[2::5])
     if len(test) == 0:
-        raise BadInput(f"{name}: x_train has {n} series, too few to hold out a fifth as a test set: pass x_test")
+        raise BadInput(
+            f"{name}: x_train has {n} series of {y.max() + 1} class(es), too few to hold out a fifth: pass x_test"
+        )
     return np.setdiff1d(np.arange(n), test), test
 
 

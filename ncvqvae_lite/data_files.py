@@ -243,7 +243,7 @@ def label_names(y, n, what):
     y = [_to_numpy(label) for label in (y if isinstance(y, (list, tuple)) else np.atleast_1d(np.asarray(y)))]
     y = [label.item() if isinstance(label, (np.generic, np.ndarray)) and label.ndim == 0 else label for label in y]
     if not all(isinstance(label, Hashable) for label in y):
-        raise BadInput(f"{what} holds several values per series, expected labels of shape ({n},): number one-hot rows")
+        raise BadInput(f"{what} holds several values per series, expected shape ({n},): flatten, number one-hot rows")
     if len(y) != n:
         raise BadInput(f"{what} has {len(y)} labels for {n} series, expected one each: correct the labels")
     names = [_class_name(label) for label in y]

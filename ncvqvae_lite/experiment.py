@@ -53,12 +53,13 @@ def run_experiment(cfg, ds, out_dir="runs", fcn_weights=None, *, device=None, pr
     fcn_weights  safetensors file of the FCN behind FID and IS; None trains one on the train split
     device       "cpu", "cuda", ...; None takes a GPU where there is one
     progress     (stage, epochs done, epochs, loss terms, steps per second), called about once a second
-    returns      dict of plain floats; what could not be computed is absent, and `not_computed` says why
+    returns      dict of plain floats, explained in data/README.md; what could not be computed is absent, and
+                 `not_computed` says why
     raises       BadInput, NotFound or RunFolderError before any work starts; TrainingDiverged during training
-    warns        WeakEvidence of a channel that the common scaling makes nearly constant, and of an FCN near chance
+    warns        WeakEvidence of a channel that the common scaling leaves nearly flat, and of an FCN near chance
     """
     check_experiment(cfg, ds, fcn_weights)
-    for sentence in _small_channels(ds):
+    for sentence in _flat_channels(ds):
         warnings.warn(sentence, WeakEvidence, stacklevel=2)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     session = Session(Path(out_dir), device, progress, checkpoint_seconds)
@@ -107,17 +108,15 @@ def check_experiment(cfg, ds, fcn_weights=None):
         )
 
 
-def _small_channels(ds):
-    """A sentence for each channel with less than a hundredth of the variance that the common scaling brings to 1."""
+def _flat_channels(ds):
+    """A sentence for each channel that the one common scaling leaves nearly flat within its typical (median) series."""
     x = ds.x_train.double()
     total = x.std(correction=0).item()
-    for channel, own in enumerate(x.std(dim=(0, 2), correction=0).tolist()):
-        if own == 0:
-            yield f"channel {channel} of {ds.name} is constant: leave it out"
-        elif own < 0.1 * total:
+    for channel, own in enumerate(x.std(dim=2, correction=0).median(dim=0).values.tolist()):
+        if own < 0.1 * total:
             yield (
-                f"channel {channel} of {ds.name} has standard deviation {own:.3g}, but all channels are divided by "
-                f"{total:.3g}, that of all: it will hardly be learnt; bring each to mean 0 and deviation 1 first"
+                f"channel {channel} of {ds.name} has standard deviation {own:.3g} within its typical series, all is "
+                f"divided by {total:.3g}: look for outliers, scale each channel or series, or leave the channel out"
             )
 
 
@@ -128,8 +127,8 @@ def _weak_fcns(ds, metrics):
             share = torch.bincount(ds.y_test).max().item() / len(ds.y_test)
             if metrics[name] < share + (1 - share) / 4:
                 yield (
-                    f"the FCN behind {fid} classifies {metrics[name]:.0%} of the test series of {ds.name} correctly, "
-                    f"always naming the most frequent class {share:.0%}: FID and IS in its eyes say little"
+                    f"the FCN behind {fid} classifies {metrics[name]:.0%} of the test series of {ds.name} right, "
+                    f"always naming the most frequent class {share:.0%}: check labels and scaling, raise fcn_min_steps"
                 )
 
 

@@ -108,7 +108,7 @@ def finished_metrics(folder, ds):
     if recorded and recorded["data_hash"] != ds.content_hash:
         raise BadInput(
             f"{folder} was made from other series named {ds.name} ({recorded['data_hash'][:8]}, these are "
-            f"{ds.content_hash[:8]}): use another folder (--out), or delete that folder"
+            f"{ds.content_hash[:8]}): use another name or another folder (--out), or delete that folder"
         )
     return read_json(folder / "metrics.json") if recorded else None
 

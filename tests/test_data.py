@@ -291,8 +291,11 @@ BAD_ARRAYS = {
     "labels for train only": ((X, Y, X), r"y_test is missing"),
     "labels for test only": ((X, None, X, Y), r"y_train is missing"),
     "test labels without test": ((X, Y, None, Y), r"y_test is given without x_test"),
-    "nothing to hold out": ((X[:2],), r"2 series, too few to hold out"),
-    "classes too small to hold out": ((X[:4], [0, 1, 2, 3]), r"too few to hold out.*pass x_test"),
+    "nothing to hold out": ((X[:2],), r"2 series of 1 class\(es\), too few to hold out"),
+    "classes too small to hold out": (
+        (X[:4], [0, 1, 2, 3]),
+        r"4 series of 4 class\(es\), too few to hold out.*pass x_test",
+    ),
 }
 
 

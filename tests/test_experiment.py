@@ -260,7 +260,7 @@ def test_history_files(regular):
 def test_other_data_of_the_same_name_are_refused(regular, monkeypatch):
     no_training(monkeypatch)
     before = files_of(regular.out)
-    with pytest.raises(BadInput, match="was made from other series named TwoPatternsGenerated.*use another folder"):
+    with pytest.raises(BadInput, match="was made from other series named TwoPatternsGenerated.*use another name"):
         run_experiment(regular.cfg, two_patterns(n_train=40, n_test=60, length=33, seed=1), regular.out, device="cpu")
     assert files_of(regular.out) == before
 
@@ -416,10 +416,10 @@ def test_running_cas_by_hand(levels, monkeypatch):
 
 
 def two_channels(*sizes, classes=(10, 10)):
-    """Series of two channels around 0 with these standard deviations, to the last digit; train and test are equal."""
+    """Series of two channels with mean 0 and these standard deviations within each; train and test are equal."""
     y = np.repeat(np.arange(len(classes)), classes)
     x = np.random.default_rng(0).normal(size=(len(y), 2, 32))
-    x = (x - x.mean(axis=(0, 2), keepdims=True)) / x.std(axis=(0, 2), keepdims=True) * np.reshape(sizes, (2, 1))
+    x = (x - x.mean(axis=2, keepdims=True)) / x.std(axis=2, keepdims=True) * np.reshape(sizes, (2, 1))
     return from_arrays(x, y, x, y, name="rooms")
 
 
@@ -448,15 +448,29 @@ def on_rooms(monkeypatch):
     ), accuracies
 
 
-def test_channels_that_the_scaling_makes_nearly_constant_are_named(on_rooms, tmp_path):
-    """Deviations a and 1 around one mean: all values have ((a^2 + 1) / 2)^0.5, a tenth of which is a at 0.0709."""
+def test_channels_that_the_scaling_makes_nearly_flat_are_named(on_rooms, tmp_path):
+    """Deviations a and 1 around one mean: all values have ((a^2 + 1) / 2)^0.5, a tenth of which is a at 0.0711."""
     cfg, _ = on_rooms
     (sentence,) = warned(cfg, two_channels(0.07, 1.0), tmp_path / "a")
-    assert sentence.startswith("channel 0 of rooms has standard deviation 0.07, but all channels are divided by 0.709,")
+    assert sentence.startswith("channel 0 of rooms has standard deviation 0.07 within its typical series,")
+    assert "divided by 0.709:" in sentence
+    assert warned(cfg, two_channels(0.07, 1.0), tmp_path / "a") == [sentence]  # finished
     assert warned(cfg, two_channels(0.072, 1.0), tmp_path / "b") == []
-    ds = two_channels(1.0, 0.0)
-    assert warned(cfg, ds, tmp_path / "c") == ["channel 1 of rooms is constant: leave it out"]
-    assert warned(cfg, ds, tmp_path / "c") == ["channel 1 of rooms is constant: leave it out"]  # finished
+
+
+@pytest.mark.parametrize(
+    ("harm", "flat"), [("an outlier", [0, 1]), ("levels", [0, 1]), ("a constant", [1]), ("none", [])]
+)
+def test_outliers_and_levels_make_channels_flat(on_rooms, tmp_path, harm, flat):
+    cfg, _ = on_rooms
+    ds = two_channels(1.0, 1.0)
+    if harm == "an outlier":
+        ds.x_train[3, 0, 5] = 1e6
+    elif harm == "levels":
+        ds.x_train.add_(100 * torch.arange(20).view(20, 1, 1))
+    elif harm == "a constant":
+        ds.x_train[:, 1] = 0.5
+    assert [int(sentence.split()[1]) for sentence in warned(cfg, ds, tmp_path)] == flat
 
 
 @pytest.mark.parametrize(("classes", "limit"), [((10, 10), 0.625), ((18, 2), 0.925)])
@@ -468,9 +482,7 @@ def test_feature_nets_that_hardly_beat_the_most_frequent_class_are_named(on_room
     assert warned(cfg, ds, tmp_path / "good") == []
     accuracies(limit - 0.001)
     (sentence,) = warned(cfg, ds, tmp_path / "weak")
-    assert sentence.startswith(
-        f"the FCN behind fid classifies {limit - 0.001:.0%} of the test series of rooms correctly"
-    )
+    assert sentence.startswith(f"the FCN behind fid classifies {limit - 0.001:.0%} of the test series of rooms right")
     assert f"most frequent class {max(classes) / 20:.0%}:" in sentence
     assert warned(cfg, ds, tmp_path / "weak") == [sentence]  # finished
     accuracies(1.0, 0.3)

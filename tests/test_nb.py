@@ -171,6 +171,11 @@ def test_floors_table_shows_what_there_is():
     assert nb.floors_table({}) == "FID: not computed"
 
 
+def test_floors_table_says_when_fid_cannot_tell():
+    assert "too few to tell" in nb.floors_table({"fid": 5.0, "fid_test_halves": 5.0})
+    assert "too few to tell" not in nb.floors_table({"fid": 5.1, "fid_test_halves": 5.0})
+
+
 def test_published_table_lines_its_columns_up():
     rows = thesis.compare({"fid": 3.0}, "FordA", "regular", "none", own_fcn=True)
     _, header, *lines, _ = nb.published_table(rows).splitlines()

@@ -720,12 +720,12 @@ def resize_each(x, std, generator):
 # %% tags=["nbval-check-output"]
 def check_resize_each(answer):
     x = torch.rand(4000, 2, 10, generator=torch.Generator().manual_seed(5)) + 1
-    factors = answer(x, 0.2, torch.Generator().manual_seed(6)) / x  # (B, C, L)
+    factors = answer(x.clone(), 0.2, torch.Generator().manual_seed(6)) / x  # (B, C, L)
     spread = (factors.amax(dim=(1, 2)) - factors.amin(dim=(1, 2))).max()
     nb.check("one factor within a series", spread, 0.0, atol=1e-4, hint="which axes may the factor vary along?")
     nb.check("mean of the factors", factors.mean(), 1.0, atol=0.02, hint="1 + N(0, std^2), not N(0, std^2)")
     nb.check("their standard deviation", factors[:, 0, 0].std(), 0.2, rtol=0.05, hint="one draw for each series?")
-    twice = answer(x, 0.2, torch.Generator().manual_seed(6)) / x
+    twice = answer(x.clone(), 0.2, torch.Generator().manual_seed(6)) / x
     nb.check("same generator, same factors", twice, factors, rtol=1e-6, hint="pass the generator on")
 
 
@@ -787,8 +787,14 @@ def check_shift_circular(answer):
     found = answer(x, shifts)
     nb.check("shape", found.shape, (3, 2, 7), hint="read all channels with the same index")
     nb.check("not shifted", found[1], x[1], rtol=1e-6, hint="does each series have its own shift?")
-    nb.check("two to the right", found[0], expected[0], rtol=1e-6, hint="the result at t reads at t - shift")
-    nb.check("nine to the left", found[2], expected[2], rtol=1e-6, hint="take the index modulo L")
+    nb.check(
+        "two to the right",
+        found[0],
+        expected[0],
+        rtol=1e-6,
+        hint="which way is right, and from which step does each come?",
+    )
+    nb.check("nine to the left", found[2], expected[2], rtol=1e-6, hint="what comes in where the others leave?")
 
 
 check_shift_circular(shift_circular)
@@ -932,7 +938,7 @@ check_p_three_unchanged(p_three_unchanged)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> Count the pairs of cuts that leave 3, 2 and 1 pieces. Two pieces: both cuts on one place
-# that is not 0, or exactly one of them on 0. The answer to the question is 11 steps. </details>
+# that is not 0, or exactly one of them on 0. For the question, try it for growing L. </details>
 
 
 # %% tags=["solution"]

@@ -479,7 +479,7 @@ nb.check_band(cfg, "09", "error of the power, a scale for each", held, {"constan
 
 # %% [markdown]
 # With one scale the power is noise: worse than a constant, whose error would be 1. `run_experiment` warns of a channel
-# that the common scaling leaves a deviation below 0.1; the right scale it cannot know. *Scale channels of different units
+# that keeps less than a tenth of a deviation within a series; the right scale it cannot know. *Scale channels of different units
 # yourself, by the train split, and undo it afterwards* (exercise 9.4). The run's folder does not know your numbers: save
 # `centre` and `spread` beside it.
 #
