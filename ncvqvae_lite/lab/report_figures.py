@@ -3,6 +3,7 @@
 `score_figures` draws from the table of scores, `panel_figures` from what was kept of single runs.
 """
 
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,7 +84,8 @@ def all_figures(cells, runs=None):
         ("How sure the sampler was", ACCEPTED, panel_figures.accepted_probabilities),
     ):
         shown += _paged(title, caption, draw, panels, with_panels)
-    for dataset in with_panels:
+    arms = Counter(dataset for dataset, *_ in thesis_panels(panels))
+    for dataset in sorted(with_panels, key=arms.get, reverse=True):  # those with most to see first
         title = f"Real and generated series of {dataset}"
         shown.append(_shown(title, SAMPLES, panel_figures.class_samples, panels, dataset))
     return shown if with_panels else [*shown, Shown("Real and generated series", SAMPLES, None, NONE_KEPT)]
