@@ -1,12 +1,19 @@
 """Fixtures of all tests. Real series are used where $NCVQVAE_DATA names a folder that has them, else visibly not."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 
 from ncvqvae_lite.data import load_dataset
+
+
+def pytest_configure(config):
+    """A shell's background jobs ignore Ctrl-C, and their children would, too: the tests of Ctrl-C need to be heard."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
