@@ -68,7 +68,8 @@ def all_figures(cells, runs=None):
             None, those that ship
     """
     rows, (panels, curves) = comparable(cells), kept(runs)
-    with_curves, with_panels = datasets_of(thesis_curves(curves).dataset), datasets_of(thesis_panels(panels))
+    whole = thesis_panels(panels)
+    with_curves, with_panels = datasets_of(thesis_curves(curves).dataset), datasets_of(whole)
     shown = [_shown("Four priors on the same tokens", PRIOR, score_figures.matched_priors, cells)]
     for metric, name in NAMES.items():
         caption = f"{COMPARISON} {NOTES[metric]}"
@@ -84,7 +85,7 @@ def all_figures(cells, runs=None):
         ("How sure the sampler was", ACCEPTED, panel_figures.accepted_probabilities),
     ):
         shown += _paged(title, caption, draw, panels, with_panels)
-    arms = Counter(dataset for dataset, *_ in thesis_panels(panels))
+    arms = Counter(dataset for dataset, *_ in whole)
     for dataset in sorted(with_panels, key=arms.get, reverse=True):  # those with most to see first
         title = f"Real and generated series of {dataset}"
         shown.append(_shown(title, SAMPLES, panel_figures.class_samples, panels, dataset))
