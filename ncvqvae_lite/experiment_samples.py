@@ -10,7 +10,7 @@ from .metrics import frechet_distance, inception_score, token_usage
 from .training_engine import derive_seed
 
 IS_SPLITS = 10
-FEWEST_FOR_FID = 10  # test series; with fewer a covariance means nothing
+FEWEST_FOR_FID = 10  # test series; below that nonsense, but 128 features want many more
 FEWEST_FOR_IS = 2 * IS_SPLITS  # test series; a split of one series scores 1, whatever it is
 
 
