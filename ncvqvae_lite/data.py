@@ -13,7 +13,6 @@ import os
 import re
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ import torch
 from . import data_files
 from .data_files import MIN_STEPS, class_order, label_names, series_array
 from .errors import BadInput, NotFound
+from .files import atomic, cache_dir
 
 # fmt: off
 THESIS_DATASETS = (
@@ -112,7 +112,7 @@ def load_dataset(name, root=None):
         found = data_files.read_folder(place, name) if place else None
         if found:
             return _build(*found[:4], name, f"read from {found.files}, {where}")
-    cached = Path(os.environ.get("NCVQVAE_CACHE") or "~/.cache/ncvqvae_lite").expanduser() / f"{name}.npz"
+    cached = cache_dir() / f"{name}.npz"
     if cached.exists():
         return _from_cache(name, cached)
     known = {GENERATED, *data_files.archive_names(), *(data_files.names_in(folder) if folder else ())}
@@ -145,12 +145,11 @@ def _download(name, cached):
         names = np.array(dataset.class_names)
         arrays |= {"y_train": names[dataset.y_train.numpy()], "y_test": names[dataset.y_test.numpy()]}
     for target in (cached.with_suffix(".sha256"), cached):
-        with tempfile.NamedTemporaryFile(dir=cached.parent, prefix=f".{name}-", delete=False) as file:
+        with atomic(target, "wb") as file:
             if target == cached:
                 np.savez_compressed(file, **arrays)
             else:
                 file.write(dataset.content_hash.encode())
-        os.replace(file.name, target)
     return dataset
 
 

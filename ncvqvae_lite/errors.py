@@ -21,6 +21,10 @@ class RunFolderError(UserError, OSError):
     """A run folder that cannot be used: held by another process, read-only, or on a full disk."""
 
 
+class RunFolderHeld(RunFolderError):
+    """A run folder in which another process works."""
+
+
 class TrainingDiverged(UserError, ArithmeticError):
     """A loss became NaN or infinite; the last good checkpoint is kept."""
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 
 from .errors import BadInput, NotFound, WeakEvidence
-from .experiment_folders import claim, discard_checkpoints, finished_metrics, hold, read_json, write_json, writing_to
+from .experiment_folders import claim, discard_checkpoints, finished_metrics
 from .experiment_samples import FEWEST_FOR_FID, FEWEST_FOR_IS, evaluate_samples, generate
 from .experiment_stages import (
     KNN,
@@ -34,6 +34,7 @@ from .experiment_stages import (
 )
 from .fcn import FCN, batched
 from .fcn_weights import file_hash
+from .files import hold, read_json, write_json, writing_to
 from .metrics import running_accuracy
 from .prior import MaskGIT
 from .tokenizer import Tokenizer

@@ -1,104 +1,12 @@
-"""Run folders: held by one process at a time, every file renamed into place when whole, results last."""
+"""Run folders: what each is for, which series and code made it, whether it is finished."""
 
-import contextlib
-import csv
-import errno
-import json
-import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import filelock
-
-from .errors import BadInput, RunFolderError
-
-HELD = "is held by another process"
-
-_PLAIN_REASONS = {
-    errno.ENOSPC: "the disk is full: free some space",
-    errno.EDQUOT: "the disk quota is used up: free some space",
-    errno.EROFS: "the disk is read-only: choose another folder (--out)",
-    errno.EACCES: "writing there is not permitted: choose another folder (--out)",
-    errno.EPERM: "writing there is not permitted: choose another folder (--out)",
-    errno.ENOENT: "there is no such place: choose another folder (--out)",
-    errno.ENOTDIR: "a part of that path is a file: choose another folder (--out)",
-    errno.EEXIST: "a part of that path is a file: choose another folder (--out)",
-}
-
-
-@contextlib.contextmanager
-def writing_to(folder):
-    """Turn a full or read-only disk into one sentence that names the folder."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _PLAIN_REASONS and not isinstance(error, RunFolderError):
-            raise RunFolderError(f"cannot write to {folder}: {_PLAIN_REASONS[error.errno]}") from error
-        raise
-    except RuntimeError as error:  # torch.save and safetensors report a failed write so
-        if any(text in str(error) for text in ("No space left", "file write failed", "os error 28")):
-            raise RunFolderError(f"cannot write to {folder}: {_PLAIN_REASONS[errno.ENOSPC]}") from error
-        raise
-
-
-@contextlib.contextmanager
-def hold(folder, wait=False):
-    """Hold a run folder, which is created; released by the system even when the process is killed.
-
-    wait    True says so and waits for another holder (of a stage that several runs share); False raises RunFolderError
-    """
-    folder = Path(folder)
-    with writing_to(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            if not wait:
-                raise RunFolderError(f"{folder} {HELD}: wait, or use another folder (--out)") from None
-            print(f"waiting for another process that makes {folder}", flush=True)
-            lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def write_json(file, content):
-    """Write `content` as JSON, whole or not at all. NaN and infinity are refused: JSON has none."""
-    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-    _write_atomically(file, lambda f: f.write(text))
-
-
-def write_history(file, rows):
-    """Write history.csv: one line per epoch, one column per value; empty where a value was not computed."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-
-    def write(f):
-        writer = csv.DictWriter(f, names)
-        writer.writeheader()
-        writer.writerows(rows)
-
-    _write_atomically(file, write)
-
-
-def _write_atomically(file, write):
-    partial = Path(file).with_suffix(".partial")
-    with open(partial, "w", encoding="utf-8", newline="") as f:
-        write(f)
-    os.replace(partial, file)
-
-
-def read_json(file):
-    """Content of a JSON file, or None where there is no such file."""
-    try:
-        return json.loads(Path(file).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (ValueError, OSError) as error:
-        raise BadInput(f"{file} cannot be read ({error}): delete its folder and run again") from error
+from .errors import BadInput
+from .files import read_json, write_json
 
 
 def finished_metrics(folder, ds):

@@ -1,11 +1,10 @@
 """Series drawn from the prior of a cell, and what is computed on them: FID, IS and their floors, token statistics."""
 
-import os
-
 import numpy as np
 import torch
 
 from .fcn import batched
+from .files import atomic
 from .metrics import frechet_distance, inception_score, token_usage
 from .training_engine import derive_seed
 
@@ -53,7 +52,8 @@ def evaluate_samples(cfg, scaled, tokenizer, prior, fcns, folder):
         classes, real_classes = (p.argmax(dim=1) for p in (probabilities, real_probabilities))
         metrics["class_mix_error"] = _class_mix_error(classes, real_classes, prior.n_classes)
         saved |= {"fcn_class": classes.cpu().numpy(), "fcn_class_real": real_classes.cpu().numpy()}
-    _save_arrays(folder / "samples.npz", saved)
+    with atomic(folder / "samples.npz", "wb") as file:
+        np.savez_compressed(file, **saved)
     return metrics
 
 
@@ -78,10 +78,3 @@ def _random_halves(features):
     order = torch.randperm(len(features), generator=torch.Generator().manual_seed(0)).to(features.device)
     half = len(features) // 2
     return features[order[:half]], features[order[half : 2 * half]]
-
-
-def _save_arrays(file, arrays):
-    partial = file.with_suffix(".partial")
-    with open(partial, "wb") as f:
-        np.savez_compressed(f, **arrays)
-    os.replace(partial, file)

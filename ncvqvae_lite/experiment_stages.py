@@ -11,8 +11,9 @@ import torch
 
 from .augmentations import AUGMENTATIONS, slice_and_shuffle, zero_tail
 from .errors import BadInput
-from .experiment_folders import claim, discard_checkpoints, hold, write_history, write_json, writing_to
+from .experiment_folders import claim, discard_checkpoints
 from .fcn import FCN, batched
+from .files import hold, write_csv, write_json, writing_to
 from .metrics import codebook_similarity, knn_accuracy, perplexity, reconstruction_error, svm_accuracy
 from .prior import MaskGIT, mask_positions, prior_loss
 from .quantizer import sample_categorical
@@ -93,7 +94,7 @@ def fcn_stage(cfg, ds, scaled, session, seed=None):
                 seed=derive_seed(settings["fcn_seed"]), loop=session.loop("fcn", folder),
             )  # fmt: skip
             fcn.eval().save(folder / "fcn.safetensors")
-            write_history(folder / "history.csv", history)
+            write_csv(folder / "history.csv", history)
             metrics = {
                 "accuracy_train": accuracy(fcn, scaled.x_train, scaled.y_train),
                 "accuracy_test": accuracy(fcn, scaled.x_test, scaled.y_test),
@@ -136,7 +137,7 @@ def tokenizer_stage(cfg, ds, scaled, session):
                 loop=session.loop("tokenizer", folder, judge),
             )  # fmt: skip
             tokenizer.eval().save(folder)
-            write_history(folder / "history.csv", history)
+            write_csv(folder / "history.csv", history)
             last = history[-1]
             metrics = {name: last[name] for name in JUDGED if name in last}
             metrics["train_perplexity"] = last["perplexity"]
@@ -262,7 +263,7 @@ def prior_stage(cfg, ds, scaled, tokenizer, session, folder):
         batch_size=cfg.prior_batch_size, lr=cfg.prior_lr, weight_decay=cfg.prior_weight_decay,
         precision=cfg.prior_precision, seed=derive_seed("prior", cfg.seed), loop=session.loop("prior", folder, judge),
     )  # fmt: skip
-    write_history(folder / "history.csv", history)
+    write_csv(folder / "history.csv", history)
     prior.eval().save(folder)
     return prior
 

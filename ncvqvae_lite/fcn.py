@@ -4,7 +4,6 @@ Z. Wang, W. Yan, T. Oates, "Time series classification from scratch with deep ne
 Its pooled 128-d features give the FID, its class probabilities the Inception score (thesis, Mathisen 2024).
 """
 
-import os
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +13,8 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import nn
 
-from .errors import BadInput, NotFound, RunFolderError
+from .errors import BadInput, NotFound
+from .files import atomic, writing_to
 
 FEATURE_DIM = 128
 
@@ -76,16 +76,8 @@ class FCN(nn.Module):
         """
         tensors = {name: t.cpu().contiguous() for name, t in self.state_dict().items() if _is_weight(name)}
         file = Path(file)
-        temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                temporary.write_bytes(safetensors.save(tensors))
-                os.replace(temporary, file)
-            finally:
-                temporary.unlink(missing_ok=True)
-        except OSError as error:
-            raise RunFolderError(f"cannot write {file} ({error.strerror}): choose another folder") from error
+        with writing_to(file.parent), atomic(file, "wb") as stream:
+            stream.write(safetensors.save(tensors))
 
     @classmethod
     def load(cls, file):

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from .errors import BadInput, NotFound
+from .files import cache_dir
 
 # First 12 hex digits of `weights_digest` of the weights that the thesis used.
 THESIS_WEIGHTS = {
@@ -29,8 +30,7 @@ THESIS_WEIGHTS = {
 
 def user_folder():
     """Where `fcn import` writes to and `replicate` looks: $NCVQVAE_FCN, else the folder fcn in the cache."""
-    cache = os.environ.get("NCVQVAE_CACHE") or "~/.cache/ncvqvae_lite"
-    return Path(os.environ.get("NCVQVAE_FCN") or f"{cache}/fcn").expanduser()
+    return Path(os.environ.get("NCVQVAE_FCN") or cache_dir() / "fcn").expanduser()
 
 
 def find_weights(dataset, given=None):

@@ -13,8 +13,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from .errors import BadInput
+from .files import load_module, save_module
 from .quantizer import sample_categorical
-from .tokenizer import load_with_arguments, save_with_arguments
 
 POLARITIES = ("kept", "masked")
 
@@ -187,12 +187,12 @@ class MaskGIT(nn.Module):
 
     def save(self, folder):
         """Write `prior.safetensors` into the folder."""
-        save_with_arguments(self, Path(folder) / "prior.safetensors", self.arguments)
+        save_module(self, Path(folder) / "prior.safetensors", self.arguments)
 
     @classmethod
     def load(cls, folder):
         """The prior that `save` wrote, on the CPU, in eval mode."""
-        return load_with_arguments(cls, Path(folder) / "prior.safetensors")
+        return load_module(cls, Path(folder) / "prior.safetensors")
 
 
 def mask_positions(batch, n_tokens, polarity="masked", per_sample=True, at_least=1, generator=None, device="cpu"):

@@ -4,19 +4,16 @@ Architecture of NC-VQVAE (arXiv 2408.16613; as TimeVQVAE): a spectrogram, a conv
 axis m times, a vector quantizer, a mirrored decoder, the inverse spectrogram.
 """
 
-import json
 import math
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
-from .errors import BadInput, NotFound
+from .errors import BadInput
+from .files import load_module, save_module
 from .quantizer import VectorQuantizer
 from .timefreq import istft, n_frames, stft
 
@@ -152,12 +149,12 @@ class Tokenizer(nn.Module):
 
     def save(self, folder):
         """Write `tokenizer.safetensors` into the folder: weights, codebook, and the arguments of the constructor."""
-        save_with_arguments(self, Path(folder) / "tokenizer.safetensors", self.arguments)
+        save_module(self, Path(folder) / "tokenizer.safetensors", self.arguments)
 
     @classmethod
     def load(cls, folder):
         """The tokenizer that `save` wrote, on the CPU, in eval mode."""
-        return load_with_arguments(cls, Path(folder) / "tokenizer.safetensors")
+        return load_module(cls, Path(folder) / "tokenizer.safetensors")
 
 
 class TokenizerLoss(NamedTuple):
@@ -215,30 +212,3 @@ def non_contrastive_loss(
 def pool(z):
     """z (B, D, F, W) -> global average and global maximum, side by side (B, 2D)."""
     return torch.cat([z.mean(dim=(2, 3)), z.amax(dim=(2, 3))], dim=1)
-
-
-def save_with_arguments(module, file, arguments):
-    """Write a module's state and the arguments of its constructor to one safetensors file, atomically."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    state = {name: value.contiguous() for name, value in module.state_dict().items()}
-    save_file(state, partial, metadata={"arguments": json.dumps(arguments)})
-    os.replace(partial, file)
-
-
-def load_with_arguments(cls, file):
-    """Rebuild what `save_with_arguments` wrote, on the CPU, in eval mode."""
-    if not file.is_file():
-        raise NotFound(f"no {file.name} in {file.parent}: expected a folder that {cls.__name__}.save wrote")
-    try:
-        with safe_open(file, framework="pt") as f:
-            arguments = json.loads(f.metadata()["arguments"])
-            state = {name: f.get_tensor(name) for name in f.keys()}
-    except Exception as error:
-        raise BadInput(f"{file} is not a saved {cls.__name__} ({error}): delete it and save or train again") from error
-    try:
-        module = cls(**arguments)
-        module.load_state_dict(state)
-    except (TypeError, RuntimeError) as error:
-        raise BadInput(f"{file} is not a saved {cls.__name__}: it holds another network") from error
-    return module.eval()

@@ -7,13 +7,13 @@ value. Losses are summed on the device; the learning rate is computed there.
 import contextlib
 import hashlib
 import math
-import os
 import time
 from pathlib import Path
 
 import torch
 
 from .errors import BadInput, TrainingDiverged, UserError
+from .files import atomic
 from .numerics import fast_matmul, keep_freed_memory
 
 
@@ -237,11 +237,9 @@ class StepEngine:
             moments["step"].zero_()
 
     def _save(self, checkpoint, epochs_done, evaluations):
-        checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        partial = checkpoint.with_suffix(".partial")
         content = {"state": self.state(), "epochs_done": epochs_done, "evaluations": evaluations}
-        torch.save(content | {"term_names": list(self.term_names)}, partial)
-        os.replace(partial, checkpoint)
+        with atomic(checkpoint, "wb") as file:
+            torch.save(content | {"term_names": list(self.term_names)}, file)
 
     def _restore(self, checkpoint):
         try:

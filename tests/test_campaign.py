@@ -18,7 +18,7 @@ from ncvqvae_lite.config import ExperimentConfig
 from ncvqvae_lite.data import THESIS_DATASETS, two_patterns
 from ncvqvae_lite.errors import BadInput, NotFound, RunFolderError, TrainingDiverged
 from ncvqvae_lite.experiment import run_experiment
-from ncvqvae_lite.experiment_folders import write_json
+from ncvqvae_lite.files import write_json
 from ncvqvae_lite.lab import campaign_costs, campaign_engines, campaign_state, devices, job, results, runner
 from ncvqvae_lite.lab.campaign import Campaign, load_campaign, shipped
 from ncvqvae_lite.lab.campaign_plan import jobs, plan

@@ -14,7 +14,7 @@ import yaml
 from tiny_campaign import Tiny, wait_for
 
 from ncvqvae_lite.errors import BadInput, NotFound
-from ncvqvae_lite.experiment_folders import write_json
+from ncvqvae_lite.files import write_json
 from ncvqvae_lite.lab import campaign_snakemake
 from ncvqvae_lite.lab.campaign import load_campaign
 from ncvqvae_lite.lab.campaign_engines import Progress, engine_lock, environment, new_session

@@ -31,9 +31,9 @@ from ncvqvae_lite.experiment import (
     not_computed,
     run_experiment,
 )
-from ncvqvae_lite.experiment_folders import hold
 from ncvqvae_lite.experiment_stages import Scaled, judge_tokenizer, new_tokenizer, probe_features, scale
 from ncvqvae_lite.fcn import FCN
+from ncvqvae_lite.files import hold
 
 # Everything small: a run takes a second or two.
 MICRO = dict(

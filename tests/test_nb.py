@@ -156,10 +156,10 @@ def test_print_epochs_prints_the_same_lines_however_often_it_is_called(capsys):
 
 
 def test_read_history_leaves_out_what_was_not_computed(tmp_path):
-    from ncvqvae_lite.experiment_folders import write_history
+    from ncvqvae_lite.files import write_csv
 
     rows = [{"epoch": 0, "recon_val": 0.5}, {"epoch": 1, "time": 0.25}]
-    write_history(tmp_path / "history.csv", rows)
+    write_csv(tmp_path / "history.csv", rows)
     assert nb.read_history(tmp_path / "history.csv") == rows
 
 

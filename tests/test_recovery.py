@@ -197,8 +197,7 @@ def kill_at_renames(folder):
     for stage in (cell_folder(cfg, out), cfg.tokenizer_folder(out), cfg.fcn_folder(out)):
         stage.mkdir(parents=True)
         for name in RENAMED:
-            (stage / Path(name).with_suffix(".partial").name).write_bytes(b"half a fi")
-        (stage / ".fcn.safetensors.1.tmp").write_bytes(b"half a fi")
+            (stage / f"{Path(name).name}.1.partial").write_bytes(b"half a fi")
     for name in (*RENAMED, None):
         begin = time.monotonic()
         rows.append(dict(run=name or "the rest", outcome=wait(start(out, name))))

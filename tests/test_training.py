@@ -317,8 +317,8 @@ def test_a_half_written_checkpoint_is_never_read(tmp_path, monkeypatch):
     with pytest.raises(Interrupted):
         toy_engine().run(checkpoint=checkpoint, checkpoint_seconds=0)
     monkeypatch.undo()
-    partial = tmp_path / "toy.partial"
-    partial.write_bytes(partial.read_bytes()[:100])
+    half = checkpoint.read_bytes()[:100]
+    (tmp_path / f"{checkpoint.name}.{os.getpid()}.partial").write_bytes(half)  # what a kill leaves behind
     resumed, undisturbed = toy_engine(), toy_engine()
     assert resumed.run(checkpoint=checkpoint) == undisturbed.run()
     assert len(resumed.batches) == 3 * 4

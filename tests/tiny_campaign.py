@@ -59,7 +59,7 @@ SHAM = f"""{PARAMETERS}
 from pathlib import Path
 from ncvqvae_lite.config import ExperimentConfig
 from ncvqvae_lite.errors import BadInput
-from ncvqvae_lite.experiment_folders import hold, read_json, write_json
+from ncvqvae_lite.files import hold, read_json, write_json
 from ncvqvae_lite.fcn_weights import file_hash
 from ncvqvae_lite.lab.campaign_state import needed_metrics
 names = dict(dataset=dataset, method=method, augmentation=augmentation, seed=seed)

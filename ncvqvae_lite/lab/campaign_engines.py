@@ -5,7 +5,6 @@ Both engines, this one and `campaign_snakemake`, start the same processes (`lab.
 failed for lack of memory, by a kill or by the time limit is tried again, everything else is not.
 """
 
-import contextlib
 import json
 import os
 import subprocess
@@ -13,10 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-import filelock
-
-from ..errors import RunFolderError
-from ..experiment_folders import write_json, writing_to
+from ..files import hold, write_json, writing_to
 from .campaign_costs import duration
 from .campaign_state import BUG, KILLED, TRANSIENT, read_mark, write_failure
 from .devices import slurm_job, visible_gpus
@@ -26,23 +22,10 @@ RETRIES = 2
 MEM_MB = 4000  # what a job asks a cluster for, and as much again with each further attempt; a guess for large sets
 
 
-@contextlib.contextmanager
 def engine_lock(out, name):
     """Hold the campaign in this run folder, so that one engine at a time works on it."""
-    folder = Path(out) / "campaigns" / name
-    with writing_to(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / "engine.lock")
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            raise RunFolderError(
-                f"another engine runs campaign {name} in {out}: wait for it, `campaign status` shows how far it is"
-            ) from None
-    try:
-        yield folder
-    finally:
-        lock.release()
+    held = f"another engine runs campaign {name} in {out}: wait for it, `campaign status` shows how far it is"
+    return hold(Path(out) / "campaigns" / name, name="engine.lock", held=held)
 
 
 def new_session(folder, jobs, out, *, data, threads, slots, timeout):

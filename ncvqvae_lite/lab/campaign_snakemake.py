@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import BadInput, NotFound
-from ..experiment_folders import write_json, writing_to
+from ..files import write_json, writing_to
 from .campaign_engines import RETRIES, environment, record_silent_end
 from .campaign_state import KILLED, TRANSIENT, read_mark, running
 

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from ..errors import BadInput, UserError
-from ..experiment_folders import read_json, write_json
+from ..files import read_json, write_json
 from ..thesis import thesis_cells
 
 DONE, RUNNING, FAILED, BEGUN, MISSING = "done", "running", "failed", "begun", "missing"

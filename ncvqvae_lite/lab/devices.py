@@ -8,7 +8,7 @@ import time
 
 import filelock
 
-from ..experiment_folders import writing_to
+from ..files import writing_to
 
 
 def visible_gpus():

@@ -20,7 +20,7 @@ import filelock
 
 from .. import errors
 from ..config import ExperimentConfig
-from ..experiment_folders import HELD, hold, write_json, writing_to
+from ..files import hold, write_json, writing_to
 from .campaign_state import (
     BUG,
     DIVERGED,
@@ -161,9 +161,8 @@ def execute(cfg, plan, job, folder):
             pass
         try:
             return replicate_notebook(cfg, plan["out"], plan["data"], job["weights"], job["settings"])
-        except errors.RunFolderError as error:
-            if HELD not in str(error):
-                raise
+        except errors.RunFolderHeld:  # by a command that was quicker: wait for it, too
+            continue
 
 
 def make_stage(kind, cfg, plan):

@@ -5,16 +5,15 @@ FOLDER/curves.csv, one row per kept epoch of every tokenizer. The ones that ship
 """
 
 import argparse
-import csv
 import io
-import os
 import sys
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import BadInput
-from ..experiment_folders import finished_metrics, read_json, writing_to
+from ..experiment_folders import finished_metrics
+from ..files import atomic, read_csv, read_json, write_csv, writing_to
 from ..thesis import data_file
 from . import exit_code
 from .results import CELL, SHIPPED, cell_rows, finished_cells
@@ -46,7 +45,9 @@ def export_panels(folders, out_folder):
         if packed.tell() > PANEL_BYTES:
             raise BadInput(f"the panel of {folder} has {packed.tell()} bytes, at most {PANEL_BYTES} belong into git")
         parts = (arrays[name].item() for name in ("dataset", "method", "augmentation", "preset", "ablation"))
-        _write(Path(out_folder) / ("_".join(" ".join(parts).split()) + ".npz"), packed.getvalue())
+        name = "_".join(" ".join(parts).split()) + ".npz"
+        with writing_to(out_folder), atomic(Path(out_folder) / name, "wb") as file:
+            file.write(packed.getvalue())
     return len(chosen)
 
 
@@ -174,11 +175,8 @@ def export_curves(folders, table):
     old = [row for row in _read(table) if tuple(row[name] for name in CURVE_KEY) not in new]
     rows = old + [row for rows in new.values() for row in rows]
     rows.sort(key=lambda row: (*(row[name] for name in CURVE_KEY), int(row["epoch"])))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, CURVE_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    _write(Path(table), text.getvalue().encode())
+    with writing_to(Path(table).parent):
+        write_csv(table, rows, CURVE_COLUMNS)
     return len(new)
 
 
@@ -213,18 +211,7 @@ def _key(folder):
 
 
 def _read(table):
-    if not Path(table).exists():
-        return []
-    with open(table, encoding="utf-8", newline="") as f:
-        return list(csv.DictReader(f))
-
-
-def _write(file, data):
-    with writing_to(file.parent):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(file.name + ".partial")
-        partial.write_bytes(data)
-        os.replace(partial, file)
+    return read_csv(table) if Path(table).exists() else []
 
 
 def main(argv=None):

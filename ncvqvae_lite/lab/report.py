@@ -4,12 +4,11 @@ Its numbers come from a table that `ncvqvae campaign export` wrote. Each links t
 where the folder of runs is at hand.
 """
 
-import os
 from pathlib import Path
 
 from .. import __version__
 from ..errors import NotFound
-from ..experiment_folders import writing_to
+from ..files import atomic, writing_to
 from .report_costs import costs
 from .report_figures import all_figures
 from .report_headline import matched_prior
@@ -35,11 +34,8 @@ def write_report(out, runs=None, cells=None):
     trail = Trail(None if runs is None else Path(runs).resolve(), out.parent)
     found = load_cells(cells)
     html = _page(found, trail)
-    partial = out.with_suffix(".partial")
-    with writing_to(out.parent):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(html, encoding="utf-8")
-        os.replace(partial, out)
+    with writing_to(out.parent), atomic(out) as file:
+        file.write(html)
     return out
 
 

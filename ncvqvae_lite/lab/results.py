@@ -7,14 +7,13 @@ adds every finished cell under RUNS. The table that ships, data/results/cells.cs
 import argparse
 import csv
 import math
-import os
 import sys
 from dataclasses import fields
 from pathlib import Path
 
 from ..config import ExperimentConfig
 from ..errors import BadInput, NotFound
-from ..experiment_folders import read_json, writing_to
+from ..files import read_json, write_csv, writing_to
 from ..thesis import data_file
 from . import exit_code
 
@@ -44,14 +43,8 @@ def export(folders, table):
         added[key] = rows
     kept = [row for row in (read_rows(table) if table.exists() else []) if _key(row) not in added]
     rows = sorted(kept + [row for new in added.values() for row in new], key=_key)  # stable: metrics keep their order
-    partial = table.with_suffix(".partial")
     with writing_to(table.parent):
-        table.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "w", encoding="utf-8", newline="") as f:
-            writer = csv.DictWriter(f, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        os.replace(partial, table)
+        write_csv(table, rows, COLUMNS)
     return len(added)
 
 

@@ -50,7 +50,7 @@ def run_notebook(name_or_path, parameters, output, *, cwd=None):
                    an error of `ncvqvae_lite.errors` that a cell raised, as itself; MemoryError; NotebookFailed;
                    KernelDied; RunFolderError where the output's folder cannot be written
     """
-    from ..experiment_folders import writing_to
+    from ..files import writing_to
 
     output = Path(output).resolve()
     if output.suffix != ".ipynb":
@@ -77,7 +77,7 @@ def replicate_notebook(cfg, out, data=None, fcn=None, settings=None):
     data, fcn  folder of the series and FCN weights, as for `load_dataset` and `run_experiment`; None for their defaults
     settings   fields that differ from the preset, by name; None finds them in cfg
     """
-    from ..experiment_folders import write_json, writing_to
+    from ..files import write_json, writing_to
 
     if settings is None:
         from ..nb import changed_settings

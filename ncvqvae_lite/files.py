@@ -1,0 +1,157 @@
+"""Files that are whole or not there, folders that one process holds, and the place of what is kept between runs."""
+
+import contextlib
+import csv
+import errno
+import json
+import os
+from pathlib import Path
+
+import filelock
+
+from .errors import BadInput, NotFound, RunFolderError, RunFolderHeld
+
+_PLAIN_REASONS = {
+    errno.ENOSPC: "the disk is full: free some space",
+    errno.EDQUOT: "the disk quota is used up: free some space",
+    errno.EROFS: "the disk is read-only: choose another folder (--out)",
+    errno.EACCES: "writing there is not permitted: choose another folder (--out)",
+    errno.EPERM: "writing there is not permitted: choose another folder (--out)",
+    errno.ENOENT: "there is no such place: choose another folder (--out)",
+    errno.ENOTDIR: "a part of that path is a file: choose another folder (--out)",
+    errno.EEXIST: "a part of that path is a file: choose another folder (--out)",
+}
+
+
+def cache_dir():
+    """Folder of downloads and imported weights: $NCVQVAE_CACHE, else ~/.cache/ncvqvae_lite."""
+    return Path(os.environ.get("NCVQVAE_CACHE") or "~/.cache/ncvqvae_lite").expanduser()
+
+
+# --- writing ---
+
+
+@contextlib.contextmanager
+def writing_to(folder):
+    """Turn a full or read-only disk into one sentence that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _PLAIN_REASONS and not isinstance(error, RunFolderError):
+            raise RunFolderError(f"cannot write to {folder}: {_PLAIN_REASONS[error.errno]}") from error
+        raise
+    except RuntimeError as error:  # torch.save and safetensors report a failed write so
+        if any(text in str(error) for text in ("No space left", "file write failed", "os error 28")):
+            raise RunFolderError(f"cannot write to {folder}: {_PLAIN_REASONS[errno.ENOSPC]}") from error
+        raise
+
+
+@contextlib.contextmanager
+def atomic(file, mode="w"):
+    """A stream whose content becomes `file` when the block ends; after an error `file` is as it was.
+
+    mode    "w" for text (UTF-8, line ends as written), "wb" for bytes. Folders on the way are made.
+    """
+    file = Path(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, mode, **({} if "b" in mode else {"encoding": "utf-8", "newline": ""})) as stream:
+            yield stream
+        os.replace(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_json(file, content):
+    """Write `content` as JSON. NaN and infinity are refused: JSON has none."""
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    with atomic(file) as stream:
+        stream.write(text)
+
+
+def read_json(file):
+    """Content of a JSON file, or None where there is no such file."""
+    try:
+        return json.loads(Path(file).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, OSError) as error:
+        raise BadInput(f"{file} cannot be read ({error}): delete its folder and run again") from error
+
+
+def write_csv(file, rows, columns=None):
+    """Write rows (dicts) as CSV: the given columns, or every name that a row has; empty where a row lacks one."""
+    columns = columns or list(dict.fromkeys(name for row in rows for name in row))
+    with atomic(file) as stream:
+        writer = csv.DictWriter(stream, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_csv(file):
+    """The rows of a CSV file as dicts of text."""
+    with open(file, encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+# --- networks ---
+
+
+def save_module(module, file, arguments):
+    """Write a network's state and the arguments of its constructor to one safetensors file."""
+    from safetensors.torch import save  # here, so that those who read tables and folders need not load torch
+
+    state = {name: value.contiguous() for name, value in module.state_dict().items()}
+    with atomic(file, "wb") as stream:
+        stream.write(save(state, metadata={"arguments": json.dumps(arguments)}))
+
+
+def load_module(cls, file):
+    """Rebuild what `save_module` wrote, on the CPU, in eval mode."""
+    from safetensors import safe_open
+
+    file = Path(file)
+    if not file.is_file():
+        raise NotFound(f"no {file.name} in {file.parent}: expected a folder that {cls.__name__}.save wrote")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            arguments = json.loads(opened.metadata()["arguments"])
+            state = {name: opened.get_tensor(name) for name in opened.keys()}
+    except Exception as error:
+        raise BadInput(f"{file} is not a saved {cls.__name__} ({error}): delete it and save or train again") from error
+    try:
+        module = cls(**arguments)
+        module.load_state_dict(state)
+    except (TypeError, RuntimeError) as error:
+        raise BadInput(f"{file} is not a saved {cls.__name__}: it holds another network") from error
+    return module.eval()
+
+
+# --- holding ---
+
+
+@contextlib.contextmanager
+def hold(folder, wait=False, name=".lock", held=""):
+    """Hold a folder, which is created; released by the system even when the process is killed.
+
+    wait    True says so and waits for another holder (of a stage that several runs share); False raises RunFolderHeld
+    name    of the lock's file in the folder; different names are held independently
+    held    the sentence of the error, instead of the usual one
+    """
+    folder = Path(folder)
+    with writing_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / name)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            if not wait:
+                usual = f"{folder} is held by another process: wait, or use another folder (--out)"
+                raise RunFolderHeld(held or usual) from None
+            print(f"waiting for another process that makes {folder}", flush=True)
+            lock.acquire()
+    try:
+        yield folder
+    finally:
+        lock.release()

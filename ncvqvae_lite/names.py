@@ -1,0 +1,119 @@
+"""The methods and the scores, each as one record: what it is called, how it is drawn, what it computes. Loads no torch.
+
+A new loss is a function in `ssl_losses` and a record in METHODS; a new score is a function in `metrics` and a record in
+SCORES. Code outside this package registers its own the same way. (Augmentations are in `augmentations.AUGMENTATIONS`,
+sources of series in `data.SOURCES`.) Colours are those of Okabe and Ito, and one of Tol's for VICReg: colour-blind
+readers can tell them apart.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+
+
+def resolve(function):
+    """The function itself, of one that may be given as "module.name" in this package, so that it loads when needed."""
+    if not isinstance(function, str):
+        return function
+    module, _, name = function.partition(".")
+    return getattr(import_module(f".{module}", __package__), name)
+
+
+@dataclass(frozen=True)
+class Method:
+    """How the tokenizer is trained: to reconstruct only, or with a non-contrastive loss between two views.
+
+    loss            (a, b, **weights) -> named tuple with `total`, of two projections (B, D); None has no views
+    weights         argument of the loss -> default; each is a setting named PREFIX_ARGUMENT
+    scale           default of the setting PREFIX_weight, by which the loss is multiplied
+    whiten          whether the projections are whitened (`ssl_losses.IterNorm`)
+    prefix          of the settings' names; "" is the method's name
+    label, colour   in tables and figures
+    """
+
+    label: str
+    colour: str
+    loss: str | Callable | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
+    scale: float = 1.0
+    whiten: bool = False
+    prefix: str = ""
+
+
+METHODS = {
+    "regular": Method("naive", "#0072B2"),
+    "barlowtwins": Method("Barlow", "#D55E00", "ssl_losses.barlow_twins", {"offdiagonal": 0.005}, prefix="barlow"),
+    "vibcreg": Method(
+        "VIbCReg", "#009E73", "ssl_losses.vibcreg", {"sim": 25.0, "var": 25.0, "cov": 100.0}, scale=0.01, whiten=True
+    ),
+    "vicreg": Method("VICReg", "#882255", "ssl_losses.vicreg", {"sim": 25.0, "var": 25.0, "cov": 1.0}, scale=0.01),
+}
+
+
+def arm(method, augmentation="none"):
+    """An arm's name in tables and figures: "naive", "Barlow warp"."""
+    return METHODS[method].label + ("" if augmentation == "none" else f" {augmentation}")
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number that a run gives, by its name in `metrics`.
+
+    label, short    in running text, and as the head of a narrow column
+    axis            what stands on an axis: quantity and unit
+    better          "lower", "higher", or "" where neither is
+    needs           "labels" where it cannot be computed without
+    test, train     fewest series of each split that it needs
+    compute         (experiment_evaluation.Evidence) -> float, or {suffix of the name: float} with "" for the score
+                    itself; None: its own stage computes it
+    """
+
+    label: str
+    short: str = ""
+    axis: str = ""
+    better: str = ""
+    needs: tuple[str, ...] = ()
+    test: int = 1
+    train: int = 1
+    compute: str | Callable | None = None
+
+
+SCORES = {
+    "recon_val": Score("reconstruction error", "recon", "reconstruction error, last test batch (MSE, scaled)", "lower"),
+    "knn_acc": Score(
+        "KNN accuracy", "KNN", "accuracy of 5 nearest neighbours (fraction of test)", "higher", ("labels",), train=5
+    ),
+    "svm_acc": Score(
+        "SVM accuracy", "SVM", "accuracy of a linear SVM (fraction of test)", "higher", ("labels",), train=5
+    ),
+    "fid": Score(  # below ten series nonsense, but 128 features want many more
+        label="FID",
+        short="FID",
+        axis="FID of generated against test series (lower is better)",
+        better="lower",
+        needs=("labels",),
+        test=10,
+        compute="experiment_evaluation.frechet_distances",
+    ),
+    "is": Score(  # ten splits, and one of a single series scores 1, whatever it is
+        label="inception score",
+        short="IS",
+        axis="inception score of generated series (higher is better)",
+        better="higher",
+        needs=("labels",),
+        test=20,
+        compute="experiment_evaluation.inception_scores",
+    ),
+    "cas": Score("CAS", "CAS", "CAS: accuracy on test, trained on generated (fraction)", "higher", ("labels",)),
+    "class_mix_error": Score(
+        label="class-mix error",
+        short="mix",
+        axis="total variation distance of the class shares (0 to 1)",
+        better="lower",
+        needs=("labels",),
+        test=10,
+        compute="experiment_evaluation.class_mix_error",
+    ),
+    "sample_perplexity": Score("perplexity of samples", compute="experiment_evaluation.sample_perplexity"),
+    "sample_coverage": Score("share of codes in samples", compute="experiment_evaluation.sample_coverage"),
+}
