@@ -3,7 +3,7 @@
 `benchmarks/pin.py COMMIT` compares two versions bit for bit. Here it is a relative 1e-4 where convolutions and products
 round as they did when the numbers were written. Elsewhere a latent between two codes gets the other one, and Adam turns
 rounding errors of vanishing gradients into steps: there losses, perplexities and FIDs agree within 10 %, accuracies (of
-40 test series) within 0.15. A change that is meant to change numbers writes new ones: `pin.py --write tests/pinned.json`.
+40 test series) within 0.15. Where a change is meant to change numbers, `pin.py --write tests/pinned.json` writes them.
 """
 
 import json

@@ -257,7 +257,9 @@ perfect = {}
 for n in (20, 100, 1000):
     p = torch.eye(5)[torch.arange(n) % 5]  # (n, 5): sure, five classes alike
     perfect[n] = np.mean([inception_score(p, cfg.splits, seed=i).mean for i in range(50)])
-    print(f"{n:5} series of five classes, perfect answers: IS {perfect[n]:.2f} over ten splits, {inception(p):.2f} in one")
+    print(
+        f"{n:5} series of five classes, perfect answers: IS {perfect[n]:.2f} over ten splits, {inception(p):.2f} in one"
+    )
 
 # %% tags=["nbval-check-output"]
 nb.check("20 series: two in each split, so at most 2", perfect[20], low=1, high=2)
