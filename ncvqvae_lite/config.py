@@ -4,35 +4,75 @@ Importing this module loads neither torch nor data, so that hundreds of run fold
 Qn numbers a quirk of the reference implementation; the comment beside it says what it is.
 """
 
-import ast
 import dataclasses
 import difflib
-import hashlib
-import io
-import json
 import math
-import tokenize
 from dataclasses import dataclass, fields
-from functools import lru_cache
 from pathlib import Path
 
+from .config_digest import code_of, digest
 from .errors import BadInput
+from .names import METHODS, SCORES
 
-METHODS = ("regular", "barlowtwins", "vibcreg")
-AUGMENTATION_NAMES = ("none", "warp", "slice", "gauss")
 PRESETS = ("quick", "paper", "improved")
+THESIS_AUGMENTATIONS = ("none", "warp", "slice", "gauss")
 
-# Who reads a field: a stage's folder is named by its own fields and those of the stages that it builds on.
+# Who reads a field: a stage's folder is named by its own fields, its code, and those of the stages that it builds on.
 FCN, TOKENIZER, CELL = "fcn", "tokenizer", "cell"
+MODULES = {FCN: "experiment_fcn", TOKENIZER: "experiment_tokenizer", CELL: "experiment_cell"}
+
+# What a number may be: from, below, in words.
+COUNT = (1, math.inf, "1 or more")
+POSITIVE = (1e-300, math.inf, "positive and finite")
+NOT_NEGATIVE = (0, math.inf, "0 or more, and finite")
+FRACTION = (0, 1, "at least 0 and below 1")
 
 
-def _field(stage, default, choices=None):
-    return dataclasses.field(default=default, metadata={"stage": stage, "choices": choices})
+def _has_views(cfg):
+    return METHODS[cfg.method].loss is not None
+
+
+def _whitens(cfg):
+    return METHODS[cfg.method].whiten
+
+
+def _slices(cfg):
+    return cfg.augmentation not in ("none", "warp", "gauss")
+
+
+def _has_cas(cfg):
+    return cfg.cas
+
+
+def _field(stage, paper, limits=None, *, choices=None, read=None, **presets):
+    """A setting.
+
+    stage     that reads it
+    paper     its default: the value of the preset `paper`
+    limits    what a number may be, or None; choices of a text
+    read      (cfg) -> whether this configuration reads it at all; None: always. What is not read names no folder
+    presets   values of the other presets where they differ: nc= (paper, NC arms), improved=, quick= (else improved's)
+    """
+    about = {"stage": stage, "limits": limits, "choices": choices, "read": read, "presets": presets}
+    return dataclasses.field(default=paper, metadata=about)
+
+
+def _loss_settings():
+    """(name, type, field) of every weight of every method's loss: PREFIX_weight, which multiplies it, and its own."""
+    for name, method in METHODS.items():
+        weights = {"weight": method.scale, **method.weights} if method.loss else {}
+        for weight, value in weights.items():
+            read = lambda cfg, name=name: cfg.method == name  # noqa: E731
+            yield f"{method.prefix or name}_{weight}", float, _field(TOKENIZER, value, NOT_NEGATIVE, read=read)
+
+
+# The weights of the losses are made from METHODS: barlow_weight, barlow_offdiagonal, vibcreg_weight, vibcreg_sim, ...
+LossSettings = dataclasses.make_dataclass("LossSettings", list(_loss_settings()), frozen=True, kw_only=True)
 
 
 @dataclass(frozen=True)
-class ExperimentConfig:
-    """One cell of the thesis' tables. Defaults are the `paper` preset of the naive arm; comments give `improved`."""
+class ExperimentConfig(LossSettings):
+    """One cell of the thesis' tables. Defaults are the `paper` preset of the naive arm."""
 
     dataset: str
     method: str = "regular"
@@ -41,93 +81,96 @@ class ExperimentConfig:
     preset_name: str = "paper"  # the preset that this record started from; recorded, not hashed
 
     # Stage 1: the tokenizer (Mathisen 2024; arXiv 2408.16613)
-    n_fft: int = _field(TOKENIZER, 8)
-    width: int = _field(TOKENIZER, 8)  # latent frames aimed at; really 8..15 (Q22)
-    dim: int = _field(TOKENIZER, 64)
-    n_blocks: int = _field(TOKENIZER, 4)
-    codebook_size: int = _field(TOKENIZER, 32)
-    codebook_decay: float = _field(TOKENIZER, 0.9)
-    commitment: float = _field(TOKENIZER, 1.0)
-    kmeans_init: bool = _field(TOKENIZER, False)  # Q11: codebook starts from N(0, 1); improved: from k-means
-    expire_below: float = _field(TOKENIZER, 0.0)  # Q11: dead codes stay dead; improved: restart below 1 hit a step
-    odd_tail: bool = _field(TOKENIZER, False)  # Q12: the last sample of an odd length is lost; improved: kept
-    epochs: int = _field(TOKENIZER, 1000)
-    min_steps: int = _field(TOKENIZER, 0)  # small sets train more epochs, until there are so many steps; quick: 240
-    batch_size: int = _field(TOKENIZER, 128)
-    lr: float = _field(TOKENIZER, 1e-3)
-    weight_decay: float = _field(TOKENIZER, 1e-3)
-    precision: str = _field(TOKENIZER, "fp32", ("fp32", "bf16"))  # of the networks' products, in training only
+    geometry: str = _field(TOKENIZER, "grid", choices=("grid",))  # the kind of tokenizer, of tokenizer.TOKENIZERS
+    n_fft: int = _field(TOKENIZER, 8, (4, math.inf, "4 or more"))
+    width: int = _field(TOKENIZER, 8, COUNT)  # latent frames aimed at; really 8..15 (Q22)
+    dim: int = _field(TOKENIZER, 64, COUNT)
+    n_blocks: int = _field(TOKENIZER, 4, COUNT)
+    codebook_size: int = _field(TOKENIZER, 32, (2, math.inf, "2 or more"))
+    codebook_decay: float = _field(TOKENIZER, 0.9, FRACTION)
+    commitment: float = _field(TOKENIZER, 1.0, NOT_NEGATIVE)
+    kmeans_init: bool = _field(TOKENIZER, False, improved=True)  # Q11: N(0, 1); improved: k-means of the first latents
+    expire_below: float = _field(TOKENIZER, 0.0, NOT_NEGATIVE, improved=1.0)  # Q11: dead codes stay so; hits a step
+    odd_tail: bool = _field(TOKENIZER, False, improved=True)  # Q12: the last sample of an odd length is lost
+    epochs: int = _field(TOKENIZER, 1000, COUNT, quick=30)
+    min_steps: int = _field(TOKENIZER, 0, NOT_NEGATIVE, quick=240)  # small sets train more epochs, to so many steps
+    batch_size: int = _field(TOKENIZER, 128, COUNT)
+    lr: float = _field(TOKENIZER, 1e-3, POSITIVE)
+    weight_decay: float = _field(TOKENIZER, 1e-3, NOT_NEGATIVE)
+    schedule: str = _field(TOKENIZER, "cosine", choices=("cosine", "one-cycle"))  # of the learning rate
+    average: float = _field(TOKENIZER, 0.0, FRACTION)  # decay of the average of weights that is kept; 0: the last ones
+    precision: str = _field(TOKENIZER, "fp32", choices=("fp32", "bf16"))  # of the networks' products, in training only
 
     # Stage 1: the non-contrastive branch
-    aug_recon: float = _field(TOKENIZER, 0.2)  # Q6: 0.2 in the main runs, 0.1 in the published configuration file
-    ssl_latents: str = _field(TOKENIZER, "mixed", ("mixed", "quantised", "continuous"))  # Q7: z_q(x) meets z(x')
-    quantise_view: bool = _field(TOKENIZER, False)  # Q8: the view is decoded without the quantizer
-    zero_tail: bool = _field(TOKENIZER, True)  # Q9: views end in L mod 8 zeros; improved: they do not
-    distinct_slices: bool = _field(TOKENIZER, False)  # Q10: empty slices, unchanged order possible; improved: not
-    projector_width: int = _field(TOKENIZER, 4096)  # Q17; improved: 1024
-    whitening_groups: int = _field(TOKENIZER, 64)  # Q17: groups of 64 features; improved: of 16
-    barlow_weight: float = _field(TOKENIZER, 1.0)
-    barlow_offdiagonal: float = _field(TOKENIZER, 0.005)
-    vibcreg_weight: float = _field(TOKENIZER, 0.01)
-    vibcreg_sim: float = _field(TOKENIZER, 25.0)
-    vibcreg_var: float = _field(TOKENIZER, 25.0)
-    vibcreg_cov: float = _field(TOKENIZER, 100.0)
+    aug_recon: float = _field(TOKENIZER, 0.2, NOT_NEGATIVE, read=_has_views)  # Q6: .1 in the published configuration
+    ssl_latents: str = _field(  # Q7: z_q(x) meets z(x')
+        TOKENIZER, "mixed", choices=("mixed", "quantised", "continuous"), read=_has_views
+    )
+    quantise_view: bool = _field(TOKENIZER, False, read=_has_views)  # Q8: the view is decoded without the quantizer
+    zero_tail: bool = _field(TOKENIZER, True, improved=False, read=_has_views)  # Q9: views end in L mod 8 zeros
+    distinct_slices: bool = _field(TOKENIZER, False, improved=True, read=_slices)  # Q10: empty ones, unchanged order
+    projector_width: int = _field(TOKENIZER, 4096, COUNT, improved=1024, quick=256, read=_has_views)  # Q17
+    whitening_groups: int = _field(TOKENIZER, 64, COUNT, quick=16, read=_whitens)  # Q17: groups of 64; improved: of 16
 
     # Stage 1: probes
-    probe_every: int = _field(TOKENIZER, 100)  # epochs; before the first and after the last too
-    probe_statistics: str = _field(TOKENIZER, "batch", ("batch", "running"))  # Q2: train mode; improved: eval mode
+    probe_every: int = _field(TOKENIZER, 100, COUNT, quick=15)  # epochs; before the first and after the last too
+    probe_statistics: str = _field(  # Q2: train mode; improved: eval mode
+        TOKENIZER, "batch", choices=("batch", "running"), improved="running"
+    )
     reproduce_probe_leak: bool = _field(TOKENIZER, False)  # Q2: every probe's test series move codebook and BatchNorm
 
     # Stage 2: the prior
-    mask_polarity: str = _field(CELL, "kept", ("kept", "masked"))  # Q3: "masked" in the NC arms; improved: always
-    head: str = _field(CELL, "tied", ("tied", "untied"))  # Q4: "untied" in the NC arms; improved: always
-    prior_start: str = _field(CELL, "codebook", ("codebook", "random"))  # Q4: of the token embeddings (notebook 06)
-    min_masked: int = _field(CELL, 0)  # Q3: with "masked", a batch may hide nothing; improved: at least one token
-    masked_only: bool = _field(CELL, False)  # Q5: loss over visible tokens too; improved: masked ones only
-    t_per_sample: bool = _field(CELL, False)  # Q5: one mask share for a batch; improved: for each sample
-    extra_positions: bool = _field(CELL, True)  # Q18: a second table of positions; improved: one
-    token_temperature: float = _field(CELL, 1.0)  # of the stochastic quantisation in stage 2
-    prior_validation: str = _field(CELL, "sampled", ("sampled", "argmax"))  # Q13; improved: argmax
-    prior_dim: int = _field(CELL, 64)
-    prior_width: int = _field(CELL, 256)
-    prior_depth: int = _field(CELL, 4)
-    prior_heads: int = _field(CELL, 2)
-    p_unconditional: float = _field(CELL, 0.2)
-    prior_epochs: int = _field(CELL, 1000)
-    prior_min_steps: int = _field(CELL, 0)  # quick: 360
-    prior_batch_size: int = _field(CELL, 256)
-    prior_lr: float = _field(CELL, 1e-3)
-    prior_weight_decay: float = _field(CELL, 1e-3)
-    prior_precision: str = _field(CELL, "fp32", ("fp32", "bf16"))
+    mask_polarity: str = _field(CELL, "kept", choices=("kept", "masked"), nc="masked", improved="masked")  # Q3
+    head: str = _field(CELL, "tied", choices=("tied", "untied"), nc="untied", improved="untied")  # Q4
+    prior_start: str = _field(CELL, "codebook", choices=("codebook", "random"))  # Q4: token embeddings (notebook 06)
+    min_masked: int = _field(CELL, 0, NOT_NEGATIVE, improved=1)  # Q3: with "masked", a batch may hide nothing
+    masked_only: bool = _field(CELL, False, improved=True)  # Q5: loss over visible tokens too
+    t_per_sample: bool = _field(CELL, False, improved=True)  # Q5: one mask share for a batch, or for each sample
+    extra_positions: bool = _field(CELL, True, improved=False)  # Q18: a second table of positions
+    token_temperature: float = _field(CELL, 1.0, POSITIVE)  # of the stochastic quantisation in stage 2
+    prior_validation: str = _field(CELL, "sampled", choices=("sampled", "argmax"), improved="argmax")  # Q13
+    prior_dim: int = _field(CELL, 64, COUNT)
+    prior_width: int = _field(CELL, 256, COUNT, quick=128)
+    prior_depth: int = _field(CELL, 4, COUNT, quick=3)
+    prior_heads: int = _field(CELL, 2, COUNT)
+    p_unconditional: float = _field(CELL, 0.2, FRACTION)
+    prior_epochs: int = _field(CELL, 1000, COUNT, quick=45)
+    prior_min_steps: int = _field(CELL, 0, NOT_NEGATIVE, quick=360)
+    prior_batch_size: int = _field(CELL, 256, COUNT, quick=128)
+    prior_lr: float = _field(CELL, 1e-3, POSITIVE)
+    prior_weight_decay: float = _field(CELL, 1e-3, NOT_NEGATIVE)
+    prior_schedule: str = _field(CELL, "cosine", choices=("cosine", "one-cycle"))
+    prior_average: float = _field(CELL, 0.0, FRACTION)
+    prior_precision: str = _field(CELL, "fp32", choices=("fp32", "bf16"))
 
     # Sampling and evaluation
-    decoding_steps: int = _field(CELL, 10)
-    choice_temperature: float = _field(CELL, 4.0)
-    guidance: float = _field(CELL, 1.0)
-    min_samples: int = _field(CELL, 256)
+    decoding_steps: int = _field(CELL, 10, COUNT)
+    choice_temperature: float = _field(CELL, 4.0, NOT_NEGATIVE)
+    guidance: float = _field(CELL, 1.0, NOT_NEGATIVE)
+    min_samples: int = _field(CELL, 256, COUNT)
     cas: bool = _field(CELL, True)  # compute the classification accuracy score (trains an FCN)
-    cas_epochs: int = _field(CELL, 1000)
-    cas_score: str = _field(CELL, "running", ("running", "final"))  # Q16: running mean; improved: final
-    second_fcn: bool = _field(CELL, False)  # Q24: improved: FID on a second, independently trained FCN too
-    fcn_epochs: int = _field(FCN, 1000)
-    fcn_min_steps: int = _field(FCN, 0)  # of the feature nets and of the classifier behind CAS; quick: 32
-    fcn_batch_size: int = _field(FCN, 256)
-    fcn_lr: float = _field(FCN, 1e-3)
-    fcn_weight_decay: float = _field(FCN, 1e-5)
-    fcn_precision: str = _field(FCN, "fp32", ("fp32", "bf16"))
+    cas_epochs: int = _field(CELL, 1000, COUNT, quick=8, read=_has_cas)
+    cas_score: str = _field(CELL, "running", choices=("running", "final"), improved="final", read=_has_cas)  # Q16
+    second_fcn: bool = _field(CELL, False, improved=True)  # Q24: FID on a second, independently trained FCN too
+    fcn_epochs: int = _field(FCN, 1000, COUNT, quick=8)
+    fcn_min_steps: int = _field(FCN, 0, NOT_NEGATIVE, quick=32)  # of the feature nets and the classifier behind CAS
+    fcn_batch_size: int = _field(FCN, 256, COUNT)
+    fcn_lr: float = _field(FCN, 1e-3, POSITIVE)
+    fcn_weight_decay: float = _field(FCN, 1e-5, NOT_NEGATIVE)
+    fcn_precision: str = _field(FCN, "fp32", choices=("fp32", "bf16"))
     fcn_seed: int = _field(FCN, 0)  # one FCN serves all seeds of a data set
 
     def __post_init__(self):
         check_name("method", self.method, METHODS)
-        check_name("augmentation", self.augmentation, AUGMENTATION_NAMES)
+        if self.augmentation not in THESIS_AUGMENTATIONS:  # others are known where torch is loaded
+            check_name("augmentation", self.augmentation, augmentation_names())
         check_name("preset", self.preset_name, PRESETS)
-        if (self.method == "regular") != (self.augmentation == "none"):
-            found, wanted = (
-                (f"'regular' with the augmentation {self.augmentation!r}", "it has no second view: use 'none'")
-                if self.method == "regular"
-                else (f"{self.method!r} without an augmentation", "choose one of warp, slice, gauss")
+        if not _has_views(self) and self.augmentation != "none":
+            raise BadInput(
+                f"{self.method!r} with the augmentation {self.augmentation!r}: it has no second view: use 'none'"
             )
-            raise BadInput(f"{found}: {wanted}")
+        if _has_views(self) and self.augmentation == "none":
+            raise BadInput(f"{self.method!r} without an augmentation: choose one of warp, slice, gauss")
         for f in fields(self):
             value, choices = getattr(self, f.name), f.metadata.get("choices")
             if choices:
@@ -136,9 +179,9 @@ class ExperimentConfig:
                 object.__setattr__(self, f.name, float(value))  # 1 and 1.0 name one folder
             elif not isinstance(value, f.type) or isinstance(value, bool) != (f.type is bool):
                 raise BadInput(f"{f.name} must be {_article(f.type)}, got {value!r}")
-        for name, (low, high, in_words) in _RANGES.items():
-            if not low <= getattr(self, name) < high:  # NaN fails too
-                raise BadInput(f"{name} must be {in_words}, got {getattr(self, name)}")
+            low, high, in_words = f.metadata.get("limits") or (-math.inf, math.inf, "")
+            if in_words and not low <= value < high:  # NaN fails too
+                raise BadInput(f"{f.name} must be {in_words}, got {value}")
         if self.n_fft % 4:
             raise BadInput(f"n_fft must be a multiple of 4 (the hop is a quarter of it), got {self.n_fft}")
         if self.projector_width % self.whitening_groups:
@@ -152,116 +195,63 @@ class ExperimentConfig:
         known = {f.name for f in fields(cls)} - {"preset_name"}
         for unknown in set(changes) - known:
             raise BadInput(f"unknown setting {unknown!r}{nearest(unknown, known)}")
-        values = {"mask_polarity": "kept", "head": "tied"} if method == "regular" else _NC_PRIOR
-        if name != "paper":
-            values = _IMPROVED | (_QUICK if name == "quick" else {})
+        layers = {"quick": ("improved", "quick"), "improved": ("improved",), "paper": ("nc",)}[name]
+        if name == "paper" and METHODS[method].loss is None:
+            layers = ()
+        given = {f.name: f.metadata.get("presets", {}) for f in fields(cls)}
+        values = {field: of[layer] for layer in layers for field, of in given.items() if layer in of}
         cell = dict(dataset=dataset, method=method, augmentation=augmentation, seed=seed, preset_name=name)
         return cls(**cell, **values | changes)
 
     def settings(self, stage):
         """The fields that `stage` reads itself, as a dict; data set, method, augmentation and seed are in its path."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.metadata.get("stage") == stage}
+        of_stage = {f.name: f.metadata["read"] for f in fields(self) if f.metadata.get("stage") == stage}
+        return {name: getattr(self, name) for name, read in of_stage.items() if read is None or read(self)}
 
-    def tokenizer_settings(self):
-        """Stage 1's fields without those that this method and augmentation do not read."""
-        unread = set(_BRANCH) if self.method == "regular" else set()
-        if self.method != "barlowtwins":
-            unread |= {"barlow_weight", "barlow_offdiagonal"}
-        if self.method != "vibcreg":
-            unread |= {"whitening_groups", "vibcreg_weight", "vibcreg_sim", "vibcreg_var", "vibcreg_cov"}
-        if self.augmentation != "slice":
-            unread.add("distinct_slices")
-        return {name: value for name, value in self.settings(TOKENIZER).items() if name not in unread}
+    def loss_weights(self):
+        """(scale, {argument: weight}) of the method's loss: from the settings, or from the record of a later method."""
+        method = METHODS[self.method]
+        prefix = method.prefix or self.method
+        weights = {name: getattr(self, f"{prefix}_{name}", default) for name, default in method.weights.items()}
+        return getattr(self, f"{prefix}_weight", method.scale), weights
 
     # --- where a stage's results live ---
 
     def fcn_folder(self, out_dir, seed=None):
         """Folder of the FCN trained with these settings (and another seed, for the second feature net)."""
         settings = self.settings(FCN) | ({} if seed is None else {"fcn_seed": seed})
-        return Path(out_dir) / "fcn" / self.dataset / digest(settings)
+        return Path(out_dir) / "fcn" / self.dataset / digest(settings, MODULES[FCN])
 
     def tokenizer_folder(self, out_dir):
         """Folder of the tokenizer: shared by every prior that is trained on it."""
-        return self._folder(out_dir, "tokenizers", digest(self.tokenizer_settings()))
+        return self._folder(out_dir, "tokenizers", digest(self._what_makes_tokens(), MODULES[TOKENIZER]))
 
     def cell_folder(self, out_dir, fcn_hash="own"):
         """Folder of the whole cell; `fcn_hash` tells apart which feature net FID and IS used."""
-        unread = set() if self.cas else {"cas_epochs", "cas_score"}
-        cell = {name: value for name, value in self.settings(CELL).items() if name not in unread}
         trains_fcn = self.cas or self.second_fcn or fcn_hash == "own"
-        stages = [self.tokenizer_settings(), cell, self.settings(FCN) if trains_fcn else {}, fcn_hash]
-        return self._folder(out_dir, "cells", digest(stages))
+        scores = {name: code_of(score.compute) for name, score in SCORES.items()}
+        stages = [self._what_makes_tokens(), self.settings(CELL), self.settings(FCN) if trains_fcn else {}]
+        return self._folder(out_dir, "cells", digest([*stages, fcn_hash, scores], MODULES[CELL]))
+
+    def _what_makes_tokens(self):
+        """Everything besides the package's code that decides what a tokenizer becomes."""
+        method = METHODS[self.method]
+        registered = [self.loss_weights(), code_of(method.loss), method.whiten]
+        if self.augmentation not in THESIS_AUGMENTATIONS:
+            from .augmentations import AUGMENTATIONS
+
+            registered.append(code_of(AUGMENTATIONS[self.augmentation].fn))
+        return [self.settings(TOKENIZER), registered]
 
     def _folder(self, out_dir, kind, digest8):
         return Path(out_dir) / kind / self.dataset / f"{self.method}-{self.augmentation}" / digest8 / f"seed{self.seed}"
 
 
-_NC_PRIOR = {"mask_polarity": "masked", "head": "untied"}
-_IMPROVED = _NC_PRIOR | {
-    "kmeans_init": True, "expire_below": 1.0, "odd_tail": True, "zero_tail": False, "distinct_slices": True,
-    "projector_width": 1024, "probe_statistics": "running", "min_masked": 1, "masked_only": True, "t_per_sample": True,
-    "extra_positions": False, "prior_validation": "argmax", "cas_score": "final", "second_fcn": True,
-}  # fmt: skip
-_QUICK = {
-    "epochs": 30, "prior_epochs": 45, "fcn_epochs": 8, "cas_epochs": 8, "probe_every": 15,
-    "min_steps": 240, "prior_batch_size": 128, "prior_min_steps": 360, "prior_width": 128, "prior_depth": 3,
-    "fcn_min_steps": 32, "projector_width": 256, "whitening_groups": 16,
-}  # fmt: skip
-_BRANCH = {
-    "aug_recon", "ssl_latents", "quantise_view", "zero_tail", "distinct_slices", "projector_width", "whitening_groups",
-    "barlow_weight", "barlow_offdiagonal", "vibcreg_weight", "vibcreg_sim", "vibcreg_var", "vibcreg_cov",
-}  # fmt: skip
-_RANGES = (
-    dict.fromkeys(
-        ("width", "dim", "n_blocks", "epochs", "batch_size", "projector_width", "whitening_groups", "probe_every",
-         "prior_dim", "prior_width", "prior_depth", "prior_heads", "prior_epochs", "prior_batch_size", "decoding_steps",
-         "min_samples", "cas_epochs", "fcn_epochs", "fcn_batch_size"),
-        (1, math.inf, "1 or more"),
-    )
-    | dict.fromkeys(("lr", "token_temperature", "prior_lr", "fcn_lr"), (1e-300, math.inf, "positive and finite"))
-    | dict.fromkeys(
-        ("commitment", "expire_below", "min_steps", "min_masked", "weight_decay", "aug_recon", "barlow_weight",
-         "barlow_offdiagonal", "vibcreg_weight", "vibcreg_sim", "vibcreg_var", "vibcreg_cov", "prior_min_steps",
-         "prior_weight_decay", "choice_temperature", "guidance", "fcn_min_steps", "fcn_weight_decay"),
-        (0, math.inf, "0 or more, and finite"),
-    )
-    | {
-        "n_fft": (4, math.inf, "4 or more"), "codebook_size": (2, math.inf, "2 or more"),
-        "codebook_decay": (0, 1, "at least 0 and below 1"), "p_unconditional": (0, 1, "at least 0 and below 1"),
-    }
-)  # fmt: skip
+def augmentation_names():
+    """Every registered augmentation, and "none"; loads torch."""
+    from .augmentations import AUGMENTATIONS
 
-# The rooms whose code decides what a number is; an edit elsewhere (plots, notebooks, prose) reruns nothing.
-_ROOMS = (
-    "errors numerics data data_files timefreq quantizer ssl_losses augmentations tokenizer prior fcn metrics "
-    "training_engine training config experiment experiment_samples experiment_stages"
-).split()
-
-
-def digest(settings):
-    """Eight hex digits that name these settings and the source code of the rooms that compute with them."""
-    return hashlib.sha256(json.dumps([settings, source_digest()], sort_keys=True).encode()).hexdigest()[:8]
-
-
-@lru_cache
-def source_digest():
-    """Hash of the rooms' source without comments, docstrings and blank lines."""
-    here = Path(__file__).parent
-    code = [_bare_code((here / f"{room}.py").read_text(encoding="utf-8")) for room in _ROOMS]
-    return hashlib.sha256("\n".join(code).encode()).hexdigest()
-
-
-def _bare_code(source):
-    lines = source.splitlines()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            for i in range(node.body[0].lineno - 1, node.body[0].end_lineno):
-                lines[i] = ""
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            row, column = token.start
-            lines[row - 1] = lines[row - 1][:column]
-    return "\n".join(line.rstrip() for line in lines if line.strip())
+    return ("none", *AUGMENTATIONS)
 
 
 def check_name(kind, value, known):

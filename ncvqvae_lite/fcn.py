@@ -4,7 +4,6 @@ Z. Wang, W. Yan, T. Oates, "Time series classification from scratch with deep ne
 Its pooled 128-d features give the FID, its class probabilities the Inception score (thesis, Mathisen 2024).
 """
 
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -15,6 +14,7 @@ from torch import nn
 
 from .errors import BadInput, NotFound
 from .files import atomic, writing_to
+from .inference import batched, eval_mode  # noqa: F401 (used beside an FCN everywhere)
 
 FEATURE_DIM = 128
 
@@ -176,28 +176,3 @@ def _convert(file):
         for number, layer in enumerate(kinds[kind], start=1):
             renamed |= {f"{kind}{number}.{leaf}": t for leaf, t in layer.items()}
     return _from_tensors(renamed, file)
-
-
-@contextmanager
-def eval_mode(net):
-    """Within the block the net and all its parts are in eval mode; after it, each part is in the mode it was in."""
-    modes = [(part, part.training) for part in net.modules()]
-    net.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
-
-
-def batched(fn, x, batch_size=64):
-    """Run a net over many series, in eval mode, without gradient, a batch at a time; its mode is restored afterwards.
-
-    fn        a net or a method of one that maps (B, C, L) to (B, ...): `fcn`, `fcn.features`, `tokenizer.features`
-    x         (n, C, L); each batch is moved to the device of the net
-    returns   (n, ...) on the device of x. Batches of 64 keep the activations in a CPU's cache: faster there than 512
-    """
-    net = getattr(fn, "__self__", fn)
-    device = next((p.device for p in net.parameters()), x.device)
-    with eval_mode(net), torch.no_grad():
-        return torch.cat([fn(batch.to(device)).to(x.device) for batch in x.split(batch_size)])

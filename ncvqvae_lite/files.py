@@ -103,28 +103,31 @@ def save_module(module, file, arguments):
     from safetensors.torch import save  # here, so that those who read tables and folders need not load torch
 
     state = {name: value.contiguous() for name, value in module.state_dict().items()}
+    metadata = {"arguments": json.dumps(arguments), "class": type(module).__name__}
     with atomic(file, "wb") as stream:
-        stream.write(save(state, metadata={"arguments": json.dumps(arguments)}))
+        stream.write(save(state, metadata=metadata))
 
 
-def load_module(cls, file):
-    """Rebuild what `save_module` wrote, on the CPU, in eval mode."""
+def load_module(file, *classes):
+    """Rebuild what `save_module` wrote of a network of one of these classes, on the CPU, in eval mode."""
     from safetensors import safe_open
 
-    file = Path(file)
+    file, wanted = Path(file), " or ".join(cls.__name__ for cls in classes)
     if not file.is_file():
-        raise NotFound(f"no {file.name} in {file.parent}: expected a folder that {cls.__name__}.save wrote")
+        raise NotFound(f"no {file.name} in {file.parent}: expected a folder that {wanted}.save wrote")
     try:
         with safe_open(file, framework="pt") as opened:
-            arguments = json.loads(opened.metadata()["arguments"])
+            metadata = opened.metadata()
+            arguments = json.loads(metadata["arguments"])
             state = {name: opened.get_tensor(name) for name in opened.keys()}
     except Exception as error:
-        raise BadInput(f"{file} is not a saved {cls.__name__} ({error}): delete it and save or train again") from error
+        raise BadInput(f"{file} is not a saved {wanted} ({error}): delete it and save or train again") from error
+    named = metadata.get("class", classes[0].__name__)
     try:
-        module = cls(**arguments)
+        module = {cls.__name__: cls for cls in classes}[named](**arguments)
         module.load_state_dict(state)
-    except (TypeError, RuntimeError) as error:
-        raise BadInput(f"{file} is not a saved {cls.__name__}: it holds another network") from error
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise BadInput(f"{file} is not a saved {wanted}: it holds another network") from error
     return module.eval()
 
 

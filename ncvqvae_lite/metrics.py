@@ -2,7 +2,7 @@
 
 Arrays may be numpy or torch; everything is computed in float64 and returned as plain numbers. Only
 `reconstruction_error` runs a network: the others take features, probabilities or tokens, which
-`fcn.batched(net.features, x)` and its like give.
+`inference.batched(net.features, x)` and its like give.
 """
 
 import warnings
@@ -16,7 +16,7 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn.svm import SVC
 
 from .errors import BadInput
-from .fcn import eval_mode
+from .inference import eval_mode
 
 SVM_STEPS = 10_000_000  # libsvm's own limit, which scikit-learn lifts; real features take thousands
 

@@ -77,6 +77,14 @@ class Score:
     train: int = 1
     compute: str | Callable | None = None
 
+    def lacks(self, ds):
+        """Why this score cannot be computed on a TimeSeriesDataset, or ""."""
+        if "labels" in self.needs and ds.n_classes == 0:
+            return "the series have no labels"
+        if len(ds.x_train) < self.train:
+            return f"fewer than {self.train} train series"
+        return f"fewer than {self.test} test series" if len(ds.x_test) < self.test else ""
+
 
 SCORES = {
     "recon_val": Score("reconstruction error", "recon", "reconstruction error, last test batch (MSE, scaled)", "lower"),

@@ -13,7 +13,7 @@ import torch
 from .augmentations import AUGMENTATIONS
 from .config import PRESETS, ExperimentConfig, nearest
 from .errors import BadInput
-from .experiment_stages import view_of
+from .experiment_tokenizer import view_of
 from .nb_checks import CheckFailed, check, check_band, record, refused  # noqa: F401 (notebooks write nb.check)
 from .thesis import data_file
 

@@ -192,7 +192,7 @@ class MaskGIT(nn.Module):
     @classmethod
     def load(cls, folder):
         """The prior that `save` wrote, on the CPU, in eval mode."""
-        return load_module(cls, Path(folder) / "prior.safetensors")
+        return load_module(Path(folder) / "prior.safetensors", cls)
 
 
 def mask_positions(batch, n_tokens, polarity="masked", per_sample=True, at_least=1, generator=None, device="cpu"):

@@ -85,6 +85,9 @@ def _doubling(channels_in, channels_out):
 class Tokenizer(nn.Module):
     """Series (B, C, L), scaled -> N tokens (B, N) -> series.
 
+    The prior and the experiment know of a tokenizer only: encode, decode, features, token_logits, reconstruction_loss,
+    n_tokens, codebook, codebook_size, save, load. Another kind has these, and an entry in TOKENIZERS.
+
     length, channels   L and C of the series
     n_fft, width       frequency resolution; number of frames that the encoder aims at
     dim, n_blocks      width D of the latents; residual blocks of encoder and decoder each
@@ -109,6 +112,15 @@ class Tokenizer(nn.Module):
     @property
     def n_tokens(self):
         return self.grid[0] * self.grid[1]
+
+    @property
+    def codebook(self):
+        """(K, D)"""
+        return self.quantizer.codebook
+
+    @property
+    def codebook_size(self):
+        return len(self.codebook)
 
     def latents(self, x):
         """x (B, C, L) -> continuous latents z (B, D, F, W')."""
@@ -154,7 +166,15 @@ class Tokenizer(nn.Module):
     @classmethod
     def load(cls, folder):
         """The tokenizer that `save` wrote, on the CPU, in eval mode."""
-        return load_module(cls, Path(folder) / "tokenizer.safetensors")
+        return load_module(Path(folder) / "tokenizer.safetensors", cls)
+
+
+TOKENIZERS = {"grid": Tokenizer}  # kind (the setting `geometry`) -> class
+
+
+def load_tokenizer(folder):
+    """The tokenizer that `save` of any kind wrote, on the CPU, in eval mode."""
+    return load_module(Path(folder) / "tokenizer.safetensors", *TOKENIZERS.values())
 
 
 class TokenizerLoss(NamedTuple):

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..config import ExperimentConfig
 from ..data import two_patterns
-from ..experiment_stages import initial_weights, new_tokenizer, non_contrastive_branch, view_of
+from ..experiment_tokenizer import initial_weights, new_tokenizer, non_contrastive_branch, view_of
 from ..fcn import FCN
 from ..prior import MaskGIT
 from ..training import fcn_engine, prior_engine, tokenizer_engine

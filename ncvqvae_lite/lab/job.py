@@ -171,8 +171,10 @@ def make_stage(kind, cfg, plan):
 
     from .. import nb
     from ..data import load_dataset
-    from ..experiment import not_computed
-    from ..experiment_stages import Session, check_trainable, fcn_stage, scale, tokenizer_stage
+    from ..experiment import check_trainable, not_computed
+    from ..experiment_fcn import fcn_stage
+    from ..experiment_stages import Session, scale
+    from ..experiment_tokenizer import tokenizer_stage
 
     nb.seed_everything(cfg.seed)
     ds = load_dataset(cfg.dataset, plan["data"])

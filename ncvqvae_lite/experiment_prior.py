@@ -1,0 +1,62 @@
+"""Stage 2 of an experiment: a prior trained on the tokens of a frozen tokenizer."""
+
+import torch
+
+from .experiment_stages import initial_weights, optim_settings
+from .files import write_csv
+from .inference import batched
+from .prior import MaskGIT, mask_positions, prior_loss
+from .quantizer import sample_categorical
+from .training import train_prior
+from .training_engine import derive_seed
+
+
+def prior_stage(cfg, ds, scaled, tokenizer, session, folder):
+    """A prior trained on the frozen tokenizer's tokens, in the cell's folder (held by the caller)."""
+    if (folder / "prior.safetensors").exists():
+        return MaskGIT.load(folder).to(session.device)
+    size = dict(dim=cfg.prior_dim, width=cfg.prior_width, depth=cfg.prior_depth, heads=cfg.prior_heads)
+    with initial_weights("prior", cfg.seed):
+        tokens_and_classes = (tokenizer.n_tokens, tokenizer.codebook_size, ds.n_classes)
+        prior = MaskGIT(*tokens_and_classes, cfg.head, cfg.extra_positions, **size).to(session.device)
+    if cfg.prior_start == "codebook" and cfg.prior_dim == cfg.dim:
+        prior.start_from(tokenizer.codebook)
+    train = token_logits(tokenizer, scaled.x_train, cfg.token_temperature)
+    test = token_logits(tokenizer, scaled.x_test, cfg.token_temperature)
+    optim = optim_settings(cfg, len(train), "prior_")
+
+    def judge(epoch):
+        if epoch == optim["epochs"] or epoch % cfg.probe_every == 0:
+            return {"validation": prior_validation(cfg, prior, test, scaled.y_test)}
+        return None
+
+    how = dict(masked_only=cfg.masked_only, p_unconditional=cfg.p_unconditional, precision=cfg.prior_precision)
+    how |= dict(polarity=cfg.mask_polarity, t_per_sample=cfg.t_per_sample, min_masked=cfg.min_masked)
+    how |= dict(seed=derive_seed("prior", cfg.seed), loop=session.loop("prior", folder, judge))
+    history = train_prior(prior, train, labels_or_zeros(scaled.y_train, train), **how, **optim)
+    write_csv(folder / "history.csv", history)
+    prior.eval().save(folder)
+    return prior
+
+
+def token_logits(tokenizer, x, temperature):
+    """-||z - e_k||^2 / temperature of every token of series x: (n, N, K), from the tokenizer in eval mode."""
+    return batched(tokenizer.token_logits, x) / temperature
+
+
+def prior_validation(cfg, prior, logits, y):
+    """Loss of the prior on the test split, classes given; tokens sampled as in training, or by argmax (Q13)."""
+    generator = torch.Generator(logits.device).manual_seed(0)
+    classes, total = labels_or_zeros(y, logits), 0.0
+    with torch.no_grad():
+        for rows, labels in zip(logits.split(cfg.prior_batch_size), classes.split(cfg.prior_batch_size), strict=True):
+            tokens = sample_categorical(rows, generator) if cfg.prior_validation == "sampled" else rows.argmax(dim=-1)
+            masking = (cfg.mask_polarity, cfg.t_per_sample, cfg.min_masked, generator, rows.device)
+            is_masked = mask_positions(*tokens.shape, *masking)
+            total += prior_loss(prior, tokens, labels, is_masked, cfg.masked_only).item() * len(tokens)
+    return total / len(logits)
+
+
+def labels_or_zeros(y, like):
+    """Labels, or class 0 for every series where there are none (a prior without classes knows only that one)."""
+    return torch.zeros(len(like), dtype=torch.int64, device=like.device) if y is None else y
