@@ -10,8 +10,8 @@ from .experiment_stages import initial_weights, optim_settings
 from .fcn import FCN
 from .inference import batched
 from .metrics import running_accuracy
-from .training import train_fcn
 from .training_engine import derive_seed
+from .training_fcn import train_fcn
 
 CAS_BATCH = 256  # test batches of the running accuracy, as in the reference
 CAS_TAIL = 700  # test batches that the running mean still feels: 0.99^700 < 0.001

@@ -4,8 +4,8 @@ from .experiment_stages import initial_weights, optim_settings, stage
 from .fcn import FCN
 from .files import write_csv
 from .inference import batched
-from .training import train_fcn
 from .training_engine import derive_seed
+from .training_fcn import train_fcn
 
 
 def fcn_stage(cfg, ds, scaled, session, seed=None):

@@ -7,8 +7,8 @@ from .files import write_csv
 from .inference import batched
 from .prior import MaskGIT, mask_positions, prior_loss
 from .quantizer import sample_categorical
-from .training import train_prior
 from .training_engine import derive_seed
+from .training_prior import train_prior
 
 
 def prior_stage(cfg, ds, scaled, tokenizer, session, folder):

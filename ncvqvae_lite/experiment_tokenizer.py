@@ -13,8 +13,8 @@ from .metrics import codebook_similarity, knn_accuracy, perplexity, reconstructi
 from .names import METHODS, SCORES, resolve
 from .ssl_losses import Projector
 from .tokenizer import TOKENIZERS, load_tokenizer
-from .training import train_tokenizer
 from .training_engine import derive_seed
+from .training_tokenizer import train_tokenizer
 
 KNN = 5
 JUDGED = ("recon_val", "recon_last_batch", "val_perplexity", "val_perplexity_last_batch", "knn_acc", "svm_acc")

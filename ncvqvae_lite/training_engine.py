@@ -9,6 +9,7 @@ import hashlib
 import math
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -34,6 +35,12 @@ def batch_sizes(n, batch_size):
 def epochs_for(n, batch_size, epochs, min_steps):
     """`epochs`, or as many as it takes to make `min_steps` steps on n series."""
     return max(epochs, math.ceil(min_steps / len(batch_sizes(n, batch_size))))
+
+
+class FitLoss(NamedTuple):
+    """The terms of a training that has only one."""
+
+    total: torch.Tensor
 
 
 class StepEngine:

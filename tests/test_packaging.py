@@ -23,8 +23,8 @@ PACKAGE = ROOT / "ncvqvae_lite"
 
 # The order in which the course reads the package. A room imports from rooms above it; `<room>_*.py` belongs to <room>.
 ROOMS = (
-    "errors numerics inference files names data timefreq quantizer ssl_losses augmentations tokenizer prior fcn metrics "
-    "training config experiment thesis plots nb lab cli"
+    "errors numerics inference files names data timefreq quantizer ssl_losses augmentations tokenizer prior fcn "
+    "metrics training config experiment thesis plots nb lab cli"
 ).split()
 NOT_CORE = ("lab", "plots", "nb", "cli")
 TOP_LEVEL = {
