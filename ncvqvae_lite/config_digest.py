@@ -38,15 +38,16 @@ def imported_by(module):
         name = left.pop()
         if name not in found and name not in NO_NUMBERS:
             found.add(name)
-            left += _imports(ast.parse(_source(name)))
+            left += _imports(_source(name))
     return found
 
 
-def _imports(tree):
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level == 1:
-            names = [node.module] if node.module else [alias.name for alias in node.names]
-            yield from (name.partition(".")[0] for name in names if (PACKAGE / f"{name.partition('.')[0]}.py").exists())
+@functools.lru_cache
+def _imports(source):
+    """Modules of this package that a source imports itself."""
+    relative = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom) and node.level == 1]
+    named = [name for node in relative for name in ([node.module] if node.module else [a.name for a in node.names])]
+    return [name for name in named if (PACKAGE / f"{name}.py").exists()]
 
 
 def _source(name):
@@ -70,6 +71,7 @@ def code_of(function):
 # --- code without prose ---
 
 
+@functools.lru_cache
 def bare_code(source):
     """Python source without what cannot change a number; line by line, so that equal code gives equal text."""
     tree, lines = ast.parse(source), [line.encode() for line in source.splitlines()]
@@ -137,7 +139,7 @@ def _arrow(annotation, lines):
     row, end = annotation.lineno - 1, annotation.col_offset
     while (column := lines[row].rfind(b"->", 0, end)) < 0:
         row, end = row - 1, None
-    return row, column
+    return row, len(lines[row][:column].rstrip())
 
 
 def _comments(source):

@@ -9,7 +9,7 @@ import torch
 
 from ncvqvae_lite.augmentations import AUGMENTATIONS, amplitude_resize, slice_and_shuffle, window_warp, zero_tail
 from ncvqvae_lite.config import ExperimentConfig
-from ncvqvae_lite.experiment_stages import non_contrastive_branch
+from ncvqvae_lite.experiment_tokenizer import branch_of
 from ncvqvae_lite.lab import bench, bench_baseline, bench_steps
 from ncvqvae_lite.prior import MaskGIT
 from ncvqvae_lite.ssl_losses import barlow_twins, vibcreg
@@ -97,7 +97,7 @@ def test_stage_1_loss_and_gradients_equal_ours(method, latents):
             "paper", dataset="TwoPatternsGenerated", method=method, augmentation="gauss", projector_width=256,
             ssl_latents=latents,
         )  # fmt: skip
-        branch = non_contrastive_branch(cfg, "cpu")
+        branch = branch_of(cfg, "cpu")
         projector = copy.deepcopy(branch["projector"])
         plain_branch = {name: value for name, value in branch.items() if name != "view"}
         plain_branch |= {"projector": projector, "ssl_loss": bench_steps.plain_ssl_loss(cfg)}

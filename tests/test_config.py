@@ -1,12 +1,11 @@
 """Presets against the tables they come from, folder names against what they must and must not depend on."""
 
 import ast
-import io
+import builtins
 import json
 import os
 import subprocess
 import sys
-import tokenize
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -14,16 +13,19 @@ import pytest
 import torch
 
 import ncvqvae_lite
-from ncvqvae_lite import config
-from ncvqvae_lite.config import METHODS, PRESETS, ExperimentConfig
+from ncvqvae_lite import config_digest, errors
+from ncvqvae_lite.augmentations import AUGMENTATIONS, Augmentation
+from ncvqvae_lite.config import PRESETS, ExperimentConfig
+from ncvqvae_lite.config_digest import bare_code, imported_by
 from ncvqvae_lite.errors import BadInput
+from ncvqvae_lite.names import METHODS, Method
+from ncvqvae_lite.thesis import CONFIGURATIONS
 
 PACKAGE = Path(ncvqvae_lite.__file__).parent
-ARMS = [("regular", "none")]
-ARMS += [(method, augmentation) for method in METHODS[1:] for augmentation in ("warp", "slice", "gauss")]
+ARMS = [*CONFIGURATIONS, ("vicreg", "warp")]
 every_arm = pytest.mark.parametrize(("method", "augmentation"), ARMS, ids="-".join)
 OUT = Path("runs")
-FIELDS = [f for f in fields(ExperimentConfig) if "stage" in f.metadata]
+FIELDS = [f for f in fields(ExperimentConfig) if "stage" in f.metadata and len(f.metadata["choices"] or "ab") > 1]
 
 # What the reference does and what is better, quirk by quirk: field -> (paper, improved).
 QUIRKS = {
@@ -190,13 +192,14 @@ def other_value(cfg, field):
     if field.type is bool:
         return not value
     if field.type is float:
-        return value / 2 if value else 1.0
+        return value / 2 if value else 0.5
     return 2 * value if value else 1
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda f: f.name)
 def test_a_field_renames_the_folders_of_its_stage_and_of_what_builds_on_it(field):
-    before = preset(method="barlowtwins" if field.name.startswith("barlow_") else "vibcreg", augmentation="slice")
+    methods = {"barlow": "barlowtwins", "vicreg": "vicreg"}
+    before = preset(method=methods.get(field.name.partition("_")[0], "vibcreg"), augmentation="slice")
     after = replace(before, **{field.name: other_value(before, field)})
     changed = [one != other for one, other in zip(folders(before), folders(after), strict=True)]
     expected = {"fcn": [True, False, True], "tokenizer": [False, True, True], "cell": [False, False, True]}
@@ -205,7 +208,7 @@ def test_a_field_renames_the_folders_of_its_stage_and_of_what_builds_on_it(field
 
 def test_fields_of_the_branch_do_not_rename_a_tokenizer_without_one():
     regular = preset(method="regular", augmentation="none")
-    branch = "aug_ ssl_ barlow vibcreg projector whitening distinct zero_ quantise_view".split()
+    branch = "aug_ ssl_ barlow vibcreg vicreg projector whitening distinct zero_ quantise_view".split()
     for field in FIELDS:
         changed = replace(regular, **{field.name: other_value(regular, field)})
         if field.name.startswith(tuple(branch)):
@@ -249,26 +252,78 @@ def test_presets_do_not_share_a_cell():
         assert len({preset(name, method, augmentation).cell_folder(OUT) for name in PRESETS}) == len(PRESETS)
 
 
+# --- methods as records ---
+
+
+def test_vicreg_is_a_method_by_its_record():
+    cfg = preset("paper", "vicreg", "warp")
+    assert (cfg.vicreg_weight, cfg.vicreg_sim, cfg.vicreg_var, cfg.vicreg_cov) == (0.01, 25.0, 25.0, 1.0)
+    assert cfg.loss_weights() == (0.01, {"sim": 25.0, "var": 25.0, "cov": 1.0})
+    assert (cfg.mask_polarity, cfg.head) == ("masked", "untied")  # the prior of the thesis' NC arms
+    one, other = (preset("paper", "vicreg", "warp", vicreg_cov=weight) for weight in (1.0, 2.0))
+    assert one.tokenizer_folder(OUT) != other.tokenizer_folder(OUT) and one.cell_folder(OUT) != other.cell_folder(OUT)
+    assert replace(one, whitening_groups=32, vibcreg_cov=1.0).tokenizer_folder(OUT) == one.tokenizer_folder(OUT)
+
+
+@pytest.fixture
+def later_method(monkeypatch):
+    """A method that was registered after the settings were made."""
+    record = Method("Later", "#000000", lambda a, b, pull=1.0: pull * (a - b).abs().mean(), {"pull": 2.0}, scale=0.5)
+    monkeypatch.setitem(METHODS, "later", record)
+    return record
+
+
+def test_a_method_that_is_registered_later_has_its_weights_from_its_record(later_method, monkeypatch):
+    cfg = preset("paper", "later", "warp")
+    assert cfg.loss_weights() == (0.5, {"pull": 2.0})
+    before = cfg.tokenizer_folder(OUT)
+    monkeypatch.setitem(METHODS, "later", replace(later_method, weights={"pull": 3.0}))
+    assert cfg.tokenizer_folder(OUT) != before
+    monkeypatch.setitem(METHODS, "later", replace(later_method, loss=lambda a, b, pull: pull * (a - b).square().mean()))
+    assert cfg.tokenizer_folder(OUT) != before
+    monkeypatch.setitem(METHODS, "later", replace(later_method, whiten=True))
+    assert cfg.tokenizer_folder(OUT) != before
+    monkeypatch.setitem(METHODS, "later", replace(later_method, label="Another", colour="#111111"))
+    assert cfg.tokenizer_folder(OUT) == before
+
+
+def test_an_augmentation_that_is_registered_later_is_known(monkeypatch):
+    with pytest.raises(BadInput, match="unknown augmentation 'flip'"):
+        preset(augmentation="flip")
+    monkeypatch.setitem(AUGMENTATIONS, "flip", Augmentation(lambda x, generator=None: -x, "flip", "#000000"))
+    before = preset(augmentation="flip").tokenizer_folder(OUT)
+    changed = Augmentation(lambda x, generator=None: -2 * x, "flip", "#000000")
+    monkeypatch.setitem(AUGMENTATIONS, "flip", changed)
+    assert preset(augmentation="flip").tokenizer_folder(OUT) != before
+
+
 # --- what the digest reads ---
 
 SOURCE = '''"""Module."""
 
 import os  # why
+from a import b, c
 
 
 class A:
     """Docstring
     of two lines."""
 
-    def f(self, x):
+    size: int = 3
+
+    def f(self, x: float, *rest: int) -> float:
         """One line."""
         text = "# no comment"  # a comment
+        if x < 0:
+            raise ValueError(f"x is {x}: make it positive")  # or not
+        print("f", x)
         return x + 1, text
 
 
 def g():
     \'\'\'Another quote.\'\'\'
-    return """not a docstring"""
+    return [A(
+        "not a docstring")]
 '''
 
 
@@ -278,11 +333,17 @@ def g():
         ("# why", "# because"), ("  # a comment", ""), ('"""Module."""', '"""Other\nmodule."""'), ("of two", "of many"),
         ("    \'\'\'Another quote.\'\'\'\n", ""), ("        return x", "\n        # here\n        return x"),
         ('"""One line."""', '"""One,\n\n        two, # three lines."""'),
+        ("import os  # why\nfrom a import b, c", "from a import (\n    c,\n    b,\n)\nimport os"),
+        ("x: float, *rest: int", "x, *rest"), (" -> float:", ":"), ("-> float", "-> Float[Tensor,\n        'B C']"),
+        ("size: int", "size: float"), ("size: int", "size"),
+        ('f"x is {x}: make it positive"', '\n            f"{x!r} was given"  # two lines\n            "so",\n        '),
+        ('ValueError(f"x is {x}: make it positive")', 'ValueError(str(KeyError(f"{x}")))'),
+        ('print("f", x)', 'print(f"{x} in f", flush=True)'),
     ],
 )  # fmt: skip
 def test_prose_does_not_change_the_digest(old, new):
     assert old in SOURCE
-    assert config._bare_code(SOURCE.replace(old, new)) == config._bare_code(SOURCE)
+    assert bare_code(SOURCE.replace(old, new)) == bare_code(SOURCE)
 
 
 @pytest.mark.parametrize(
@@ -290,50 +351,152 @@ def test_prose_does_not_change_the_digest(old, new):
     [
         ("x + 1", "x + 2"), ("# no comment", "# a comment"), ("import os", "import sys"), ("not a doc", "no doc"),
         ("class A", "class B"), ("        return x + 1, text\n", ""), ("        return x", "    return x"),
+        ("b, c", "b as c, c"), ("size: int = 3", "size: int = 4"), ("x < 0", "x < 1"), ("ValueError", "KeyError"),
+        ("float, *rest", "float = 3, *rest"), ("*rest", "*others"), ("raise ValueError", "ValueError"),
     ],
 )  # fmt: skip
 def test_code_changes_the_digest(old, new):
     assert old in SOURCE
-    assert config._bare_code(SOURCE.replace(old, new)) != config._bare_code(SOURCE)
+    assert bare_code(SOURCE.replace(old, new)) != bare_code(SOURCE)
 
 
-def code_tokens(source, without=()):
-    """Names, operators, numbers and strings of a source, leaving out what starts at the positions `without`."""
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    kinds = (tokenize.NAME, tokenize.OP, tokenize.NUMBER, tokenize.STRING)
-    return [token.string for token in tokens if token.type in kinds and token.start not in without]
+class _Prose(ast.NodeTransformer):
+    """The same rules stated on the syntax tree: no docstrings, annotations, imports, texts for people."""
+
+    def visit_Call(self, node):
+        name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+        kind = getattr(errors, name, getattr(builtins, name, None))
+        if name in ("print", "warn") or (isinstance(kind, type) and issubclass(kind, BaseException)):
+            return node.func
+        return self.generic_visit(node)
+
+    def visit_AnnAssign(self, node):
+        target = self.visit(node.target)
+        return ast.Assign([target], self.visit(node.value)) if node.value else ast.Expr(target)
+
+    def visit_FunctionDef(self, node):
+        node.returns = None
+        for argument in ast.walk(node.args):
+            if isinstance(argument, ast.arg):
+                argument.annotation = None
+        return self.visit_ClassDef(node)
+
+    def visit_ClassDef(self, node):
+        if ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+        return self.generic_visit(node)
+
+    visit_Module = visit_ClassDef
+
+    def visit_Import(self, node):
+        return None
+
+    visit_ImportFrom = visit_Import
 
 
-@pytest.mark.parametrize("room", config._ROOMS)
+@pytest.mark.parametrize("room", sorted(imported_by("experiment_cell")))
 def test_nothing_but_prose_is_left_out(room):
+    """What is left parses to the tree of the source without prose, and a list of the imports."""
     source = (PACKAGE / f"{room}.py").read_text(encoding="utf-8")
-    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
-    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, documented)]
-    first = [node.body[0] for node in nodes if ast.get_docstring(node) is not None]
-    docstrings = {(statement.lineno, statement.col_offset) for statement in first}
-    assert code_tokens(config._bare_code(source)) == code_tokens(source, without=docstrings)
+    lines = bare_code(source).splitlines()
+    imports = [line for line in lines if line.startswith("import ")]
+    expected = _Prose().visit(ast.parse(source))
+    kept = ast.parse(_with_bodies("\n".join(line for line in lines if line not in imports)))
+    assert _dump(kept) == _dump(expected)
+    named = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert len(imports) == sum(len(node.names) for node in named)
 
 
-def test_every_room_that_computes_is_read():
-    """All that `experiment` imports, directly or not; the bookkeeping of folders and weight files decides no number."""
-    rooms, found = ["experiment"], set()
-    while rooms:
-        room = rooms.pop()
-        found.add(room)
-        tree = ast.parse((PACKAGE / f"{room}.py").read_text(encoding="utf-8"))
-        relative = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 1]
-        named = [node.module for node in relative if node.module]
-        named += [alias.name for node in relative if not node.module for alias in node.names]
-        rooms += [name for name in named if name not in found]
-    assert found - {"experiment_folders", "fcn_weights"} <= set(config._ROOMS)
-    assert all((PACKAGE / f"{room}.py").exists() for room in config._ROOMS)
+def _dump(tree):
+    """A tree as text, without `pass`, and stores read like loads."""
+    for node in ast.walk(tree):
+        if isinstance(getattr(node, "body", None), list):
+            node.body = [part for part in node.body if not isinstance(part, ast.Pass)]
+    return ast.dump(tree).replace("Store()", "Load()")
 
 
-def test_the_folders_follow_the_source(monkeypatch):
-    cfg = preset()
-    before = folders(cfg)
-    monkeypatch.setattr(config, "source_digest", lambda: "other code")
-    assert all(one != other for one, other in zip(before, folders(cfg), strict=True))
+def _with_bodies(code):
+    """Code in which every block that lost all its lines says pass."""
+    lines = code.splitlines()
+    whole = []
+    for line, after in zip(lines, [*lines[1:], ""], strict=True):
+        whole.append(line)
+        indent = len(line) - len(line.lstrip())
+        if line.endswith(":") and len(after) - len(after.lstrip()) <= indent:
+            whole.append(" " * (indent + 4) + "pass")
+    return "\n".join(whole)
+
+
+# --- whose folders a room renames ---
+
+STAGES = {"fcn": "experiment_fcn", "tokenizer": "experiment_tokenizer", "cell": "experiment_cell"}
+ALL_STAGES = ("numerics", "inference", "training_engine", "training_checkpoint", "experiment_stages")
+FEATURE_NETS = ("fcn", "training_fcn", "experiment_fcn")
+TOKENIZERS = (
+    *("timefreq", "quantizer", "ssl_losses", "augmentations", "tokenizer", "metrics", "training_tokenizer"),
+    "experiment_tokenizer",
+)
+CELLS = (
+    *("prior", "training_prior", "experiment_prior", "experiment_samples", "experiment_evaluation", "experiment_cas"),
+    "experiment_cell",
+)
+RENAMES = {room: {"fcn", "tokenizer", "cell"} for room in ALL_STAGES} | {room: {"fcn", "cell"} for room in FEATURE_NETS}
+RENAMES |= {room: {"tokenizer", "cell"} for room in TOKENIZERS} | {room: {"cell"} for room in CELLS}
+NO_NUMBERS = ("experiment", "files", "errors", "names", "config", "data", "thesis", "plots", "nb")
+
+
+@pytest.fixture
+def edited(monkeypatch):
+    """`edited(room, edit)` -> the stages whose folders an edit of a room's source renames."""
+    sources, read = {}, config_digest._source
+    monkeypatch.setattr(config_digest, "_source", lambda name: sources.get(name) or read(name))
+
+    def renamed(room, edit):
+        cfg, found = preset(), []
+        for source in (None, edit(read(room))):
+            sources[room] = source
+            config_digest.source_digest.cache_clear()
+            found.append(folders(cfg))
+        return {name for name, one, other in zip(STAGES, *found, strict=True) if one != other}
+
+    yield renamed
+    config_digest.source_digest.cache_clear()
+
+
+@pytest.mark.parametrize("room", RENAMES)
+def test_code_of_a_room_renames_what_it_makes_and_what_builds_on_it(room, edited):
+    assert edited(room, lambda source: source + "\nADDED = 1\n") == RENAMES[room]
+
+
+@pytest.mark.parametrize("room", [*RENAMES, *NO_NUMBERS])
+def test_words_of_a_room_rename_nothing(room, edited):
+    """Every text of an error that stands on one line, and the docstring, are other ones; there is one comment more."""
+
+    def reword(source):
+        lines = source.splitlines(keepends=True)
+        for node in ast.walk(ast.parse(source)):
+            call = getattr(node, "exc", None)
+            if isinstance(node, ast.Raise) and isinstance(call, ast.Call) and call.lineno == call.end_lineno:
+                line = lines[call.lineno - 1].encode()
+                other = line[: call.func.end_col_offset] + b'("other words")' + line[call.end_col_offset :]
+                lines[call.lineno - 1] = other.decode()
+        text = "".join(lines)
+        return '"""Another docstring."""\n# and a comment\n' + text[text.index('"""', 3) + 3 :]
+
+    assert edited(room, reword) == set()
+
+
+@pytest.mark.parametrize("room", NO_NUMBERS)
+def test_rooms_that_compute_no_number_of_a_stage_rename_nothing(room, edited):
+    assert edited(room, lambda source: source + "\nADDED = 1\n") == set()
+
+
+def test_a_constant_of_a_probe_renames_tokenizers_and_cells(edited):
+    assert edited("metrics", lambda source: source.replace("C=1.0", "C=2.0")) == {"tokenizer", "cell"}
+
+
+def test_every_room_that_a_stage_imports_has_its_place():
+    assert {room for module in STAGES.values() for room in imported_by(module)} == set(RENAMES)
 
 
 NAME_ALL = """
@@ -352,7 +515,7 @@ print(json.dumps([len(folders), heavy]))
 def test_naming_all_cells_is_light():
     """13 sets, 7 arms, 4 seeds: no heavy import, and under 3 seconds of processor time from start to end."""
     environment = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
-    command = [sys.executable, "-c", f"{NAME_ALL}\nimport time; print(time.process_time())", json.dumps(ARMS)]
+    command = [sys.executable, "-c", f"{NAME_ALL}\nimport time; print(time.process_time())", json.dumps(CONFIGURATIONS)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     counts, seconds = done.stdout.splitlines()
     assert json.loads(counts) == [364, []]
