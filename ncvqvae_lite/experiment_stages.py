@@ -19,7 +19,7 @@ from .prior import MaskGIT, mask_positions, prior_loss
 from .quantizer import sample_categorical
 from .ssl_losses import Projector, barlow_twins, vibcreg
 from .tokenizer import Tokenizer
-from .training import train_fcn, train_prior, train_tokenizer
+from .training import Branch, train_fcn, train_prior, train_tokenizer
 from .training_engine import derive_seed, epochs_for
 
 KNN = 5
@@ -128,11 +128,11 @@ def tokenizer_stage(cfg, ds, scaled, session):
         if metrics is None:
             with initial_weights("tokenizer", cfg.seed):
                 tokenizer = new_tokenizer(cfg, ds).to(session.device)
-                branch = {} if cfg.method == "regular" else non_contrastive_branch(cfg, session.device)
+                branch = None if cfg.method == "regular" else non_contrastive_branch(cfg, session.device)
             epochs = epochs_for(len(scaled.x_train), cfg.batch_size, cfg.epochs, cfg.min_steps)
             judge = functools.partial(judge_tokenizer, cfg, tokenizer, scaled, epochs)
             history = train_tokenizer(
-                tokenizer, scaled.x_train, **branch, epochs=epochs, batch_size=cfg.batch_size, lr=cfg.lr,
+                tokenizer, scaled.x_train, branch, epochs=epochs, batch_size=cfg.batch_size, lr=cfg.lr,
                 weight_decay=cfg.weight_decay, precision=cfg.precision, seed=derive_seed("tokenizer", cfg.seed),
                 loop=session.loop("tokenizer", folder, judge),
             )  # fmt: skip
@@ -158,12 +158,10 @@ def new_tokenizer(cfg, ds):
 
 
 def non_contrastive_branch(cfg, device):
-    """Augmentation, projector and loss of a configuration, as arguments of `train_tokenizer`."""
+    """Augmentation, projector and loss of a configuration."""
     projector = Projector(2 * cfg.dim, cfg.projector_width, whiten=cfg.method == "vibcreg", groups=cfg.whitening_groups)
-    return dict(
-        view=view_of(cfg), projector=projector.to(device), ssl_loss=ssl_loss_of(cfg), aug_recon=cfg.aug_recon,
-        ssl_latents=cfg.ssl_latents, quantise_view=cfg.quantise_view,
-    )  # fmt: skip
+    options = dict(aug_recon=cfg.aug_recon, ssl_latents=cfg.ssl_latents, quantise_view=cfg.quantise_view)
+    return Branch(view_of(cfg), projector.to(device), ssl_loss_of(cfg), options)
 
 
 def view_of(cfg):
