@@ -14,7 +14,7 @@ from .names import METHODS, SCORES, resolve
 from .ssl_losses import Projector
 from .tokenizer import TOKENIZERS, load_tokenizer
 from .training_engine import derive_seed
-from .training_tokenizer import train_tokenizer
+from .training_tokenizer import Branch, train_tokenizer
 
 KNN = 5
 JUDGED = ("recon_val", "recon_last_batch", "val_perplexity", "val_perplexity_last_batch", "knn_acc", "svm_acc")
@@ -28,12 +28,12 @@ def tokenizer_stage(cfg, ds, scaled, session):
     def make():
         with initial_weights("tokenizer", cfg.seed):
             tokenizer = new_tokenizer(cfg, ds).to(session.device)
-            branch = {} if METHODS[cfg.method].loss is None else branch_of(cfg, session.device)
+            branch = None if METHODS[cfg.method].loss is None else branch_of(cfg, session.device)
         optim = optim_settings(cfg, len(scaled.x_train))
         judge = functools.partial(judge_tokenizer, cfg, tokenizer, scaled, optim["epochs"])
         how = dict(precision=cfg.precision, seed=derive_seed("tokenizer", cfg.seed))
         loop = session.loop("tokenizer", folder, judge)
-        history = train_tokenizer(tokenizer, scaled.x_train, **branch, **how, **optim, loop=loop)
+        history = train_tokenizer(tokenizer, scaled.x_train, branch, **how, **optim, loop=loop)
         tokenizer.eval().save(folder)
         write_csv(folder / "history.csv", history)
         last = history[-1]
@@ -58,17 +58,11 @@ def new_tokenizer(cfg, ds):
 
 
 def branch_of(cfg, device):
-    """Augmentation, projector and loss of a configuration, as arguments of `train_tokenizer`."""
+    """Augmentation, projector and loss of a configuration."""
     whiten = METHODS[cfg.method].whiten
     projector = Projector(2 * cfg.dim, cfg.projector_width, whiten=whiten, groups=cfg.whitening_groups)
-    return dict(
-        view=view_of(cfg),
-        projector=projector.to(device),
-        ssl_loss=ssl_loss_of(cfg),
-        aug_recon=cfg.aug_recon,
-        ssl_latents=cfg.ssl_latents,
-        quantise_view=cfg.quantise_view,
-    )
+    options = dict(aug_recon=cfg.aug_recon, ssl_latents=cfg.ssl_latents, quantise_view=cfg.quantise_view)
+    return Branch(view_of(cfg), projector.to(device), ssl_loss_of(cfg), options)
 
 
 def view_of(cfg):

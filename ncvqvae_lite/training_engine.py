@@ -5,6 +5,7 @@ value. Losses are summed on the device; the learning rate is computed there.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import math
 import time
@@ -37,66 +38,131 @@ def epochs_for(n, batch_size, epochs, min_steps):
     return max(epochs, math.ceil(min_steps / len(batch_sizes(n, batch_size))))
 
 
+# --- how a network is trained ---
+
+
+def cosine(step, total):
+    """Half a cosine from 1 at step 0 to 0 at step `total`."""
+    return 0.5 * (1 + torch.cos(math.pi * step / total))
+
+
+def one_cycle(step, total):
+    """Up from 1/25 to 1 in the first 0.3 of the steps, then down to 1/250,000, each along half a cosine.
+
+    Smith & Topin 2018 (arXiv 1708.07120), with the constants of torch's OneCycleLR; the momentum is not cycled.
+    """
+
+    def between(start, end, share):
+        return end + (start - end) / 2 * (1 + torch.cos(math.pi * share))
+
+    top = 0.3 * total - 1  # the step at which the rate is largest
+    rise, fall = between(1 / 25, 1, step / top), between(1, 1 / 250_000, (step - top) / (total - 1 - top))
+    return torch.where(step <= top, rise, fall)
+
+
+# (steps done, a () float64 tensor; steps in all) -> learning rate in units of the largest, a () tensor
+SCHEDULES = {"cosine": cosine, "one-cycle": one_cycle}
+
+
+@dataclasses.dataclass(frozen=True)
+class Optim:
+    """How a network is trained.
+
+    epochs, steps  one of the two: passes over the series, or optimisation steps (the last pass is then cut short)
+    batch_size     series a step
+    lr             largest learning rate
+    weight_decay   of AdamW, per step and in units of the learning rate
+    schedule       a name in SCHEDULES
+    betas          of AdamW: decay of the moving averages of the gradient and of its square
+    """
+
+    epochs: int | None = None
+    steps: int | None = None
+    batch_size: int = 128
+    lr: float = 1e-3
+    weight_decay: float = 1e-3
+    schedule: str = "cosine"
+    betas: tuple = (0.9, 0.999)
+
+    def __post_init__(self):
+        if (self.epochs is None) == (self.steps is None):
+            raise BadInput(f"expected either epochs or steps, got epochs {self.epochs} and steps {self.steps}")
+        known = ", ".join(SCHEDULES)
+        for name, is_good, expected in (
+            ("epochs", self.epochs is None or self.epochs >= 0, "0 or more"),
+            ("steps", self.steps is None or self.steps >= 0, "0 or more"),
+            ("batch_size", self.batch_size >= 1, "1 or more"),
+            ("lr", 0 <= self.lr < math.inf, "0 or more, and finite"),
+            ("weight_decay", 0 <= self.weight_decay < math.inf, "0 or more, and finite"),
+            ("schedule", self.schedule in SCHEDULES, f"one of {known}"),
+            ("betas", len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas), "two numbers in [0, 1)"),
+        ):
+            if not is_good:
+                raise BadInput(f"{name} must be {expected}, got {getattr(self, name)!r}")
+
+    def changed(self, **fields):
+        """These settings with some fields changed; a number of steps takes the place of the number of epochs."""
+        without_epochs = {"epochs": None} if fields.get("steps") is not None else {}
+        return dataclasses.replace(self, **without_epochs | fields)
+
+
+# --- the engine ---
+
+
 class FitLoss(NamedTuple):
-    """The terms of a training that has only one."""
+    """The terms of a loss that has only one."""
 
     total: torch.Tensor
 
 
 class StepEngine:
-    """Trains `module` with AdamW and one cosine from `lr` to 0 over all steps.
+    """Trains `module` with AdamW.
 
     module       every trained parameter and every buffer that a step changes
-    draw         (index, generator) -> tuple of batch tensors; everything random in a step is drawn here
-    loss         (*tensors) -> NamedTuple of scalar tensors whose first field is the loss to minimise
+    draw         (index, generator) -> tuple of batch tensors; what is random in a batch is drawn here
+    loss         (*tensors, generator) -> NamedTuple of scalar tensors whose first field is the loss to minimise
+    terms        names of these scalars
     n            number of series on the device
+    optim        Optim
+    seed         of the batches and of everything that is drawn in a step
     micro_batch  split a batch into parts of this size and add up their gradients (same gradient, less memory);
                  only for losses that average over independent series
     precision    "fp32" or "bf16": format of the networks' matrix products
     """
 
-    def __init__(
-        self, module, draw, loss, *, n, epochs, batch_size, lr, weight_decay, seed, micro_batch=None, precision="fp32"
-    ):
-        self.module, self.draw, self.loss = module, draw, loss
-        self.n, self.epochs, self.seed, self.precision = n, epochs, seed, precision
-        self.sizes = batch_sizes(n, batch_size)
+    def __init__(self, module, draw, loss, *, terms, n, optim, seed, micro_batch=None, precision="fp32"):
+        self.module, self.draw, self.loss, self.terms = module, draw, loss, tuple(terms)
+        self.n, self.optim, self.seed, self.precision = n, optim, seed, precision
+        self.sizes = batch_sizes(n, optim.batch_size)
         self.micro_batch = micro_batch or max(self.sizes)
+        self.total_steps = optim.epochs * len(self.sizes) if optim.steps is None else optim.steps
+        self.epochs = math.ceil(self.total_steps / len(self.sizes))
         self.device = next(module.parameters()).device
         self.generator = torch.Generator(self.device)
-        self.base_lr, self.total_steps = lr, max(1, epochs * len(self.sizes))
         self.lr = torch.zeros((), device=self.device)
         self.steps_done = torch.zeros((), device=self.device, dtype=torch.float64)
         self.first_bad = torch.full((), -1.0, device=self.device, dtype=torch.float64)  # step of the first NaN loss
-        self.sums = None  # (terms,) summed over the series of the running epoch
-        self.term_names, self.history = (), None  # (epochs, terms) on the device
+        self.sums = torch.zeros(len(self.terms), device=self.device)  # over the series of the running epoch
+        self.history = torch.full((self.epochs, len(self.terms)), torch.nan, device=self.device)
         self.graphs = {}
-        on_gpu = self.device.type == "cuda"
-        self.optimizer = torch.optim.AdamW(
-            module.parameters(), lr=self.lr, weight_decay=weight_decay, fused=True, capturable=on_gpu
-        )
-        self._create_optimizer_state()
+        settings = dict(betas=optim.betas, weight_decay=optim.weight_decay, capturable=self.device.type == "cuda")
+        self.optimizer = torch.optim.AdamW(module.parameters(), lr=self.lr, fused=True, **settings)
+        self._create_moments()
 
     # --- one step: no host synchronisation, fixed shapes ---
 
     def step(self, index):
         """One optimisation step on the series `index` (B,)."""
-        self.lr.copy_(0.5 * self.base_lr * (1 + torch.cos(math.pi * self.steps_done / self.total_steps)))
+        self.lr.copy_(self.optim.lr * SCHEDULES[self.optim.schedule](self.steps_done, self.total_steps))
         self.optimizer.zero_grad(set_to_none=True)
         parts = zip(*(t.split(self.micro_batch) for t in self.draw(index, self.generator)), strict=True)
         sums = 0
         for part in parts:
             with fast_matmul(self.precision, self.device.type):
-                terms = self.loss(*part)
+                terms = self.loss(*part, self.generator)
             (terms[0] * (len(part[0]) / len(index))).backward()
             sums = sums + torch.stack([term.detach().float() for term in terms]) * len(part[0])
         self.optimizer.step()
-        self._keep_account(type(terms)._fields, sums)
-
-    def _keep_account(self, names, sums):
-        if self.sums is None:
-            self.term_names, self.sums = names, torch.zeros_like(sums)
-            self.history = torch.full((self.epochs, len(names)), torch.nan, device=self.device)
         self.sums += sums
         is_bad = ~torch.isfinite(sums[0]) & (self.first_bad < 0)
         self.first_bad.copy_(torch.where(is_bad, self.steps_done, self.first_bad))
@@ -155,7 +221,7 @@ class StepEngine:
         if self.device.type == "cuda" and done < self.epochs:
             self.capture()
         saved_at = reported_at = time.monotonic()
-        reported = done
+        reported = done * len(self.sizes)  # steps
         for epoch in range(done, self.epochs):
             self.module.train()
             self._run_epoch(epoch)
@@ -171,9 +237,9 @@ class StepEngine:
             if save or last or now - reported_at > 1:  # the only moments at which the host waits for the device
                 self._raise_if_diverged(checkpoint)
                 if progress:
-                    rate = (epoch + 1 - reported) * len(self.sizes) / max(now - reported_at, 1e-9)
-                    progress(epoch + 1, self.epochs, self._terms(epoch), rate)
-                reported_at, reported = now, epoch + 1
+                    steps = min((epoch + 1) * len(self.sizes), self.total_steps) - reported
+                    progress(epoch + 1, self.epochs, self._terms(epoch), steps / max(now - reported_at, 1e-9))
+                reported_at, reported = now, (epoch + 1) * len(self.sizes)
             if save:
                 self._save(checkpoint, epoch + 1, evaluations)
                 saved_at = time.monotonic()
@@ -182,19 +248,19 @@ class StepEngine:
     def _run_epoch(self, epoch):
         self.generator.manual_seed(derive_seed(self.seed, epoch))
         order = torch.randperm(self.n, device=self.device, generator=self.generator)
-        for index in order.split(self.sizes):
+        batches = order.split(self.sizes)[: self.total_steps - epoch * len(self.sizes)]
+        for index in batches:
             self._run_step(index)
-        self.history[epoch] = self.sums / self.n
+        self.history[epoch] = self.sums / sum(map(len, batches))
         self.sums.zero_()
 
     def _terms(self, epoch):
-        return dict(zip(self.term_names, self.history[epoch].tolist(), strict=True))
+        return dict(zip(self.terms, self.history[epoch].tolist(), strict=True))
 
     def _rows(self, evaluations):
-        values = self.history.tolist() if self.history is not None else []
         rows = [{"epoch": 0, **evaluations[0]}] if 0 in evaluations else []
-        for epoch, row in enumerate(values, start=1):
-            rows.append({"epoch": epoch, **dict(zip(self.term_names, row, strict=True)), **evaluations.get(epoch, {})})
+        for epoch, row in enumerate(self.history.tolist(), start=1):
+            rows.append({"epoch": epoch, **dict(zip(self.terms, row, strict=True)), **evaluations.get(epoch, {})})
         return rows
 
     def _raise_if_diverged(self, checkpoint):
@@ -212,29 +278,17 @@ class StepEngine:
 
     def state(self):
         """Everything that a step changes, as a nested dict of the live tensors."""
-        moments = [dict(self.optimizer.state[p]) for p in self.module.parameters() if p in self.optimizer.state]
-        counters = {"steps_done": self.steps_done, "first_bad": self.first_bad}
-        if self.sums is not None:
-            counters |= {"sums": self.sums, "history": self.history}
+        moments = [self.optimizer.state[p] for p in self.module.parameters()]
+        counters = {name: getattr(self, name) for name in ("steps_done", "first_bad", "sums", "history")}
         return {"module": self.module.state_dict(), "moments": moments, "counters": counters}
 
+    @torch.no_grad()
     def load_state(self, state):
         """Copy a state into the live tensors, which captured graphs refer to."""
-        self.module.load_state_dict(state["module"])
-        moments = self.state()["moments"]
-        with torch.no_grad():
-            for live, saved in zip(moments, state["moments"], strict=True):
-                for name, value in saved.items():
-                    live[name].copy_(value)
-            for name in ("steps_done", "first_bad"):
-                getattr(self, name).copy_(state["counters"][name])
-            if "sums" in state["counters"]:
-                self.sums = state["counters"]["sums"].to(self.device, copy=True)
-                self.history = state["counters"]["history"].to(self.device, copy=True)
-            elif self.sums is not None:
-                self.sums.zero_()
+        _copy(self.state(), state)
 
-    def _create_optimizer_state(self):
+    @torch.no_grad()
+    def _create_moments(self):
         """One step with learning rate 0 and zero gradients makes the moments exist and changes no parameter."""
         for p in self.module.parameters():
             p.grad = torch.zeros_like(p)
@@ -246,14 +300,13 @@ class StepEngine:
     def _save(self, checkpoint, epochs_done, evaluations):
         content = {"state": self.state(), "epochs_done": epochs_done, "evaluations": evaluations}
         with atomic(checkpoint, "wb") as file:
-            torch.save(content | {"term_names": list(self.term_names)}, file)
+            torch.save(content, file)
 
     def _restore(self, checkpoint):
         try:
             content = torch.load(checkpoint, map_location=self.device, weights_only=True)
         except Exception as error:
             raise BadInput(f"{checkpoint} cannot be read: delete it to start this stage again") from error
-        self.term_names = tuple(content["term_names"])
         self.load_state(content["state"])
         return content["epochs_done"], content["evaluations"]
 
@@ -278,3 +331,17 @@ def _clone(state):
     if isinstance(state, list):
         return [_clone(value) for value in state]
     return state.clone()
+
+
+def _copy(into, state):
+    """Copy a nested dict and lists of tensors into another of the same names and shapes."""
+    if torch.is_tensor(into):
+        if into.shape != state.shape:
+            raise ValueError(f"expected a tensor of shape {tuple(into.shape)}, got {tuple(state.shape)}")
+        into.copy_(state)
+        return
+    names = into.keys() if isinstance(into, dict) else range(len(into))
+    if len(into) != len(state):
+        raise ValueError(f"expected {len(into)} tensors, got {len(state)}")
+    for name in names:
+        _copy(into[name], state[name])

@@ -4,31 +4,50 @@ import torch
 
 from .prior import mask_positions, prior_loss
 from .quantizer import sample_categorical
-from .training_engine import FitLoss, StepEngine
+from .training_engine import FitLoss, Optim, StepEngine
 
 CPU_MICRO_BATCH = 32  # on a CPU the transformer's activations then stay in the cache
+OPTIM = Optim(epochs=1000, batch_size=256)
 
 
 def prior_engine(
-    prior, token_logits, classes, *, polarity="masked", t_per_sample=True, masked_only=True, min_masked=1,
-    p_unconditional=0.2, epochs=1000, batch_size=256, lr=1e-3, weight_decay=1e-3, precision="fp32", seed=0,
-):  # fmt: skip
+    prior,
+    token_logits,
+    classes,
+    *,
+    polarity="masked",
+    t_per_sample=True,
+    min_masked=1,
+    masked_only=True,
+    p_unconditional=0.2,
+    seed=0,
+    precision="fp32",
+    **optim,
+):
     """The step engine of stage 2; see `train_prior`."""
+    device = token_logits.device
+    masking = dict(polarity=polarity, per_sample=t_per_sample, at_least=min_masked, device=device)
 
     def draw(index, generator):
         tokens = sample_categorical(token_logits[index], generator)  # (B, N)
-        dropped = torch.rand(len(index), device=tokens.device, generator=generator) < p_unconditional
+        dropped = torch.rand(len(index), device=device, generator=generator) < p_unconditional
         conditions = classes[index].masked_fill(dropped, prior.n_classes)
-        settings = dict(polarity=polarity, per_sample=t_per_sample, at_least=min_masked)
-        return tokens, conditions, mask_positions(*tokens.shape, **settings, generator=generator, device=tokens.device)
+        return tokens, conditions, mask_positions(*tokens.shape, **masking, generator=generator)
 
-    def loss(tokens, conditions, is_masked):
+    def loss(tokens, conditions, is_masked, _):
         return FitLoss(prior_loss(prior, tokens, conditions, is_masked, masked_only))
 
     return StepEngine(
-        prior, draw, loss, n=len(token_logits), epochs=epochs, batch_size=batch_size, lr=lr, weight_decay=weight_decay,
-        seed=seed, precision=precision, micro_batch=CPU_MICRO_BATCH if token_logits.device.type == "cpu" else None,
-    )  # fmt: skip
+        prior,
+        draw,
+        loss,
+        terms=FitLoss._fields,
+        n=len(token_logits),
+        optim=OPTIM.changed(**optim),
+        seed=seed,
+        precision=precision,
+        micro_batch=CPU_MICRO_BATCH if device.type == "cpu" else None,
+    )
 
 
 def train_prior(prior, token_logits, classes, *, loop=None, **settings):
@@ -40,6 +59,7 @@ def train_prior(prior, token_logits, classes, *, loop=None, **settings):
     polarity         "masked" or "kept"; it, min_masked (Q3) and t_per_sample (Q5): see `mask_positions`
     masked_only      see `prior_loss` (Q5)
     p_unconditional  share of samples whose class is replaced by "no class"
-    settings         epochs, batch_size, lr, weight_decay, precision, seed
+    loop             keyword arguments of `StepEngine.run`
+    settings         seed, precision, and fields of Optim; without them OPTIM
     """
     return prior_engine(prior, token_logits, classes, **settings).run(**(loop or {}))

@@ -91,20 +91,19 @@ def test_stage_1_loss_and_gradients_equal_ours(method, latents):
     alone: which of them gets the gradient is chance. So the encoder's gradient is compared for "continuous" latents.
     """
     tokenizer, x = Tokenizer(64), torch.randn(24, 1, 64)
-    branch, plain_branch = {}, {}
+    branch, plain_branch = None, {}
     if method != "regular":
         cfg = ExperimentConfig.preset(
             "paper", dataset="TwoPatternsGenerated", method=method, augmentation="gauss", projector_width=256,
             ssl_latents=latents,
         )  # fmt: skip
         branch = branch_of(cfg, "cpu")
-        projector = copy.deepcopy(branch["projector"])
-        plain_branch = {name: value for name, value in branch.items() if name != "view"}
-        plain_branch |= {"projector": projector, "ssl_loss": bench_steps.plain_ssl_loss(cfg)}
+        projector = copy.deepcopy(branch.projector)
+        plain_branch = dict(projector=projector, ssl_loss=bench_steps.plain_ssl_loss(cfg), **branch.options)
     plain = bench_baseline.plain_copy(bench_baseline.PlainTokenizer, tokenizer)
-    engine = tokenizer_engine(tokenizer, x, **branch, batch_size=24)
+    engine = tokenizer_engine(tokenizer, x, branch, batch_size=24)
     batch = engine.draw(torch.arange(24), seeded())
-    ours = engine.loss(*batch).total
+    ours = engine.loss(*batch, engine.generator).total
     baseline = bench_baseline.stage_1_loss(plain, **plain_branch)(*batch)
     torch.testing.assert_close(ours, baseline, rtol=1e-4, atol=1e-5)
     ours.backward(), baseline.backward()
@@ -112,7 +111,7 @@ def test_stage_1_loss_and_gradients_equal_ours(method, latents):
     if method == "regular" or latents == "continuous":
         assert_same_gradients(tokenizer.encoder, plain.encoder)
     if method != "regular":
-        assert_same_gradients(branch["projector"], projector)
+        assert_same_gradients(branch.projector, projector)
     torch.testing.assert_close(tokenizer.quantizer.codebook, plain.quantizer.codebook, rtol=1e-3, atol=1e-4)
 
 
@@ -129,7 +128,7 @@ def test_stage_2_loss_and_gradients_equal_ours(head, preset):
     batch = engine.draw(torch.arange(70), seeded())
     for ours, theirs in zip(batch, bench_baseline.prior_batch(plain, logits, classes, cfg, seeded()), strict=True):
         assert torch.equal(ours, theirs)
-    ours = engine.loss(*batch).total
+    ours = engine.loss(*batch, engine.generator).total
     baseline = bench_baseline.stage_2_loss(plain, cfg.masked_only)(*batch)
     torch.testing.assert_close(ours, baseline, rtol=1e-5, atol=1e-6)
     ours.backward(), baseline.backward()

@@ -4,15 +4,20 @@ import copy
 import functools
 import math
 import os
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from toy_training import (
+    HostSync,
+    Interrupted,
+    ToyLoss,
+    assert_equal_to_the_bit,
+    interrupted_run,
+    operations_of,
+    toy_engine,
+)
 
 from ncvqvae_lite.augmentations import AUGMENTATIONS, slice_and_shuffle, zero_tail
 from ncvqvae_lite.errors import BadInput, TrainingDiverged
@@ -20,37 +25,10 @@ from ncvqvae_lite.fcn import FCN
 from ncvqvae_lite.prior import MaskGIT
 from ncvqvae_lite.ssl_losses import Projector, barlow_twins, vibcreg
 from ncvqvae_lite.tokenizer import Tokenizer
-from ncvqvae_lite.training import fcn_engine, prior_engine, tokenizer_engine, train_fcn, train_tokenizer
-from ncvqvae_lite.training_engine import StepEngine, batch_sizes, derive_seed
+from ncvqvae_lite.training import Branch, fcn_engine, prior_engine, tokenizer_engine, train_fcn, train_tokenizer
+from ncvqvae_lite.training_engine import batch_sizes, derive_seed
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-
-
-class ToyLoss(NamedTuple):
-    total: torch.Tensor
-    size: torch.Tensor
-
-
-def toy_engine(n=17, epochs=4, batch_size=5, noise=0.1, wrap_loss=lambda terms: terms, seed=0, **settings):
-    """Least squares with a small network and noisy inputs; `batches` keeps what was drawn."""
-    generator = torch.Generator().manual_seed(1)
-    x, y = torch.randn(n, 3, generator=generator), torch.randn(n, 1, generator=generator)
-    with torch.random.fork_rng():
-        torch.manual_seed(2)
-        net = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
-    batches = []
-
-    def draw(index, rng):
-        batches.append((x[index] + noise * torch.randn(len(index), 3, generator=rng), y[index]))
-        return batches[-1]
-
-    def loss(inputs, targets):
-        return wrap_loss(ToyLoss(F.mse_loss(net(inputs), targets), inputs.square().mean()))
-
-    settings = dict(lr=0.05, weight_decay=0.01) | settings
-    engine = StepEngine(net, draw, loss, n=n, epochs=epochs, batch_size=batch_size, seed=seed, **settings)
-    engine.batches = batches
-    return engine
 
 
 def weighted(loss, factor):
@@ -60,13 +38,13 @@ def weighted(loss, factor):
 def tokenizer_case(loss=None, augment=None, device="cpu", epochs=2, seed=0, precision="fp32", **arguments):
     """Stage 1 on 20 short series in batches of 16 and 4."""
     torch.manual_seed(1)
-    branch = {}
+    branch = None
     if loss:
         projector = Projector(16, 32, whiten=loss is vibcreg, groups=4).to(device)
-        branch = dict(view=augment, projector=projector, ssl_loss=weighted(loss, 0.1))
+        branch = Branch(augment, projector, weighted(loss, 0.1))
     tokenizer = Tokenizer(33, dim=8, n_blocks=1, codebook_size=6, **arguments).to(device)
     x = torch.randn(20, 1, 33).to(device)
-    return tokenizer_engine(tokenizer, x, **branch, epochs=epochs, batch_size=16, seed=seed, precision=precision)
+    return tokenizer_engine(tokenizer, x, branch, epochs=epochs, batch_size=16, seed=seed, precision=precision)
 
 
 def prior_case(head="untied", device="cpu", epochs=2, seed=0, precision="fp32", **settings):
@@ -108,21 +86,6 @@ CASES = {
 every_case = pytest.mark.parametrize("case", CASES)
 
 
-def flat(state, prefix=""):
-    """Nested dict and lists of tensors -> {path: tensor}."""
-    if torch.is_tensor(state):
-        return {prefix: state}
-    items = state.items() if isinstance(state, dict) else enumerate(state)
-    return {path: value for name, part in items for path, value in flat(part, f"{prefix}/{name}").items()}
-
-
-def assert_equal_to_the_bit(one, other):
-    one, other = flat(one.state()), flat(other.state())
-    assert one.keys() == other.keys()
-    for path, value in one.items():
-        assert torch.equal(value.nan_to_num(nan=-7), other[path].nan_to_num(nan=-7)), path
-
-
 # --- batches, learning rate, optimiser ---
 
 
@@ -162,7 +125,7 @@ def test_learning_rate_is_one_cosine_over_all_steps():
 
 @pytest.mark.parametrize("micro_batch", [None, 2])
 def test_steps_equal_a_plain_adamw_loop(micro_batch):
-    engine = toy_engine(micro_batch=micro_batch)
+    engine = toy_engine(settings={"micro_batch": micro_batch})
     plain = copy.deepcopy(engine.module)
     optimizer = torch.optim.AdamW(plain.parameters(), lr=0.05, weight_decay=0.01, foreach=False, fused=False)
     history = engine.run()
@@ -184,7 +147,7 @@ def test_steps_equal_a_plain_adamw_loop(micro_batch):
 def test_micro_batches_add_up_to_the_same_gradient(micro_batch):
     gradients = []
     for size in (micro_batch, None):
-        engine = toy_engine(micro_batch=size)
+        engine = toy_engine(settings={"micro_batch": size})
         engine.optimizer.step = lambda: None
         engine.step(torch.arange(5))
         gradients.append([p.grad.clone() for p in engine.module.parameters()])
@@ -251,27 +214,6 @@ def test_equal_seeds_give_equal_numbers(case):
     histories = [engine.run() for engine in engines]
     assert_equal_to_the_bit(engines[0], engines[1])
     assert histories[0] == histories[1] and histories[0] != histories[2]
-
-
-class Interrupted(Exception):
-    pass
-
-
-def interrupted_run(build, checkpoint, stop_at):
-    """A run cut off in on_epoch(stop_at), then resumed by a fresh engine -> engine, history, epochs of on_epoch."""
-
-    def on_epoch(epoch, stop_at=None):
-        called.append(epoch)
-        if epoch == stop_at:
-            raise Interrupted
-        return {"evaluated": 10 * epoch} if epoch % 2 == 0 else None
-
-    called = []
-    with pytest.raises(Interrupted):
-        build().run(checkpoint=checkpoint, checkpoint_seconds=0, on_epoch=lambda epoch: on_epoch(epoch, stop_at))
-    called.clear()
-    engine = build()
-    return engine, engine.run(checkpoint=checkpoint, checkpoint_seconds=0, on_epoch=on_epoch), list(called)
 
 
 @pytest.mark.parametrize("stop_at", [0, 1, 2, 3, 4])
@@ -399,7 +341,7 @@ def test_infinite_losses_are_caught_too():
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
 def test_precision_of_the_products(precision, dtype):
-    engine, dtypes = toy_engine(precision=precision), set()
+    engine, dtypes = toy_engine(settings={"precision": precision}), set()
     engine.module[0].register_forward_hook(lambda module, arguments, output: dtypes.add(output.dtype))
     history = engine.run()
     assert dtypes == {dtype}
@@ -479,53 +421,11 @@ def test_train_functions_pass_the_loop_on(tmp_path):
 # --- what a CUDA graph can hold ---
 
 
-class HostSync(Exception):
-    """An operation that a CUDA graph cannot hold."""
-
-
-class _OnlyDeviceOps(TorchDispatchMode):
-    """Refuse operations that give the host a value, whose shapes depend on values, or that take data from the host."""
-
-    def __init__(self):
-        super().__init__()
-        self.operations = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.operations.append(str(func))
-        aten = torch.ops.aten
-        if func in (aten.index.Tensor, aten.index_put.default, aten.index_put_.default):
-            if any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1]):
-                raise HostSync(f"{func} with a mask")
-        elif {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape} & set(func.tags):
-            raise HostSync(str(func))
-        elif func is aten.lift_fresh.default:
-            raise HostSync("a tensor made from Python numbers is copied from the host")
-        return func(*args, **(kwargs or {}))
-
-
-class _OnlyDeviceCalls(TorchFunctionMode):
-    """Refuse the calls that read a tensor without an operation."""
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func in (torch.Tensor.tolist, torch.Tensor.numpy, torch.Tensor.cpu, torch.Tensor.__array__):
-            raise HostSync(func.__name__)
-        return func(*args, **(kwargs or {}))
-
-
-def operations_of(engine, size):
-    """One step on `size` series under both watches -> names of the operations that ran; raises HostSync."""
-    index = torch.arange(size)
-    with _OnlyDeviceCalls(), _OnlyDeviceOps() as watch:
-        engine.step(index)
-    return watch.operations
-
-
 @every_case
 def test_a_step_never_waits_for_the_device(case):
     """... and runs the same operations whatever the batch size: no Python loop over the series."""
     engine = CASES[case]()
     assert engine.sizes == [16, 4]
-    engine.step(torch.arange(16))  # makes the accounts, as the warm-up before a capture does
     full, remainder = (operations_of(engine, size) for size in engine.sizes)
     assert len(full) > 50 and full == remainder
 

@@ -187,7 +187,7 @@ def stage_1_loss(tokenizer, projector=None, ssl_loss=None, aug_recon=0.2, ssl_la
 
 
 def prior_batch(prior, token_logits, classes, cfg, generator):
-    """Tokens, conditions and mask of a stage-2 batch, drawn as in `training.prior_engine`."""
+    """Tokens, conditions and mask of a stage-2 batch, drawn as in `training_prior.prior_engine`."""
     tokens = sample_categorical(token_logits, generator)
     dropped = torch.rand(len(tokens), device=tokens.device, generator=generator) < cfg.p_unconditional
     conditions = classes.masked_fill(dropped, prior.n_classes)

@@ -84,19 +84,18 @@ def _stage_1(arm, variant, ours, size, device):
     x = _series(size.batch, size.length, device)
     with initial_weights("bench", 0):
         tokenizer = new_tokenizer(cfg, SimpleNamespace(length=size.length, channels=1)).to(device)
-        branch = {} if method == "regular" else non_contrastive_branch(cfg, device)
+        branch = None if method == "regular" else non_contrastive_branch(cfg, device)
     settings = dict(lr=cfg.lr, weight_decay=cfg.weight_decay)
     if ours:
         engine = tokenizer_engine(
-            tokenizer, x, **branch, **settings, batch_size=size.batch, precision=cfg.precision, epochs=10_000
+            tokenizer, x, branch, **settings, batch_size=size.batch, precision=cfg.precision, epochs=10_000
         )
         return _of_engine(engine, size.batch)
     tokenizer = plain.plain_copy(plain.PlainTokenizer, tokenizer)
-    if not branch:
+    if branch is None:
         return _of_training(tokenizer, lambda: (x,), plain.stage_1_loss(tokenizer), size.batch, settings)
-    del branch["view"]
-    loss = plain.stage_1_loss(tokenizer, **branch | {"ssl_loss": plain_ssl_loss(cfg)})
-    modules = torch.nn.ModuleDict({"tokenizer": tokenizer, "projector": branch["projector"]})
+    loss = plain.stage_1_loss(tokenizer, branch.projector, plain_ssl_loss(cfg), **branch.options)
+    modules = torch.nn.ModuleDict({"tokenizer": tokenizer, "projector": branch.projector})
     rng = np.random.default_rng(0)
     return _of_training(
         modules, lambda: (x, plain.view_in_loop(x, augmentation, rng, cfg.zero_tail)), loss, size.batch, settings

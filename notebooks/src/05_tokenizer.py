@@ -370,7 +370,7 @@ for method, (augmentation, ssl) in SSL.items():
 # cosine. A laptop needs about a minute for the four.
 
 # %%
-from ncvqvae_lite.training import train_tokenizer
+from ncvqvae_lite.training import Branch, train_tokenizer
 
 ARMS = {
     "naive": (None, 0.0),
@@ -382,13 +382,11 @@ ARMS = {
 
 def trained(method, aug_recon):
     """A tokenizer in eval mode."""
-    tokenizer, branch = new_tokenizer(), {}
+    tokenizer, branch = new_tokenizer(), None
     if method:
         augmentation, ssl = SSL[method]
-        branch = dict(
-            view=AUGMENTATIONS[augmentation], projector=new_projector(method), ssl_loss=ssl, aug_recon=aug_recon
-        )
-    train_tokenizer(tokenizer, x_train, **branch, epochs=cfg.epochs, batch_size=cfg.batch, seed=cfg.seed)
+        branch = Branch(AUGMENTATIONS[augmentation], new_projector(method), ssl, {"aug_recon": aug_recon})
+    train_tokenizer(tokenizer, x_train, branch, epochs=cfg.epochs, batch_size=cfg.batch, seed=cfg.seed)
     return tokenizer.eval()
 
 
