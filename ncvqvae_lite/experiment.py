@@ -101,8 +101,8 @@ def check_trainable(cfg, ds):
 
 
 def not_computed(cfg, ds):
-    """Metrics that this configuration and data set do not have: name -> reason."""
-    reasons = {name: score.lacks(ds) for name, score in SCORES.items() if score.lacks(ds)}
+    """Scores of the tables that this configuration and data set do not have: name -> reason."""
+    reasons = {name: score.lacks(ds) for name, score in SCORES.items() if score.short and score.lacks(ds)}
     if ds.n_classes and not cfg.cas:
         reasons["cas"] = "switched off (cas=false)"
     return reasons

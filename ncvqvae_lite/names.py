@@ -59,7 +59,7 @@ def arm(method, augmentation="none"):
 class Score:
     """One number that a run gives, by its name in `metrics`.
 
-    label, short    in running text, and as the head of a narrow column
+    label, short    in running text, and as the head of a column of tables; without the latter it stands beside others
     axis            what stands on an axis: quantity and unit
     better          "lower", "higher", or "" where neither is
     needs           "labels" where it cannot be computed without
@@ -115,7 +115,6 @@ SCORES = {
     "cas": Score("CAS", "CAS", "CAS: accuracy on test, trained on generated (fraction)", "higher", ("labels",)),
     "class_mix_error": Score(
         label="class-mix error",
-        short="mix",
         axis="total variation distance of the class shares (0 to 1)",
         better="lower",
         needs=("labels",),

@@ -19,19 +19,27 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import minmax_scale
 from torch import nn
 
-from ncvqvae_lite import experiment, experiment_stages
+from ncvqvae_lite import (
+    experiment,
+    experiment_cas,
+    experiment_cell,
+    experiment_fcn,
+    experiment_prior,
+    experiment_tokenizer,
+)
 from ncvqvae_lite.config import ExperimentConfig
 from ncvqvae_lite.data import from_arrays, two_patterns
 from ncvqvae_lite.errors import BadInput, NotFound, RunFolderError, TrainingDiverged, WeakEvidence
 from ncvqvae_lite.experiment import (
     cell_folder,
-    class_counts,
     classification_accuracy_score,
     load_run,
     not_computed,
     run_experiment,
 )
-from ncvqvae_lite.experiment_stages import Scaled, judge_tokenizer, new_tokenizer, probe_features, scale
+from ncvqvae_lite.experiment_cas import class_counts
+from ncvqvae_lite.experiment_stages import Scaled, scale
+from ncvqvae_lite.experiment_tokenizer import judge_tokenizer, new_tokenizer, probe_features
 from ncvqvae_lite.fcn import FCN
 from ncvqvae_lite.files import hold
 
@@ -61,7 +69,7 @@ class Finished(NamedTuple):
 def _few_class_samples():
     """The classification accuracy score draws 40 series instead of 1000."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "class_counts", functools.partial(class_counts, at_least=40))
+        patch.setattr(experiment_cas, "class_counts", functools.partial(class_counts, at_least=40))
         yield
 
 
@@ -95,8 +103,8 @@ def no_training(monkeypatch):
     def refuse(*arguments, **settings):
         raise AssertionError("something was trained")
 
-    for module, name in [(experiment_stages, "train_tokenizer"), (experiment_stages, "train_prior"),
-                         (experiment_stages, "train_fcn"), (experiment, "train_fcn")]:  # fmt: skip
+    trainings = {experiment_tokenizer: "train_tokenizer", experiment_prior: "train_prior", experiment_fcn: "train_fcn"}
+    for module, name in (trainings | {experiment_cas: "train_fcn"}).items():
         monkeypatch.setattr(module, name, refuse)
 
 
@@ -213,17 +221,17 @@ def test_folders(regular, non_contrastive):
 def test_a_finished_run_is_not_redone(run, monkeypatch):
     before = files_of(run.out)
     no_training(monkeypatch)
-    monkeypatch.setattr(experiment, "_run", lambda *arguments: pytest.fail("the run was entered"))
+    monkeypatch.setattr(experiment, "make_cell", lambda *arguments: pytest.fail("the run was entered"))
     assert run_experiment(run.cfg, SERIES, run.out, device="cpu") == run.metrics
     assert files_of(run.out) == before
 
 
 def test_two_priors_share_one_tokenizer(regular, monkeypatch):
     calls = []
-    train_prior = experiment_stages.train_prior
+    train_prior = experiment_prior.train_prior
     no_training(monkeypatch)
     monkeypatch.setattr(
-        experiment_stages, "train_prior", lambda *a, **k: calls.append(k["polarity"]) or train_prior(*a, **k)
+        experiment_prior, "train_prior", lambda *a, **k: calls.append(k["polarity"]) or train_prior(*a, **k)
     )
     other = micro("paper", head="untied", mask_polarity="masked", cas=False)
     metrics = run_experiment(other, SERIES, regular.out, device="cpu")
@@ -239,7 +247,7 @@ def test_two_priors_share_one_tokenizer(regular, monkeypatch):
 def test_where_the_token_embeddings_start(tmp_path, monkeypatch, head, start):
     starts = []
     monkeypatch.setattr(
-        experiment_stages, "train_prior", lambda prior, *a, **k: starts.append(prior.table[:-1].detach().clone()) or []
+        experiment_prior, "train_prior", lambda prior, *a, **k: starts.append(prior.table[:-1].detach().clone()) or []
     )
     cfg = micro(cas=False, epochs=1, head=head, prior_start=start)
     run_experiment(cfg, SERIES, tmp_path, device="cpu")
@@ -394,7 +402,7 @@ def test_running_cas_by_hand(levels, monkeypatch):
     """v <- 0.01 accuracy + 0.99 v over test batches of 256, the small last one (44 series) counting as a full one."""
     x, y, x_test, y_test = levels
     accuracies = []
-    batched = experiment.batched
+    batched = experiment_cas.batched
 
     def watch(fcn, series):
         logits = batched(fcn, series)
@@ -402,7 +410,7 @@ def test_running_cas_by_hand(levels, monkeypatch):
         accuracies.extend([hits[:256].mean(), hits[256:].mean()])
         return logits
 
-    monkeypatch.setattr(experiment, "batched", watch)
+    monkeypatch.setattr(experiment_cas, "batched", watch)
     score = classification_accuracy_score(x, y, x_test, y_test, n_classes=2, epochs=3, batch_size=20, seed=4)
     assert len(accuracies) == 6
     running = 0.0
@@ -436,10 +444,10 @@ def warned(cfg, ds, out):
 @pytest.fixture
 def on_rooms(monkeypatch):
     """A configuration for `two_channels`, and a function that gives its feature nets these test accuracies."""
-    stage = experiment.fcn_stage
+    stage = experiment_cell.fcn_stage
 
     def accuracies(first, second=1.0):
-        monkeypatch.setattr(experiment, "fcn_stage", lambda *a: (stage(*a)[0], second if len(a) == 5 else first))
+        monkeypatch.setattr(experiment_cell, "fcn_stage", lambda *a: (stage(*a)[0], second if len(a) == 5 else first))
 
     accuracies(1.0)
     settings = MICRO | {"cas": False, "second_fcn": True}
@@ -508,7 +516,7 @@ def test_given_weights_make_another_cell(regular, weights, monkeypatch):
     cfg = micro(cas=False)
     own, given = cell_folder(cfg, regular.out), cell_folder(cfg, regular.out, weights["right"])
     assert own != given
-    monkeypatch.setattr(experiment_stages, "train_fcn", lambda *a, **k: pytest.fail("an FCN was trained"))
+    monkeypatch.setattr(experiment_fcn, "train_fcn", lambda *a, **k: pytest.fail("an FCN was trained"))
     metrics = run_experiment(cfg, SERIES, regular.out, weights["right"], device="cpu")
     assert (given / "metrics.json").exists() and not own.exists()
     assert metrics["fid"] != regular.metrics["fid"]
