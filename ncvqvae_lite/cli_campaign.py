@@ -10,9 +10,9 @@ import tyro
 from .cli_replicate import _plain, check_notebook_extra, parse_changes
 from .errors import BadInput
 from .lab.campaign import load_campaign
-from .lab.campaign_plan import jobs, plan
-from .lab.campaign_state import DONE
-from .lab.campaign_status import describe, failures, number, totals
+from .lab.campaign.plan import jobs, plan
+from .lab.campaign.state import DONE
+from .lab.campaign.status import describe, failures, number, totals
 
 SOME_FAILED = 1
 _optional = tyro.conf.arg(help_behavior_hint="")
@@ -122,8 +122,8 @@ class Run(_Campaign):
         from functools import partial
 
         from .experiment_folders import commit
-        from .lab.campaign_engines import Progress, engine_lock, find_problems, new_session, run_inline
-        from .lab.campaign_snakemake import check_snakemake, profile_folder, run_snakemake
+        from .lab.campaign.engines import Progress, engine_lock, find_problems, new_session, run_inline
+        from .lab.campaign.snakemake import check_snakemake, profile_folder, run_snakemake
 
         check_notebook_extra("a campaign, whose cells are executed notebooks,")
         if self.engine == "snakemake":

@@ -19,11 +19,12 @@ from ncvqvae_lite.data import THESIS_DATASETS, two_patterns
 from ncvqvae_lite.errors import BadInput, NotFound, RunFolderError, TrainingDiverged
 from ncvqvae_lite.experiment import run_experiment
 from ncvqvae_lite.files import write_json
-from ncvqvae_lite.lab import campaign_costs, campaign_engines, campaign_state, devices, job, results, runner
-from ncvqvae_lite.lab.campaign import Campaign, load_campaign, shipped
-from ncvqvae_lite.lab.campaign_plan import jobs, plan
-from ncvqvae_lite.lab.campaign_state import BEGUN, DONE, FAILED, MISSING, RUNNING
-from ncvqvae_lite.lab.campaign_status import describe, grid
+from ncvqvae_lite.lab import results, runner
+from ncvqvae_lite.lab.campaign import Campaign, costs, devices, engines, job, load_campaign, shipped
+from ncvqvae_lite.lab.campaign import state as campaign_state
+from ncvqvae_lite.lab.campaign.plan import jobs, plan
+from ncvqvae_lite.lab.campaign.state import BEGUN, DONE, FAILED, MISSING, RUNNING
+from ncvqvae_lite.lab.campaign.status import describe, grid
 from ncvqvae_lite.thesis import CONFIGURATIONS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -406,7 +407,7 @@ def test_time_left_from_equal_cells_and_from_counted_work(tmp_path):
     planned = plan(both, tmp_path)
     finish(planned[0].folder, planned[0].cfg, tokenizer=77.0, prior=140.0, evaluation=10.0, cas=1100.0)
     finish(planned[1].folder, planned[1].cfg, tokenizer=77.0, prior=140.0, evaluation=10.0, cas=1100.0)
-    left = campaign_costs.estimate(plan(both, tmp_path))
+    left = costs.estimate(plan(both, tmp_path))
     wafer = 77 * 0.17 / 0.077 + 150 * 0.34 / 0.15 + 1100 * 0.73 / 0.55
     assert left.seconds == pytest.approx(77 + 150 + 1100 + 3 * wafer)
     assert (left.cells, left.unknown) == (4, 0) and "measured on 2 finished cells here" in str(left)
@@ -420,10 +421,10 @@ def test_a_shared_tokenizer_counts_once_and_a_finished_one_not_at_all(tmp_path):
     planned[0].stages["tokenizer"].mkdir(parents=True)
     write_json(planned[0].stages["tokenizer"] / "metrics.json", {})
     write_json(planned[0].stages["tokenizer"] / "seconds.json", {"tokenizer": 70.0})
-    assert campaign_costs.estimate(plan(four, tmp_path)).seconds == pytest.approx(70 + 4 * 100)
+    assert costs.estimate(plan(four, tmp_path)).seconds == pytest.approx(70 + 4 * 100)
     planned[4].stages["tokenizer"].mkdir(parents=True)
     write_json(planned[4].stages["tokenizer"] / "metrics.json", {})
-    assert campaign_costs.estimate(plan(four, tmp_path)).seconds == pytest.approx(4 * 100)
+    assert costs.estimate(plan(four, tmp_path)).seconds == pytest.approx(4 * 100)
 
 
 def test_without_finished_cells_the_recorded_ones_tell_the_speed(tmp_path, monkeypatch):
@@ -433,8 +434,8 @@ def test_without_finished_cells_the_recorded_ones_tell_the_speed(tmp_path, monke
         for device, seconds in (("cpu", "1135"), ("NVIDIA", "1"))
         for metric in ("fid", "seconds_tokenizer", "seconds_prior")
     ]  # fmt: skip
-    monkeypatch.setattr(campaign_costs, "read_rows", lambda: rows)
-    left = campaign_costs.estimate(plan(campaign(datasets=("Wafer", "Other"), settings={"cas": False}), tmp_path))
+    monkeypatch.setattr(costs, "read_rows", lambda: rows)
+    left = costs.estimate(plan(campaign(datasets=("Wafer", "Other"), settings={"cas": False}), tmp_path))
     assert left.seconds == pytest.approx(2270 / (0.077 + 0.15) * (0.17 + 0.34))
     assert (left.cells, left.unknown) == (1, 1)
     assert "speed of 1 recorded cells" in str(left) and "unknown for 1 more" in str(left)
@@ -444,8 +445,8 @@ def test_work_scales_with_epochs_and_names_the_generated_set():
     cfg = ExperimentConfig.preset(
         "paper", dataset="TwoPatternsGenerated", method="vibcreg", augmentation="warp", epochs=100
     )
-    assert campaign_costs.work(cfg) == pytest.approx({"tokenizer": 0.081, "prior": 0.30, "cas": 0.47})
-    assert campaign_costs.work(ExperimentConfig.preset("paper", dataset="Other")) == {}
+    assert costs.work(cfg) == pytest.approx({"tokenizer": 0.081, "prior": 0.30, "cas": 0.47})
+    assert costs.work(ExperimentConfig.preset("paper", dataset="Other")) == {}
 
 
 # --- one job ---
@@ -510,15 +511,15 @@ def test_how_a_job_ends_and_whether_it_is_tried_again(case, tmp_path, monkeypatc
 def run_inline(tmp_path, monkeypatch, *codes, keep_going=True):
     """(progress, lines) of an engine whose jobs one, two, and three, which needs one, end with these exit codes."""
     ends, lines = iter(codes), []
-    monkeypatch.setattr(campaign_engines, "_process", lambda *_: next(ends))
-    monkeypatch.setattr(campaign_engines, "duration", lambda seconds: "0 s")
+    monkeypatch.setattr(engines, "_process", lambda *_: next(ends))
+    monkeypatch.setattr(engines, "duration", lambda seconds: "0 s")
     tasks = {
         name: one_cell(tmp_path) | {"label": name, "folder": str(tmp_path / name)} for name in ("one", "two", "three")
     }
     tasks["three"]["needs"] = ["one"]
     plan_file = session(tmp_path, tasks)
-    progress = campaign_engines.Progress(json.loads(plan_file.read_text()), lines.append)
-    campaign_engines.run_inline(plan_file, progress, keep_going)
+    progress = engines.Progress(json.loads(plan_file.read_text()), lines.append)
+    engines.run_inline(plan_file, progress, keep_going)
     assert list(ends) == []
     return progress, lines
 

@@ -15,12 +15,12 @@ from tiny_campaign import Tiny, wait_for
 
 from ncvqvae_lite.errors import BadInput, NotFound
 from ncvqvae_lite.files import write_json
-from ncvqvae_lite.lab import campaign_snakemake
 from ncvqvae_lite.lab.campaign import load_campaign
-from ncvqvae_lite.lab.campaign_engines import Progress, engine_lock, environment, new_session
-from ncvqvae_lite.lab.campaign_plan import jobs, plan
-from ncvqvae_lite.lab.campaign_snakemake import check_snakemake, profile_folder, snakemake_arguments
-from ncvqvae_lite.lab.campaign_state import state_of
+from ncvqvae_lite.lab.campaign import snakemake as campaign_snakemake
+from ncvqvae_lite.lab.campaign.engines import Progress, engine_lock, environment, new_session
+from ncvqvae_lite.lab.campaign.plan import jobs, plan
+from ncvqvae_lite.lab.campaign.snakemake import check_snakemake, profile_folder, snakemake_arguments
+from ncvqvae_lite.lab.campaign.state import state_of
 
 pytest.importorskip("snakemake", reason="Snakemake: install the extra `campaign`")
 

@@ -98,7 +98,7 @@ def replicate_notebook(cfg, out, data=None, fcn=None, settings=None):
 
 def is_current(folder):
     """True if a cell's folder holds the executed notebook, and its code is that of notebook 08 today."""
-    from .campaign_state import read_mark
+    from .campaign.state import read_mark
 
     recorded = (folder / "notebook.ipynb").exists() and read_mark(folder / "notebook.json")
     return bool(recorded) and recorded["code"] == code_digest(REPLICATE)

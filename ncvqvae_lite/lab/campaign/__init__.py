@@ -21,11 +21,11 @@ import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..config import ExperimentConfig, check_name, nearest
-from ..errors import BadInput, NotFound
-from ..thesis import CONFIGURATIONS
+from ...config import ExperimentConfig, check_name, nearest
+from ...errors import BadInput, NotFound
+from ...thesis import CONFIGURATIONS
 
-SHIPPED = Path(__file__).parent / "campaigns"
+SHIPPED = Path(__file__).parents[1] / "campaigns"
 NAMES = tuple("-".join(pair) for pair in CONFIGURATIONS)
 LISTS = {"datasets": str, "configurations": str, "seeds": int}
 KEYS = {"about": str, "preset": str, **dict.fromkeys(LISTS, list), "settings": dict, "ablations": list}

@@ -1,10 +1,10 @@
-"""One job of a campaign in a process of its own: `python -m ncvqvae_lite.lab.job PLAN.json NAME`.
+"""One job of a campaign in a process of its own: `python -m ncvqvae_lite.lab.campaign.job PLAN.json NAME`.
 
 The plan lies in the folder of one session of an engine (one `ncvqvae campaign run`). The job leaves there
     NAME.json   how far it is, see `tell`; the engine tells the user
     NAME.done   when it is done; empty, and all that Snakemake knows of a job
 and its results where every run has them. A cell is one executed notebook, a stage that several cells share is made
-without one. The process ends with 0, or with the exit code of `campaign_state.EXIT_CODES` that says why not.
+without one. The process ends with 0, or with the exit code of `state.EXIT_CODES` that says why not.
 """
 
 import contextlib
@@ -18,10 +18,12 @@ from pathlib import Path
 
 import filelock
 
-from .. import errors
-from ..config import ExperimentConfig
-from ..files import hold, write_json, writing_to
-from .campaign_state import (
+from ... import errors
+from ...config import ExperimentConfig
+from ...files import hold, write_json, writing_to
+from ..runner import KernelDied, NotebookFailed, is_current, is_out_of_memory, replicate_notebook
+from .devices import gpu_slot, slurm_job
+from .state import (
     BUG,
     DIVERGED,
     EXIT_CODES,
@@ -36,8 +38,6 @@ from .campaign_state import (
     read_mark,
     write_failure,
 )
-from .devices import gpu_slot, slurm_job
-from .runner import KernelDied, NotebookFailed, is_current, is_out_of_memory, replicate_notebook
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -169,10 +169,10 @@ def make_stage(kind, cfg, plan):
     """Make a feature net or a tokenizer as the notebook would, and note how long it took in seconds.json."""
     import torch
 
-    from .. import nb
-    from ..data import load_dataset
-    from ..experiment import not_computed
-    from ..experiment_stages import Session, check_trainable, fcn_stage, scale, tokenizer_stage
+    from ... import nb
+    from ...data import load_dataset
+    from ...experiment import not_computed
+    from ...experiment_stages import Session, check_trainable, fcn_stage, scale, tokenizer_stage
 
     nb.seed_everything(cfg.seed)
     ds = load_dataset(cfg.dataset, plan["data"])

@@ -1,4 +1,4 @@
-"""Load what the jobs of a plan need, before they start: `python -m ncvqvae_lite.lab.campaign_check PLAN.json`.
+"""Load what the jobs of a plan need, before they start: `python -m ncvqvae_lite.lab.campaign.check PLAN.json`.
 
 Prints a JSON list of sentences: data sets that cannot be used or do not fit the settings, weights that do not fit. What
 has to be downloaded is downloaded here, once, not by many jobs at a time.
@@ -8,10 +8,10 @@ import json
 import sys
 from pathlib import Path
 
-from ..config import ExperimentConfig
-from ..data import load_dataset
-from ..errors import UserError
-from ..experiment import check_experiment
+from ...config import ExperimentConfig
+from ...data import load_dataset
+from ...errors import UserError
+from ...experiment import check_experiment
 
 
 def problems(plan):

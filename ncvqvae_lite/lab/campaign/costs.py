@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import cache
 from statistics import median
 
-from ..thesis import data_file
-from .campaign_state import DONE, finished, read_mark
-from .results import read_rows
+from ...thesis import data_file
+from ..results import read_rows
+from .state import DONE, finished, read_mark
 
 STAGES = {"tokenizer": ("tokenizer",), "prior": ("prior", "evaluation"), "cas": ("cas",)}  # with what seconds.json says
 
@@ -53,7 +53,7 @@ def work(cfg):
 
 
 def estimate(planned):
-    """Time left for the cells of a plan (from `campaign_plan.plan`), as an `Estimate`."""
+    """Time left for the cells of a plan (from `plan.plan`), as an `Estimate`."""
     same, rates = defaultdict(list), defaultdict(list)  # seconds of equal cells; seconds per PFLOP of a stage
     done = [p for p in planned if p.state == DONE]
     for p in done:

@@ -3,8 +3,8 @@
 import time
 from collections import Counter, defaultdict
 
-from .campaign_costs import duration, estimate
-from .campaign_state import BEGUN, DONE, FAILED, MISSING, RUNNING, running
+from .costs import duration, estimate
+from .state import BEGUN, DONE, FAILED, MISSING, RUNNING, running
 
 
 def describe(planned):

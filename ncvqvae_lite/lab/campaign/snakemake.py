@@ -10,12 +10,12 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..errors import BadInput, NotFound
-from ..files import write_json, writing_to
-from .campaign_engines import RETRIES, environment, record_silent_end
-from .campaign_state import KILLED, TRANSIENT, read_mark, running
+from ...errors import BadInput, NotFound
+from ...files import write_json, writing_to
+from .engines import RETRIES, environment, record_silent_end
+from .state import KILLED, TRANSIENT, read_mark, running
 
-HERE = Path(__file__).parent
+LAB = Path(__file__).parents[1]
 INSTALL = "pip install 'ncvqvae-lite[campaign]'"
 
 
@@ -39,10 +39,10 @@ def profile_folder(profile):
     """The folder of a shipped profile or of one's own, given by name or path; None for None."""
     if profile is None:
         return None
-    for folder in (HERE / "profiles" / profile, Path(profile).expanduser()):
+    for folder in (LAB / "profiles" / profile, Path(profile).expanduser()):
         if (folder / "config.yaml").is_file():
             return folder.resolve()
-    shipped = ", ".join(sorted(folder.name for folder in (HERE / "profiles").iterdir()))
+    shipped = ", ".join(sorted(folder.name for folder in (LAB / "profiles").iterdir()))
     raise NotFound(f"no profile {profile}: expected a folder with config.yaml, or one of {shipped}")
 
 
@@ -97,7 +97,7 @@ def snakemake_arguments(plan, plan_file, keep_going, cores, profile, status_comm
 
     The plan is given by its name in there: Snakemake takes braces or a colon in a setting for more than text.
     """
-    arguments = ["--snakefile", str(HERE / "Snakefile"), "--directory", str(plan_file.parent)]
+    arguments = ["--snakefile", str(LAB / "Snakefile"), "--directory", str(plan_file.parent)]
     arguments += ["--config", f"plan={plan_file.name}", "--nocolor"]
     arguments += ["--scheduler", "greedy", "--rerun-triggers", "mtime"]
     if keep_going:

@@ -1,7 +1,7 @@
 """Sessions of a campaign, what they tell, and the engine that runs one job after another here.
 
 A session is one `ncvqvae campaign run`: a new folder OUT/campaigns/NAME/<time> with the plan and logs of its jobs.
-Both engines, this one and `campaign_snakemake`, start the same processes (`lab.job`) and follow the same rule: what
+Both engines, this one and `snakemake`, start the same processes (`job`) and follow the same rule: what
 failed for lack of memory, by a kill or by the time limit is tried again, everything else is not.
 """
 
@@ -12,11 +12,11 @@ import sys
 import time
 from pathlib import Path
 
-from ..files import hold, write_json, writing_to
-from .campaign_costs import duration
-from .campaign_state import BUG, KILLED, TRANSIENT, read_mark, write_failure
+from ...files import hold, write_json, writing_to
+from ..runner import PACKAGE
+from .costs import duration
 from .devices import slurm_job, visible_gpus
-from .runner import PACKAGE
+from .state import BUG, KILLED, TRANSIENT, read_mark, write_failure
 
 RETRIES = 2
 MEM_MB = 4000  # what a job asks a cluster for, and as much again with each further attempt; a guess for large sets
@@ -31,7 +31,7 @@ def engine_lock(out, name):
 def new_session(folder, jobs, out, *, data, threads, slots, timeout):
     """Write the plan of a session into a new folder; returns the plan's file.
 
-    jobs     from `campaign_plan.jobs`
+    jobs     from `plan.jobs`
     data     folder of the series, or None
     threads  of each job
     slots    jobs that share one GPU
@@ -67,7 +67,7 @@ def environment():
 
 def find_problems(plan_file):
     """Sentences about data sets and weights that the jobs of a plan could not use, found by loading each of them."""
-    command = [sys.executable, "-m", "ncvqvae_lite.lab.campaign_check", str(plan_file)]
+    command = [sys.executable, "-m", "ncvqvae_lite.lab.campaign.check", str(plan_file)]
     checked = subprocess.run(command, env=environment(), capture_output=True, text=True)
     if checked.returncode:
         raise RuntimeError(f"checking the data sets failed:\n{checked.stderr}")
@@ -138,7 +138,7 @@ def run_inline(plan_file, progress, keep_going):
 def _process(plan_file, name):
     """Exit code of one job; negative where a signal ended it."""
     session = plan_file.parent
-    command = [sys.executable, "-m", "ncvqvae_lite.lab.job", str(plan_file), name]
+    command = [sys.executable, "-m", "ncvqvae_lite.lab.campaign.job", str(plan_file), name]
     with writing_to(session), open(session / f"{name}.log", "a", encoding="utf-8") as log:
         with subprocess.Popen(
             command, env=environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from ..fcn_weights import file_hash, find_weights
-from .campaign import Cell
-from .campaign_state import DONE, finished, state_of
-from .runner import is_current
+from ...fcn_weights import file_hash, find_weights
+from ..runner import is_current
+from . import Cell
+from .state import DONE, finished, state_of
 
 
 @dataclass(frozen=True)

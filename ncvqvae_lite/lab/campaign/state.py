@@ -13,9 +13,9 @@ import threading
 import time
 from pathlib import Path
 
-from ..errors import BadInput, UserError
-from ..files import read_json, write_json
-from ..thesis import thesis_cells
+from ...errors import BadInput, UserError
+from ...files import read_json, write_json
+from ...thesis import thesis_cells
 
 DONE, RUNNING, FAILED, BEGUN, MISSING = "done", "running", "failed", "begun", "missing"
 

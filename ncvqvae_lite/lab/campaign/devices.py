@@ -8,7 +8,7 @@ import time
 
 import filelock
 
-from ..files import writing_to
+from ...files import writing_to
 
 
 def visible_gpus():
