@@ -4,14 +4,15 @@ The work of a stage, in PFLOP per 1000 epochs, is data/reference_cost.csv; it is
 sizes. Seconds come from the seconds.json of finished cells in the run folder, else from the recorded cells that ship.
 """
 
-import csv
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache
 from statistics import median
 
+from ...files import read_csv
 from ...thesis import data_file
-from ..results import read_rows
+from ..results import read_rows, stage_seconds
+from ..text import duration
 from .state import DONE, finished, read_mark
 
 STAGES = {"tokenizer": ("tokenizer",), "prior": ("prior", "evaluation"), "cas": ("cas",)}  # with what seconds.json says
@@ -36,8 +37,7 @@ class Estimate:
 @cache
 def _counted():
     """(dataset, column) -> PFLOP per 1000 epochs."""
-    with open(data_file("reference_cost.csv"), newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(data_file("reference_cost.csv"))
     return {(row["dataset"], name): float(row[name]) for row in rows for name in row.keys() - {"dataset"}}
 
 
@@ -95,9 +95,7 @@ def _sum_up(planned, same, rates, source):
 
 def _spent(p):
     """Seconds of each stage of a finished cell; a stage below a second was found finished, and is left out."""
-    cell = read_mark(p.folder / "seconds.json") or {}
-    if cell.get("tokenizer", 0) < 1:
-        cell |= read_mark(p.stages["tokenizer"] / "seconds.json") or {}
+    cell = stage_seconds(p.folder, p.stages["tokenizer"], read_mark)
     seconds = {stage: sum(cell.get(part, 0) for part in parts) for stage, parts in STAGES.items()}
     return {stage: spent for stage, spent in seconds.items() if spent >= 1}
 
@@ -120,13 +118,3 @@ def _recorded_rates():
             columns = ["naive" if method == "regular" else "nc", "prior", *(["cas"] if spent["cas"] else [])]
             rates.append(sum(spent.values()) / sum(_counted()[dataset, column] for column in columns))
     return rates
-
-
-def duration(seconds):
-    """45 s, 3 min, 2 h 05 min, 3 days."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60:02} min" if minutes < 72 * 60 else f"{minutes / 1440:.0f} days"
