@@ -8,11 +8,13 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tiny_campaign import SETTINGS
 
-from ncvqvae_lite import fcn, fcn_weights
+from ncvqvae_lite import config, fcn, fcn_weights
+from ncvqvae_lite.augmentations import AUGMENTATIONS
 from ncvqvae_lite.cli import main
 from ncvqvae_lite.config import ExperimentConfig
 from ncvqvae_lite.data import THESIS_DATASETS, two_patterns
@@ -20,11 +22,21 @@ from ncvqvae_lite.errors import BadInput, NotFound, RunFolderError, TrainingDive
 from ncvqvae_lite.experiment import run_experiment
 from ncvqvae_lite.files import write_json
 from ncvqvae_lite.lab import results, runner
-from ncvqvae_lite.lab.campaign import Campaign, costs, devices, engines, job, load_campaign, shipped
+from ncvqvae_lite.lab.campaign import (
+    Campaign,
+    check_configuration,
+    costs,
+    devices,
+    engines,
+    job,
+    load_campaign,
+    shipped,
+)
 from ncvqvae_lite.lab.campaign import state as campaign_state
 from ncvqvae_lite.lab.campaign.plan import jobs, plan
 from ncvqvae_lite.lab.campaign.state import BEGUN, DONE, FAILED, MISSING, RUNNING
 from ncvqvae_lite.lab.campaign.status import describe, grid
+from ncvqvae_lite.names import METHODS, Method
 from ncvqvae_lite.thesis import CONFIGURATIONS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,6 +83,7 @@ def test_all_configurations_of_one_seed_come_before_the_next_seed():
 
 
 GOOD = 'preset = "quick"\ndatasets = ["A"]\nconfigurations = ["regular-none"]\nseeds = [1]\n'
+VICREG = GOOD.replace("regular-none", "vicreg-warp")
 BAD_FILES = {
     "no TOML": ("preset = quick", ["is no TOML", "line 1"]),
     "unknown key": (GOOD + "sedes = [1]", ["unknown key 'sedes'", "did you mean seeds"]),
@@ -81,6 +94,9 @@ BAD_FILES = {
     "seed as truth": (GOOD.replace("[1]", "[true]"), ["seeds must hold whole numbers", "True"]),
     "a path as data set": (GOOD.replace('"A"', '"../A"'), ["'../A' is no name"]),
     "configuration": (GOOD.replace("regular-none", "regular-gauss"), ["unknown configuration", "regular-none"]),
+    "half a configuration": (GOOD.replace("regular-none", "regular-non"), ["did you mean regular-none?"]),
+    "method": (GOOD.replace("regular-none", "vicregg-warp"), ["'vicregg-warp'", "did you mean vicreg-warp"]),
+    "augmentation": (GOOD.replace("regular-none", "vicreg-wrap"), ["'vicreg-wrap'", "did you mean vicreg-warp"]),
     "preset": (GOOD.replace("quick", "papper"), ["unknown preset 'papper'", "did you mean paper"]),
     "setting": (GOOD + "[settings]\nepoch = 3", ["unknown setting 'epoch'", "did you mean epochs"]),
     "setting's value": (GOOD + "[settings]\nepochs = 0", ["epochs must be 1 or more"]),
@@ -109,6 +125,30 @@ def test_mistakes_in_a_campaign_file_are_one_sentence_before_any_work(case, tmp_
         for word in words:
             assert word in err, err
     assert not (tmp_path / "runs").exists()
+
+
+def test_every_registered_method_and_augmentation_makes_a_configuration(monkeypatch):
+    for name in [*map("-".join, CONFIGURATIONS), "vicreg-warp", "vicreg-slice", "vicreg-gauss"]:
+        check_configuration(name)
+    monkeypatch.setitem(METHODS, "mine", Method("Mine", "#000000", lambda a, b: None))
+    monkeypatch.setitem(AUGMENTATIONS, "flip", lambda x, generator=None: x.flip(-1))
+    for name in ("mine-warp", "mine-flip", "barlowtwins-flip"):
+        check_configuration(name)
+    for name in ("mine-none", "regular-flip", "mine", "mine-flap", ""):
+        with pytest.raises(BadInput, match=f"unknown configuration '{name}'"):
+            check_configuration(name)
+
+
+@pytest.mark.xfail(
+    "vicreg" not in getattr(config, "METHODS", METHODS),
+    reason="ExperimentConfig has its own list of methods",
+    strict=True,
+)
+def test_a_campaign_of_another_method_than_those_of_the_thesis(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(VICREG)
+    (cell,) = load_campaign(file).cells()
+    assert (cell.cfg.method, cell.cfg.augmentation) == ("vicreg", "warp")
 
 
 COMMAND_LINES = {
@@ -439,6 +479,13 @@ def test_without_finished_cells_the_recorded_ones_tell_the_speed(tmp_path, monke
     assert left.seconds == pytest.approx(2270 / (0.077 + 0.15) * (0.17 + 0.34))
     assert (left.cells, left.unknown) == (1, 1)
     assert "speed of 1 recorded cells" in str(left) and "unknown for 1 more" in str(left)
+
+
+@pytest.mark.parametrize(("method", "stage_1"), [("regular", 0.077), ("barlowtwins", 0.41), ("mine", 0.41)])
+def test_work_of_a_method_with_a_loss_between_views_is_that_of_the_nc_arms(method, stage_1, monkeypatch):
+    monkeypatch.setitem(METHODS, "mine", Method("Mine", "#000000", lambda a, b: None))
+    cfg = SimpleNamespace(dataset="ECG5000", method=method, epochs=1000, prior_epochs=1000, cas=False)
+    assert costs.work(cfg)["tokenizer"] == stage_1
 
 
 def test_work_scales_with_epochs_and_names_the_generated_set():

@@ -10,6 +10,7 @@ from functools import cache
 from statistics import median
 
 from ...files import read_csv
+from ...names import METHODS
 from ...thesis import data_file
 from ..results import read_rows, stage_seconds
 from ..text import duration
@@ -41,12 +42,17 @@ def _counted():
     return {(row["dataset"], name): float(row[name]) for row in rows for name in row.keys() - {"dataset"}}
 
 
+def _stage_1(method):
+    """The column of stage 1: what a second view costs hardly depends on the loss."""
+    return "naive" if METHODS[method].loss is None else "nc"
+
+
 def work(cfg):
     """PFLOP of each stage of a cell, {"tokenizer": ..., "prior": ..., "cas": ...}; empty where nobody counted them."""
     dataset = cfg.dataset.removesuffix("Generated")
     if (dataset, "naive") not in _counted():
         return {}
-    epochs = {"naive" if cfg.method == "regular" else "nc": cfg.epochs, "prior": cfg.prior_epochs}
+    epochs = {_stage_1(cfg.method): cfg.epochs, "prior": cfg.prior_epochs}
     epochs |= {"cas": cfg.cas_epochs} if cfg.cas else {}
     counted = {column: _counted()[dataset, column] * n / 1000 for column, n in epochs.items()}
     return {column if column in STAGES else "tokenizer": pflop for column, pflop in counted.items()}
@@ -115,6 +121,6 @@ def _recorded_rates():
     rates = []
     for (dataset, method, *_), spent in cells.items():
         if (dataset, "naive") in _counted() and spent["tokenizer"] and spent["prior"]:
-            columns = ["naive" if method == "regular" else "nc", "prior", *(["cas"] if spent["cas"] else [])]
+            columns = [_stage_1(method), "prior", *(["cas"] if spent["cas"] else [])]
             rates.append(sum(spent.values()) / sum(_counted()[dataset, column] for column in columns))
     return rates
