@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +19,7 @@ from ncvqvae_lite.augmentations import AUGMENTATIONS
 from ncvqvae_lite.cli import main
 from ncvqvae_lite.config import ExperimentConfig
 from ncvqvae_lite.data import THESIS_DATASETS, two_patterns
-from ncvqvae_lite.errors import BadInput, NotFound, RunFolderError, TrainingDiverged
+from ncvqvae_lite.errors import BadInput, NotFound, RunFolderError, RunFolderHeld, TrainingDiverged
 from ncvqvae_lite.experiment import run_experiment
 from ncvqvae_lite.files import write_json
 from ncvqvae_lite.lab import results, runner
@@ -553,6 +554,33 @@ def test_how_a_job_ends_and_whether_it_is_tried_again(case, tmp_path, monkeypatc
     (tmp_path / "session" / "one.json").unlink()  # a new session gives a new chance
     assert job.main([str(plan_file), "one"]) == 0
     assert not (tmp_path / "cell" / "failed.json").exists() and (tmp_path / "session" / "one.done").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts"),
+    [
+        (RunFolderHeld("this text does not matter"), 2),
+        (RunFolderError("a disk that is held by another process: words are not what counts"), 1),
+    ],
+)
+def test_only_a_cell_that_a_quicker_command_holds_is_waited_for(error, attempts, tmp_path, monkeypatch):
+    errors, seen = [error], []
+
+    def replicate_notebook(*_):
+        seen.append(1)
+        if errors:
+            raise errors.pop()
+        return "the notebook"
+
+    monkeypatch.setattr(job, "replicate_notebook", replicate_notebook)
+    task = one_cell(tmp_path)
+    run = partial(job.execute, None, {"out": str(tmp_path), "data": None}, task, tmp_path / "cell")
+    if attempts == 2:
+        assert run() == "the notebook"
+    else:
+        with pytest.raises(RunFolderError, match="a disk"):
+            run()
+    assert len(seen) == attempts
 
 
 def run_inline(tmp_path, monkeypatch, *codes, keep_going=True):
