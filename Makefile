@@ -74,7 +74,7 @@ notebooks: $(STAMP)
 	$(AS_BUILT) $(BIN)/python notebooks/tools/build.py
 
 bench: $(STAMP)
-	$(BIN)/python -m ncvqvae_lite.lab.bench
+	$(BIN)/python benchmarks/bench.py
 
 colab:  # needs no .venv
 	$(PYTHON) tests/colab_check.py

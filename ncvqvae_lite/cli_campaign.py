@@ -10,9 +10,10 @@ import tyro
 from .cli_replicate import _plain, check_notebook_extra, parse_changes
 from .errors import BadInput
 from .lab.campaign import load_campaign
-from .lab.campaign_plan import jobs, plan
-from .lab.campaign_state import DONE
-from .lab.campaign_status import describe, failures, number, totals
+from .lab.campaign.plan import jobs, plan
+from .lab.campaign.state import DONE
+from .lab.campaign.status import describe, failures, totals
+from .lab.text import counted
 
 SOME_FAILED = 1
 _optional = tyro.conf.arg(help_behavior_hint="")
@@ -112,8 +113,8 @@ class Run(_Campaign):
         before = f", and before them {shared} shared feature nets or tokenizers" if shared else ""
         print(f"Campaign {campaign.name}: {totals(planned)}")
         again = sum(p.lacks_notebook for p in planned)
-        notebooks = f"; {number(again, 'finished cell')} would get an up-to-date notebook" if again else ""
-        print(f"{number(len(left) - shared - again, 'cell')} would run{before}{notebooks}")
+        notebooks = f"; {counted(again, 'finished cell')} would get an up-to-date notebook" if again else ""
+        print(f"{counted(len(left) - shared - again, 'cell')} would run{before}{notebooks}")
         return 0
 
     def _run_jobs(self, campaign, left):
@@ -122,8 +123,8 @@ class Run(_Campaign):
         from functools import partial
 
         from .experiment_folders import commit
-        from .lab.campaign_engines import Progress, engine_lock, find_problems, new_session, run_inline
-        from .lab.campaign_snakemake import check_snakemake, profile_folder, run_snakemake
+        from .lab.campaign.engines import Progress, engine_lock, find_problems, new_session, run_inline
+        from .lab.campaign.snakemake import check_snakemake, profile_folder, run_snakemake
 
         check_notebook_extra("a campaign, whose cells are executed notebooks,")
         if self.engine == "snakemake":
@@ -142,7 +143,7 @@ class Run(_Campaign):
                 print(f"warning: {problem}", flush=True)
             if problems and not self.keep_going:
                 raise BadInput(f"{problems[0]} (with --keep-going the cells without such a problem run)")
-            print(f"{number(len(left), 'job')}, engine {self.engine}; logs in {plan_file.parent}", flush=True)
+            print(f"{counted(len(left), 'job')}, engine {self.engine}; logs in {plan_file.parent}", flush=True)
             say = partial(print, file=sys.stdout, flush=True)  # this stdout: Snakemake's goes to a file
             progress = Progress(json.loads(plan_file.read_text(encoding="utf-8")), say)
             if self.engine == "inline":

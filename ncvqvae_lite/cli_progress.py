@@ -6,7 +6,7 @@ Both take what `run_experiment` reports about once a second: stage, epochs done,
 import shutil
 import time
 
-from .lab.campaign_costs import duration
+from .lab.text import duration
 
 
 def progress_on(stream):

@@ -2,6 +2,10 @@
 
 import copy
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,12 +13,15 @@ import torch
 
 from ncvqvae_lite.augmentations import AUGMENTATIONS, amplitude_resize, slice_and_shuffle, window_warp, zero_tail
 from ncvqvae_lite.config import ExperimentConfig
-from ncvqvae_lite.experiment_tokenizer import branch_of
-from ncvqvae_lite.lab import bench, bench_baseline, bench_steps
 from ncvqvae_lite.prior import MaskGIT
 from ncvqvae_lite.ssl_losses import barlow_twins, vibcreg
 from ncvqvae_lite.tokenizer import Tokenizer
-from ncvqvae_lite.training import prior_engine, tokenizer_engine
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+import bench  # noqa: E402
+import bench_baseline  # noqa: E402
+import bench_steps  # noqa: E402
 
 TINY = bench_steps.Size(8, 8, 32, 64, 0.0, 2, {"projector_width": 64})
 
@@ -97,11 +104,11 @@ def test_stage_1_loss_and_gradients_equal_ours(method, latents):
             "paper", dataset="TwoPatternsGenerated", method=method, augmentation="gauss", projector_width=256,
             ssl_latents=latents,
         )  # fmt: skip
-        branch = branch_of(cfg, "cpu")
+        branch = bench_steps.branch_of(cfg, "cpu")
         projector = copy.deepcopy(branch.projector)
         plain_branch = dict(projector=projector, ssl_loss=bench_steps.plain_ssl_loss(cfg), **branch.options)
     plain = bench_baseline.plain_copy(bench_baseline.PlainTokenizer, tokenizer)
-    engine = tokenizer_engine(tokenizer, x, branch, batch_size=24)
+    engine = bench_steps.tokenizer_engine(tokenizer, x, branch, batch_size=24)
     batch = engine.draw(torch.arange(24), seeded())
     ours = engine.loss(*batch, engine.generator).total
     baseline = bench_baseline.stage_1_loss(plain, **plain_branch)(*batch)
@@ -124,7 +131,7 @@ def test_stage_2_loss_and_gradients_equal_ours(head, preset):
     logits, classes = torch.randn(70, 10, 8), torch.randint(3, (70,))  # three micro-batches
     settings = dict(polarity=cfg.mask_polarity, t_per_sample=cfg.t_per_sample, masked_only=cfg.masked_only)
     settings["min_masked"] = cfg.min_masked
-    engine = prior_engine(prior, logits, classes, **settings, batch_size=70)
+    engine = bench_steps.prior_engine(prior, logits, classes, **settings, batch_size=70)
     batch = engine.draw(torch.arange(70), seeded())
     for ours, theirs in zip(batch, bench_baseline.prior_batch(plain, logits, classes, cfg, seeded()), strict=True):
         assert torch.equal(ours, theirs)
@@ -243,10 +250,20 @@ def test_wrong_arguments_are_refused(wrong, capsys):
 
 
 @pytest.mark.slow
-def test_a_small_run_prints_a_table_and_writes_json(tmp_path, capsys):
-    bench.main(["--quick", "--device", "cpu", "--only", "FCN", "--json", str(tmp_path / "bench.json")])
-    printed = capsys.readouterr().out
-    assert "matrix products" in printed and printed.count("FCN step") == 2
+def test_a_small_run_prints_a_table_and_writes_json(tmp_path):
+    """As a script, called from elsewhere: its processes must find the functions that they are to run."""
+    options = ["--quick", "--device", "cpu", "--only", "FCN", "--json", str(tmp_path / "bench.json")]
+    environment = os.environ | {"PYTHONPATH": str(BENCHMARKS.parent)}  # the package need not be installed
+    ran = subprocess.run(
+        [sys.executable, BENCHMARKS / "bench.py", *options],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "matrix products" in ran.stdout and ran.stdout.count("FCN step") == 2
+    assert "understate the gain" in ran.stdout
     result = json.loads((tmp_path / "bench.json").read_text())
     assert [row["variant"] for row in result["rows"]] == ["paper", "paper bf16"]
     for row in result["rows"]:

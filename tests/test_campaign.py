@@ -7,23 +7,37 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tiny_campaign import SETTINGS
 
-from ncvqvae_lite import fcn, fcn_weights
+from ncvqvae_lite import config, fcn, fcn_weights
+from ncvqvae_lite.augmentations import AUGMENTATIONS
 from ncvqvae_lite.cli import main
 from ncvqvae_lite.config import ExperimentConfig
 from ncvqvae_lite.data import THESIS_DATASETS, two_patterns
-from ncvqvae_lite.errors import BadInput, NotFound, RunFolderError, TrainingDiverged
+from ncvqvae_lite.errors import BadInput, NotFound, RunFolderError, RunFolderHeld, TrainingDiverged
 from ncvqvae_lite.experiment import run_experiment
 from ncvqvae_lite.files import write_json
-from ncvqvae_lite.lab import campaign_costs, campaign_engines, campaign_state, devices, job, results, runner
-from ncvqvae_lite.lab.campaign import Campaign, load_campaign, shipped
-from ncvqvae_lite.lab.campaign_plan import jobs, plan
-from ncvqvae_lite.lab.campaign_state import BEGUN, DONE, FAILED, MISSING, RUNNING
-from ncvqvae_lite.lab.campaign_status import describe, grid
+from ncvqvae_lite.lab import results, runner
+from ncvqvae_lite.lab.campaign import (
+    Campaign,
+    check_configuration,
+    costs,
+    devices,
+    engines,
+    job,
+    load_campaign,
+    shipped,
+)
+from ncvqvae_lite.lab.campaign import state as campaign_state
+from ncvqvae_lite.lab.campaign.plan import jobs, plan
+from ncvqvae_lite.lab.campaign.state import BEGUN, DONE, FAILED, MISSING, RUNNING
+from ncvqvae_lite.lab.campaign.status import describe, grid
+from ncvqvae_lite.names import METHODS, Method
 from ncvqvae_lite.thesis import CONFIGURATIONS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -70,6 +84,7 @@ def test_all_configurations_of_one_seed_come_before_the_next_seed():
 
 
 GOOD = 'preset = "quick"\ndatasets = ["A"]\nconfigurations = ["regular-none"]\nseeds = [1]\n'
+VICREG = GOOD.replace("regular-none", "vicreg-warp")
 BAD_FILES = {
     "no TOML": ("preset = quick", ["is no TOML", "line 1"]),
     "unknown key": (GOOD + "sedes = [1]", ["unknown key 'sedes'", "did you mean seeds"]),
@@ -80,6 +95,9 @@ BAD_FILES = {
     "seed as truth": (GOOD.replace("[1]", "[true]"), ["seeds must hold whole numbers", "True"]),
     "a path as data set": (GOOD.replace('"A"', '"../A"'), ["'../A' is no name"]),
     "configuration": (GOOD.replace("regular-none", "regular-gauss"), ["unknown configuration", "regular-none"]),
+    "half a configuration": (GOOD.replace("regular-none", "regular-non"), ["did you mean regular-none?"]),
+    "method": (GOOD.replace("regular-none", "vicregg-warp"), ["'vicregg-warp'", "did you mean vicreg-warp"]),
+    "augmentation": (GOOD.replace("regular-none", "vicreg-wrap"), ["'vicreg-wrap'", "did you mean vicreg-warp"]),
     "preset": (GOOD.replace("quick", "papper"), ["unknown preset 'papper'", "did you mean paper"]),
     "setting": (GOOD + "[settings]\nepoch = 3", ["unknown setting 'epoch'", "did you mean epochs"]),
     "setting's value": (GOOD + "[settings]\nepochs = 0", ["epochs must be 1 or more"]),
@@ -108,6 +126,30 @@ def test_mistakes_in_a_campaign_file_are_one_sentence_before_any_work(case, tmp_
         for word in words:
             assert word in err, err
     assert not (tmp_path / "runs").exists()
+
+
+def test_every_registered_method_and_augmentation_makes_a_configuration(monkeypatch):
+    for name in [*map("-".join, CONFIGURATIONS), "vicreg-warp", "vicreg-slice", "vicreg-gauss"]:
+        check_configuration(name)
+    monkeypatch.setitem(METHODS, "mine", Method("Mine", "#000000", lambda a, b: None))
+    monkeypatch.setitem(AUGMENTATIONS, "flip", lambda x, generator=None: x.flip(-1))
+    for name in ("mine-warp", "mine-flip", "barlowtwins-flip"):
+        check_configuration(name)
+    for name in ("mine-none", "regular-flip", "mine", "mine-flap", ""):
+        with pytest.raises(BadInput, match=f"unknown configuration '{name}'"):
+            check_configuration(name)
+
+
+@pytest.mark.xfail(
+    "vicreg" not in getattr(config, "METHODS", METHODS),
+    reason="ExperimentConfig has its own list of methods",
+    strict=True,
+)
+def test_a_campaign_of_another_method_than_those_of_the_thesis(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(VICREG)
+    (cell,) = load_campaign(file).cells()
+    assert (cell.cfg.method, cell.cfg.augmentation) == ("vicreg", "warp")
 
 
 COMMAND_LINES = {
@@ -406,7 +448,7 @@ def test_time_left_from_equal_cells_and_from_counted_work(tmp_path):
     planned = plan(both, tmp_path)
     finish(planned[0].folder, planned[0].cfg, tokenizer=77.0, prior=140.0, evaluation=10.0, cas=1100.0)
     finish(planned[1].folder, planned[1].cfg, tokenizer=77.0, prior=140.0, evaluation=10.0, cas=1100.0)
-    left = campaign_costs.estimate(plan(both, tmp_path))
+    left = costs.estimate(plan(both, tmp_path))
     wafer = 77 * 0.17 / 0.077 + 150 * 0.34 / 0.15 + 1100 * 0.73 / 0.55
     assert left.seconds == pytest.approx(77 + 150 + 1100 + 3 * wafer)
     assert (left.cells, left.unknown) == (4, 0) and "measured on 2 finished cells here" in str(left)
@@ -420,10 +462,10 @@ def test_a_shared_tokenizer_counts_once_and_a_finished_one_not_at_all(tmp_path):
     planned[0].stages["tokenizer"].mkdir(parents=True)
     write_json(planned[0].stages["tokenizer"] / "metrics.json", {})
     write_json(planned[0].stages["tokenizer"] / "seconds.json", {"tokenizer": 70.0})
-    assert campaign_costs.estimate(plan(four, tmp_path)).seconds == pytest.approx(70 + 4 * 100)
+    assert costs.estimate(plan(four, tmp_path)).seconds == pytest.approx(70 + 4 * 100)
     planned[4].stages["tokenizer"].mkdir(parents=True)
     write_json(planned[4].stages["tokenizer"] / "metrics.json", {})
-    assert campaign_costs.estimate(plan(four, tmp_path)).seconds == pytest.approx(4 * 100)
+    assert costs.estimate(plan(four, tmp_path)).seconds == pytest.approx(4 * 100)
 
 
 def test_without_finished_cells_the_recorded_ones_tell_the_speed(tmp_path, monkeypatch):
@@ -433,19 +475,26 @@ def test_without_finished_cells_the_recorded_ones_tell_the_speed(tmp_path, monke
         for device, seconds in (("cpu", "1135"), ("NVIDIA", "1"))
         for metric in ("fid", "seconds_tokenizer", "seconds_prior")
     ]  # fmt: skip
-    monkeypatch.setattr(campaign_costs, "read_rows", lambda: rows)
-    left = campaign_costs.estimate(plan(campaign(datasets=("Wafer", "Other"), settings={"cas": False}), tmp_path))
+    monkeypatch.setattr(costs, "read_rows", lambda: rows)
+    left = costs.estimate(plan(campaign(datasets=("Wafer", "Other"), settings={"cas": False}), tmp_path))
     assert left.seconds == pytest.approx(2270 / (0.077 + 0.15) * (0.17 + 0.34))
     assert (left.cells, left.unknown) == (1, 1)
     assert "speed of 1 recorded cells" in str(left) and "unknown for 1 more" in str(left)
+
+
+@pytest.mark.parametrize(("method", "stage_1"), [("regular", 0.077), ("barlowtwins", 0.41), ("mine", 0.41)])
+def test_work_of_a_method_with_a_loss_between_views_is_that_of_the_nc_arms(method, stage_1, monkeypatch):
+    monkeypatch.setitem(METHODS, "mine", Method("Mine", "#000000", lambda a, b: None))
+    cfg = SimpleNamespace(dataset="ECG5000", method=method, epochs=1000, prior_epochs=1000, cas=False)
+    assert costs.work(cfg)["tokenizer"] == stage_1
 
 
 def test_work_scales_with_epochs_and_names_the_generated_set():
     cfg = ExperimentConfig.preset(
         "paper", dataset="TwoPatternsGenerated", method="vibcreg", augmentation="warp", epochs=100
     )
-    assert campaign_costs.work(cfg) == pytest.approx({"tokenizer": 0.081, "prior": 0.30, "cas": 0.47})
-    assert campaign_costs.work(ExperimentConfig.preset("paper", dataset="Other")) == {}
+    assert costs.work(cfg) == pytest.approx({"tokenizer": 0.081, "prior": 0.30, "cas": 0.47})
+    assert costs.work(ExperimentConfig.preset("paper", dataset="Other")) == {}
 
 
 # --- one job ---
@@ -507,18 +556,45 @@ def test_how_a_job_ends_and_whether_it_is_tried_again(case, tmp_path, monkeypatc
     assert not (tmp_path / "cell" / "failed.json").exists() and (tmp_path / "session" / "one.done").exists()
 
 
+@pytest.mark.parametrize(
+    ("error", "attempts"),
+    [
+        (RunFolderHeld("this text does not matter"), 2),
+        (RunFolderError("a disk that is held by another process: words are not what counts"), 1),
+    ],
+)
+def test_only_a_cell_that_a_quicker_command_holds_is_waited_for(error, attempts, tmp_path, monkeypatch):
+    errors, seen = [error], []
+
+    def replicate_notebook(*_):
+        seen.append(1)
+        if errors:
+            raise errors.pop()
+        return "the notebook"
+
+    monkeypatch.setattr(job, "replicate_notebook", replicate_notebook)
+    task = one_cell(tmp_path)
+    run = partial(job.execute, None, {"out": str(tmp_path), "data": None}, task, tmp_path / "cell")
+    if attempts == 2:
+        assert run() == "the notebook"
+    else:
+        with pytest.raises(RunFolderError, match="a disk"):
+            run()
+    assert len(seen) == attempts
+
+
 def run_inline(tmp_path, monkeypatch, *codes, keep_going=True):
     """(progress, lines) of an engine whose jobs one, two, and three, which needs one, end with these exit codes."""
     ends, lines = iter(codes), []
-    monkeypatch.setattr(campaign_engines, "_process", lambda *_: next(ends))
-    monkeypatch.setattr(campaign_engines, "duration", lambda seconds: "0 s")
+    monkeypatch.setattr(engines, "_process", lambda *_: next(ends))
+    monkeypatch.setattr(engines, "duration", lambda seconds: "0 s")
     tasks = {
         name: one_cell(tmp_path) | {"label": name, "folder": str(tmp_path / name)} for name in ("one", "two", "three")
     }
     tasks["three"]["needs"] = ["one"]
     plan_file = session(tmp_path, tasks)
-    progress = campaign_engines.Progress(json.loads(plan_file.read_text()), lines.append)
-    campaign_engines.run_inline(plan_file, progress, keep_going)
+    progress = engines.Progress(json.loads(plan_file.read_text()), lines.append)
+    engines.run_inline(plan_file, progress, keep_going)
     assert list(ends) == []
     return progress, lines
 

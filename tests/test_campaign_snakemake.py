@@ -15,12 +15,13 @@ from tiny_campaign import Tiny, wait_for
 
 from ncvqvae_lite.errors import BadInput, NotFound
 from ncvqvae_lite.files import write_json
-from ncvqvae_lite.lab import campaign_snakemake
 from ncvqvae_lite.lab.campaign import load_campaign
-from ncvqvae_lite.lab.campaign_engines import Progress, engine_lock, environment, new_session
-from ncvqvae_lite.lab.campaign_plan import jobs, plan
-from ncvqvae_lite.lab.campaign_snakemake import check_snakemake, profile_folder, snakemake_arguments
-from ncvqvae_lite.lab.campaign_state import state_of
+from ncvqvae_lite.lab.campaign import snakemake as campaign_snakemake
+from ncvqvae_lite.lab.campaign.engines import Progress, engine_lock, new_session
+from ncvqvae_lite.lab.campaign.plan import jobs, plan
+from ncvqvae_lite.lab.campaign.snakemake import check_snakemake, profile_folder, snakemake_arguments
+from ncvqvae_lite.lab.campaign.state import state_of
+from ncvqvae_lite.lab.runner import own_environment
 
 pytest.importorskip("snakemake", reason="Snakemake: install the extra `campaign`")
 
@@ -32,7 +33,7 @@ def graph(name, out, profile=None):
         file = new_session(folder, left, out, data=None, threads=1, slots=2, timeout=None)
     arguments = snakemake_arguments(json.loads(file.read_text()), file, True, 4, profile_folder(profile), None)
     command = [sys.executable, "-m", "snakemake", *arguments, "--dry-run"]
-    ran = subprocess.run(command, env=environment(), capture_output=True, text=True)
+    ran = subprocess.run(command, env=own_environment(), capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     return [line.split()[1].removesuffix(".done") for line in ran.stdout.splitlines() if line.startswith("    output:")]
 

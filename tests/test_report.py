@@ -15,7 +15,8 @@ from test_report_tables import SONY, cell, frame
 from ncvqvae_lite import plots
 from ncvqvae_lite.cli import main
 from ncvqvae_lite.errors import BadInput, NotFound
-from ncvqvae_lite.lab import campaign_costs, report, report_costs, report_figures, report_html
+from ncvqvae_lite.lab import report, report_costs, report_figures, report_html
+from ncvqvae_lite.lab.campaign import costs as campaign_costs
 from ncvqvae_lite.lab.report import write_report
 from ncvqvae_lite.lab.report_tables import comparable, count_verdicts, thesis_tables
 from ncvqvae_lite.lab.results import COLUMNS, load_cells

@@ -11,7 +11,7 @@ import pytest
 
 from ncvqvae_lite import nb
 from ncvqvae_lite.data import two_patterns
-from ncvqvae_lite.errors import BadInput, NotFound, RunFolderError
+from ncvqvae_lite.errors import BadInput, NotFound, RunFolderError, RunFolderHeld
 from ncvqvae_lite.lab import runner
 from ncvqvae_lite.lab.runner import KernelDied, NotebookFailed, check_parameters, find_notebook, run_notebook
 
@@ -25,12 +25,14 @@ found = []
 
 # %%
 import json, os, sys
-from ncvqvae_lite.errors import BadInput
+from ncvqvae_lite.errors import BadInput, RunFolderHeld
 print(json.dumps([n, name, rate, cut, found]))
 
 # %%
 if name == "user":
     raise BadInput("seven is too many: use 6")
+if name == "held":
+    raise RunFolderHeld("the cell is held by another process")
 if name == "bug":
     1 / 0
 if name == "memory":
@@ -89,6 +91,7 @@ def test_parameters_reach_the_kernel_as_values(mini, tmp_path, monkeypatch):
     ("name", "error", "message"),
     [
         ("user", BadInput, "^seven is too many: use 6$"),
+        ("held", RunFolderHeld, "held by another process"),
         ("bug", NotebookFailed, "ZeroDivisionError: division by zero.*mini.partial.ipynb"),
         ("memory", MemoryError, "no room"),
         ("killed", KernelDied, "kernel died.*mini.log"),

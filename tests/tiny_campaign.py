@@ -61,7 +61,7 @@ from ncvqvae_lite.config import ExperimentConfig
 from ncvqvae_lite.errors import BadInput
 from ncvqvae_lite.files import hold, read_json, write_json
 from ncvqvae_lite.fcn_weights import file_hash
-from ncvqvae_lite.lab.campaign_state import needed_metrics
+from ncvqvae_lite.lab.campaign.state import needed_metrics
 names = dict(dataset=dataset, method=method, augmentation=augmentation, seed=seed)
 cfg = ExperimentConfig.preset(preset, **names, **json.loads(settings))
 folder, tokenizer = cfg.cell_folder(out, file_hash(fcn)), cfg.tokenizer_folder(out)

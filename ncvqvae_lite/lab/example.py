@@ -4,9 +4,7 @@ The opening chapter draws it, so that a reader sees a trained model before train
 goes into the file: what is encoded comes from `two_patterns`, the rest from the model.
 """
 
-import argparse
 import sys
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,7 +13,7 @@ from ..data import load_dataset
 from ..errors import BadInput
 from ..experiment import load_run
 from ..experiment_samples import batched_decode
-from . import exit_code
+from . import command
 
 PER_CLASS = 16  # generated series
 
@@ -61,11 +59,11 @@ def example(run, seed=1):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description="Keep a small example of what a finished run of TwoPatterns made.")
-    parser.add_argument("run", type=Path, help="the run's cell folder")
-    parser.add_argument("file", type=Path, help=".npz file to write")
-    arguments = parser.parse_args(argv)
-    return exit_code(lambda: np.savez_compressed(arguments.file, **example(load_run(arguments.run))))
+    def work(run, file):
+        np.savez_compressed(file, **example(load_run(run)))
+
+    about = "Keep a small example of what a finished run of TwoPatterns made."
+    return command(work, about, {"run": {"help": "the run's cell folder"}, "file": {"help": ".npz to write"}}, argv)
 
 
 if __name__ == "__main__":

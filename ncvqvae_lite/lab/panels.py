@@ -4,7 +4,6 @@
 FOLDER/curves.csv, one row per kept epoch of every tokenizer. The ones that ship are in data/results.
 """
 
-import argparse
 import io
 import sys
 from pathlib import Path
@@ -15,7 +14,7 @@ from ..errors import BadInput
 from ..experiment_folders import finished_metrics
 from ..files import atomic, read_csv, read_json, write_csv, writing_to
 from ..thesis import data_file
-from . import exit_code
+from . import command
 from .results import CELL, SHIPPED, cell_rows, finished_cells
 
 PANEL_SEED = 1  # one seed is enough to look at
@@ -145,11 +144,6 @@ def load_panels(folder=None):
     return panels
 
 
-def is_cell(place):
-    """True for the folder of one finished cell, which is not a folder of runs."""
-    return (place / "metrics.json").is_file()
-
-
 # --- loss curves ---
 
 
@@ -165,8 +159,6 @@ def export_curves(folders, table):
         cell, config = _key(Path(folder)), read_json(Path(folder) / "config.json")
         tokenizer = Path(folder) / config["tokenizer"]
         settings = read_json(tokenizer / "config.json")
-        if str(settings["commit"]).endswith(("None", "-dirty")):
-            raise BadInput(f"{tokenizer} was made by code that was not committed: commit and run it again")
         changes = [change for change in cell["ablation"].split() if change.split("=")[0] in settings]
         shared = cell | {"ablation": " ".join(changes)}
         key = tuple(str(shared[name]) for name in CURVE_KEY)
@@ -215,18 +207,16 @@ def _read(table):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description="Keep what figures need of finished runs: panels and loss curves.")
-    parser.add_argument("runs", type=Path, nargs="+", help="folders of runs, or of single finished cells")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write panels/ and curves.csv to")
-    arguments = parser.parse_args(argv)
+    def work(runs, out):
+        cells = [cell for place in runs for cell in finished_cells(place)]
+        curves, panels = export_curves(cells, out / "curves.csv"), export_panels(cells, out / "panels")
+        print(f"{panels} panels and the curves of {curves} tokenizers in {out}")
 
-    def work():
-        cells = [c for place in arguments.runs for c in ([place] if is_cell(place) else finished_cells(place))]
-        curves = export_curves(cells, arguments.out / "curves.csv")
-        panels = export_panels(cells, arguments.out / "panels")
-        print(f"{panels} panels and the curves of {curves} tokenizers in {arguments.out}")
-
-    return exit_code(work)
+    paths = {
+        "runs": {"nargs": "+", "help": "folders of runs, or of single finished cells"},
+        "--out": {"required": True, "help": "folder to write panels/ and curves.csv to"},
+    }
+    return command(work, "Keep what figures need of finished runs: panels and loss curves.", paths, argv)
 
 
 if __name__ == "__main__":

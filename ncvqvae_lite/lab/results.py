@@ -4,7 +4,6 @@
 adds every finished cell under RUNS. The table that ships, data/results/cells.csv, is read by `load_cells`.
 """
 
-import argparse
 import csv
 import math
 import sys
@@ -15,7 +14,7 @@ from ..config import ExperimentConfig
 from ..errors import BadInput, NotFound
 from ..files import read_json, write_csv, writing_to
 from ..thesis import data_file
-from . import exit_code
+from . import command
 
 CELL = ("dataset", "method", "augmentation", "seed")
 KEY = (*CELL, "preset", "ablation", "fcn")
@@ -59,11 +58,11 @@ def cell_rows(folder):
              not committed when it ran
     """
     folder = Path(folder)
-    config, metrics, seconds = (read_json(folder / f"{name}.json") for name in ("config", "metrics", "seconds"))
+    config, seconds = read_json(folder / "config.json"), read_json(folder / "seconds.json")
+    metrics = read_metrics(folder)
     if not (config and metrics and seconds) or folder.resolve().parts[-5] != "cells":
         raise NotFound(f"no finished cell in {folder}: expected cells/<dataset>/<configuration>/<digest>/seed<k>")
     _check_commits([folder])
-    _check_values(folder, metrics)
     names = {f.name for f in fields(ExperimentConfig)}
     settings = {name: value for name, value in config.items() if name in names}
     cell = {name: settings[name] for name in CELL}
@@ -72,15 +71,39 @@ def cell_rows(folder):
     shared = cell | {"preset": settings["preset_name"], "ablation": ablation, "fcn": config["fcn"]}
     shared |= {name: config[name] for name in ("device", "threads", "package_version", "commit")}
     shared |= {"seconds": round(sum(seconds.values())), "folder": "/".join(folder.resolve().parts[-5:])}
-    values = metrics | _class_shares(folder) | _costs(folder / config["tokenizer"], seconds)
+    spent = stage_seconds(folder, folder / config["tokenizer"])
+    costs = {f"seconds_{stage}".replace(" ", "_"): round(part, 1) for stage, part in spent.items() if part >= 1}
+    values = metrics | _class_shares(folder) | costs
     return [shared | {"metric": name, "value": value} for name, value in values.items()]
 
 
-def _costs(tokenizer, seconds):
-    """Seconds of the stages, as metrics; `tokenizer` is the folder of the cell's tokenizer."""
-    if seconds["tokenizer"] < 1:
-        seconds = seconds | (read_json(tokenizer / "seconds.json") or {})
-    return {f"seconds_{stage}".replace(" ", "_"): round(spent, 1) for stage, spent in seconds.items() if spent >= 1}
+def read_metrics(folder):
+    """Content of a metrics.json, None where there is none; raises BadInput unless every value is a finite number."""
+    file = Path(folder) / "metrics.json"
+    metrics = read_json(file)
+    if not isinstance(metrics, dict | None):
+        raise BadInput(f"metrics.json holds no table of numbers: {redo(file)}")
+    for name, value in (metrics or {}).items():
+        if isinstance(value, bool) or not isinstance(value, float | int) or not math.isfinite(value):
+            raise BadInput(f"metrics.json says {name} is {value!r}, expected a finite number: {redo(file)}")
+    return metrics
+
+
+def redo(metrics):
+    """What to do about a metrics.json that is not as it should be."""
+    return f"delete {metrics} and run again, finished stages are kept"
+
+
+def stage_seconds(cell, tokenizer, read=read_json):
+    """Seconds of each stage of a finished cell; a stage below a second was found finished, or made by a job of its own.
+
+    cell, tokenizer  folders; a tokenizer that the cell has found finished counts with what its own job took, if one did
+    read             reads a seconds.json
+    """
+    seconds = read(cell / "seconds.json") or {}
+    if seconds.get("tokenizer", 0) < 1:
+        seconds |= read(tokenizer / "seconds.json") or {}
+    return seconds
 
 
 def _check_commits(folders):
@@ -101,14 +124,6 @@ def _commits(folder):
     tokenizer = folder / cell.get("tokenizer", "")
     configs = {folder: cell, tokenizer: read_json(tokenizer / "config.json")}
     return {part: config["commit"] for part, config in configs.items() if config}
-
-
-def _check_values(folder, metrics):
-    for name, value in metrics.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise BadInput(
-                f"{folder}/metrics.json: {name} is {value!r}, expected a finite number: delete the cell, run it again"
-            )
 
 
 def _class_shares(folder):
@@ -155,23 +170,21 @@ def _key(row):
 
 
 def finished_cells(runs):
-    """Every finished cell folder under a folder of runs, in the order of their names; NotFound if there is none."""
-    folders = sorted(file.parent for file in Path(runs).glob("cells/*/*/*/*/metrics.json"))
+    """Folders of the finished cells in a folder of runs, by name, or of the one cell given; NotFound if none is."""
+    runs = Path(runs)
+    files = [*runs.glob("metrics.json"), *runs.glob("cells/*/*/*/*/metrics.json")]
+    folders = sorted(file.parent for file in files)
     if not folders:
         raise NotFound(f"no finished cell under {runs}: expected cells/<dataset>/<configuration>/<digest>/seed<k>")
     return folders
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description="Add the finished cells of a run folder to a table of results.")
-    parser.add_argument("runs", type=Path)
-    parser.add_argument("table", type=Path)
-    arguments = parser.parse_args(argv)
+    def work(runs, table):
+        print(f"{export(finished_cells(runs), table)} cells exported to {table}")
 
-    def work():
-        print(f"{export(finished_cells(arguments.runs), arguments.table)} cells exported to {arguments.table}")
-
-    return exit_code(work)
+    about = "Add the finished cells of a run folder to a table of results."
+    return command(work, about, {"runs": {}, "table": {}}, argv)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from .. import errors
 from ..config import nearest
 from ..errors import BadInput, NotFound
 from ..fcn_weights import file_hash
+from ..files import write_json, writing_to
+from .results import CELL
 
 PACKAGE = Path(__file__).resolve().parent.parent
 FOLDERS = (PACKAGE.parent / "notebooks" / "src", PACKAGE / "_notebooks")  # of a checkout, of an installed package
@@ -50,8 +52,6 @@ def run_notebook(name_or_path, parameters, output, *, cwd=None):
                    an error of `ncvqvae_lite.errors` that a cell raised, as itself; MemoryError; NotebookFailed;
                    KernelDied; RunFolderError where the output's folder cannot be written
     """
-    from ..files import writing_to
-
     output = Path(output).resolve()
     if output.suffix != ".ipynb":
         raise BadInput(f"the output {output} is no notebook: choose a name that ends in .ipynb")
@@ -69,39 +69,27 @@ def run_notebook(name_or_path, parameters, output, *, cwd=None):
 def replicate_notebook(cfg, out, data=None, fcn=None, settings=None):
     """Execute notebook 08 for one cell and put it into the cell's folder; returns the path.
 
-    The notebook runs what is left of the experiment. Beside it, written last, notebook.json names its code, see
-    `is_current`.
+    The notebook runs what is left of the experiment. Beside it, written last, notebook.json names its code, so that
+    an old one is found out.
 
     cfg        ExperimentConfig
     out        folder of all runs
     data, fcn  folder of the series and FCN weights, as for `load_dataset` and `run_experiment`; None for their defaults
     settings   fields that differ from the preset, by name; None finds them in cfg
     """
-    from ..files import write_json, writing_to
-
     if settings is None:
         from ..nb import changed_settings
 
         settings = changed_settings(cfg)
-    parameters = {
-        "dataset": cfg.dataset, "method": cfg.method, "augmentation": cfg.augmentation, "seed": cfg.seed,
-        "preset": cfg.preset_name, "out": str(Path(out).resolve()), "settings": json.dumps(settings),
-        "data": "" if data is None else str(Path(data).resolve()),
-        "fcn": "" if fcn is None else str(Path(fcn).resolve()),
-    }  # fmt: skip
+    parameters = {name: getattr(cfg, name) for name in CELL}
+    parameters |= {"preset": cfg.preset_name, "settings": json.dumps(settings)}
+    for name, place in (("out", out), ("data", data), ("fcn", fcn)):
+        parameters[name] = "" if place is None else str(Path(place).resolve())
     folder, code = cfg.cell_folder(out, file_hash(fcn) if fcn else "own"), code_digest(REPLICATE)
     notebook = run_notebook(REPLICATE, parameters, folder / "notebook.ipynb")
     with writing_to(folder):
         write_json(folder / "notebook.json", {"code": code})
     return notebook
-
-
-def is_current(folder):
-    """True if a cell's folder holds the executed notebook, and its code is that of notebook 08 today."""
-    from .campaign_state import read_mark
-
-    recorded = (folder / "notebook.ipynb").exists() and read_mark(folder / "notebook.json")
-    return bool(recorded) and recorded["code"] == code_digest(REPLICATE)
 
 
 @cache
@@ -202,12 +190,15 @@ def kernel_class(cwd, log, **environment):
 
 def kernel_environment(folder):
     """Environment variables of a kernel; `folder` takes what IPython writes, so that no user settings change a run."""
-    env = dict(os.environ) | KEEP_BUFFERS | {"IPYTHONDIR": folder, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    env = own_environment() | KEEP_BUFFERS | {"IPYTHONDIR": folder, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     env.pop("NCVQVAE_PRESET", None)  # it would overrule the parameter of that name
-    if (PACKAGE.parent / "pyproject.toml").is_file():  # a checkout need not be installed
-        paths = [str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-        env["PYTHONPATH"] = os.pathsep.join(paths)
     return env
+
+
+def own_environment():
+    """Environment variables of a process that is to import this very package, installed or not."""
+    paths = [str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _execute(notebook, partial, parameters, kernel, log):
@@ -219,11 +210,10 @@ def _execute(notebook, partial, parameters, kernel, log):
 
     nbformat.write(notebook, partial)
     path = str(partial).replace("{", "{{").replace("}", "}}")  # papermill fills parameters into braces in a path
+    told = {"stderr_file": log, "progress_bar": False, "coalesce_streams": True}
+    python = {"kernel_name": "python3", "language": "python", "kernel_manager_class": kernel}
     try:
-        execute_notebook(
-            path, path, parameters=parameters, kernel_name="python3", language="python", progress_bar=False,
-            stderr_file=log, kernel_manager_class=kernel, coalesce_streams=True,
-        )  # fmt: skip
+        execute_notebook(path, path, parameters=parameters, **python, **told)
     except PapermillExecutionError as error:
         kind = getattr(errors, error.ename, None)
         if isinstance(kind, type) and issubclass(kind, errors.UserError):

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from ..fcn_weights import file_hash, find_weights
-from .campaign import Cell
-from .campaign_state import DONE, finished, state_of
-from .runner import is_current
+from ...config import ExperimentConfig
+from ...fcn_weights import file_hash, find_weights
+from ..results import CELL
+from . import Cell
+from .state import DONE, finished, has_notebook, state_of
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Planned:
     @property
     def lacks_notebook(self):
         """Done, but its executed notebook is missing or shows other code than notebook 08 has today."""
-        return self.state == DONE and not is_current(self.folder)
+        return self.state == DONE and not has_notebook(self.folder)
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,26 @@ class Job:
     folder: Path
     planned: Planned  # the cell, or one of those that need the stage
     needs: tuple = ()  # names of jobs that come before
+
+    def record(self):
+        """What the job's process must know, fit for JSON; `config_of` reads it."""
+        cfg, weights = self.planned.cfg, self.planned.weights
+        return {
+            "kind": self.kind,
+            "label": self.label,
+            "folder": str(self.folder.resolve()),
+            "needs": self.needs,
+            "preset": cfg.preset_name,
+            "cell": {name: getattr(cfg, name) for name in CELL},
+            "settings": self.planned.cell.settings,
+            "weights": str(weights.resolve()) if weights else None,
+            "stages": [str(folder.resolve()) for folder in self.planned.stages.values()],
+        }
+
+
+def config_of(record):
+    """The configuration that a job's record stands for."""
+    return ExperimentConfig.preset(record["preset"], **record["cell"], **record["settings"])
 
 
 def plan(campaign, out):

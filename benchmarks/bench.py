@@ -14,11 +14,10 @@ import platform
 import sys
 from pathlib import Path
 
+import bench_steps
 import torch
-
-from . import bench_steps
-from .bench_baseline import LOOPS
-from .bench_steps import FULL, QUICK, clock, empty_memory, matmul_rates, peak_memory, race
+from bench_baseline import AGAINST_AUTHORS, LOOPS
+from bench_steps import FULL, QUICK, clock, empty_memory, matmul_rates, peak_memory, race
 
 STEP_VARIANTS = (("paper", "paper bf16"), ("improved",), ("quick",))  # those of a group share one baseline
 
@@ -28,6 +27,7 @@ def in_child(fn, *args):
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if "forkserver" in methods:
+        os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # the server, a new Python, finds there what it preloads
         context.set_forkserver_preload([bench_steps.__name__])
     with context.Pool(1, maxtasksperchild=1) as pool:
         return pool.apply(fn, args)
@@ -45,9 +45,9 @@ def groups():
 
 
 COLUMNS = (
-    "what", "preset", "format", "ms", "(quartiles)", "series/s", "GFLOP", "GFLOP/s", "of matmul", "MB",
-    "baseline ms", "(quartiles)", "MB", "times faster", "(quartiles)",
-)  # fmt: skip
+    *("what", "preset", "format", "ms", "(quartiles)", "series/s", "GFLOP", "GFLOP/s", "of matmul", "MB"),
+    *("baseline ms", "(quartiles)", "MB", "times faster", "(quartiles)"),
+)
 
 
 def table_row(row, rate):
@@ -77,11 +77,9 @@ def bench(size, threads, device, chosen=None, report=lambda line: print(line, fi
     chosen  only tasks whose name contains this text
     report  gets a line as each group of rows starts
     """
-    machine = dict(
-        device=device if device == "cpu" else torch.cuda.get_device_name(device), processor=platform.machine(),
-        cores=os.cpu_count(), threads=threads, torch=torch.__version__, size=size._asdict(),
-        clock=clock(threads, device).__name__,
-    )  # fmt: skip
+    machine = {"device": device if device == "cpu" else torch.cuda.get_device_name(device)}
+    machine |= {"processor": platform.machine(), "cores": os.cpu_count(), "threads": threads}
+    machine |= {"torch": torch.__version__, "size": size._asdict(), "clock": clock(threads, device).__name__}
     result = dict(machine=machine, rates=in_child(matmul_rates, threads, device), rows=[])
     result["empty_mb"] = in_child(empty_memory, device)
     if device == "cpu":
@@ -114,13 +112,14 @@ def describe(result):
         f"stage 2, sampling (10 steps, conditional), FCN: B {size['prior_batch']}, N 40, L {size['length']}"
     )
     lines.append("baseline: the reference's way, fp32. Times are medians; the ratio is that of neighbouring runs.")
+    lines.append(AGAINST_AUTHORS)
     lines.append(f"memory: peak of a process of its own; {result['empty_mb']:.0f} MB of it are there before any work")
     rows = [table_row(row, rates[row["precision"]]) for row in result["rows"]]
     return "\n".join([*lines, "", format_table([list(COLUMNS), *rows])])
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(prog="python -m ncvqvae_lite.lab.bench", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small batches, few repetitions: under a minute")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=1, help="threads of every measurement on a CPU (default 1)")

@@ -1,14 +1,13 @@
-"""One job of a campaign in a process of its own: `python -m ncvqvae_lite.lab.job PLAN.json NAME`.
+"""One job of a campaign in a process of its own: `python -m ncvqvae_lite.lab.campaign.job PLAN.json NAME`.
 
 The plan lies in the folder of one session of an engine (one `ncvqvae campaign run`). The job leaves there
     NAME.json   how far it is, see `tell`; the engine tells the user
     NAME.done   when it is done; empty, and all that Snakemake knows of a job
 and its results where every run has them. A cell is one executed notebook, a stage that several cells share is made
-without one. The process ends with 0, or with the exit code of `campaign_state.EXIT_CODES` that says why not.
+without one. The process ends with 0, or with the exit code of `state.EXIT_CODES` that says why not.
 """
 
 import contextlib
-import json
 import os
 import signal
 import sys
@@ -16,12 +15,12 @@ import time
 import traceback
 from pathlib import Path
 
-import filelock
-
-from .. import errors
-from ..config import ExperimentConfig
-from ..files import hold, write_json, writing_to
-from .campaign_state import (
+from ... import errors
+from ...files import hold, read_json, write_json, writing_to
+from ..runner import KernelDied, NotebookFailed, is_out_of_memory, replicate_notebook
+from .devices import gpu_slot, slurm_job
+from .plan import config_of
+from .state import (
     BUG,
     DIVERGED,
     EXIT_CODES,
@@ -33,19 +32,20 @@ from .campaign_state import (
     alive_in,
     check_metrics,
     finished,
+    has_notebook,
     read_mark,
     write_failure,
 )
-from .devices import gpu_slot, slurm_job
-from .runner import KernelDied, NotebookFailed, is_current, is_out_of_memory, replicate_notebook
 
+# Subclasses stand before their bases.
+KINDS = {errors.TrainingDiverged: DIVERGED, errors.UserError: USER_ERROR, KernelDied: KILLED, NotebookFailed: BUG}
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 def main(argv=None):
     plan_file, name = sys.argv[1:] if argv is None else argv
     session = Path(plan_file).resolve().parent
-    plan = json.loads(Path(plan_file).read_text(encoding="utf-8"))
+    plan = read_json(plan_file)
     job = plan["jobs"][name]
     os.environ |= dict.fromkeys(THREADS, str(plan["threads"]))
     folder, last = Path(job["folder"]), read_mark(session / f"{name}.json") or {"attempt": 0, "kind": None}
@@ -92,16 +92,11 @@ def tell(session, name, event, attempt, kind=None, message=""):
 
 def explain(error):
     """(kind, sentence) of an exception that ended a job."""
-    if isinstance(error, errors.TrainingDiverged):
-        return DIVERGED, str(error)
-    if isinstance(error, errors.UserError):
-        return USER_ERROR, str(error)
+    for cls, kind in KINDS.items():
+        if isinstance(error, cls):
+            return kind, str(error)
     if is_out_of_memory(type(error).__name__, str(error)):
         return OUT_OF_MEMORY, f"memory ran out ({error}): run fewer jobs at a time"
-    if isinstance(error, KernelDied):
-        return KILLED, str(error)
-    if isinstance(error, NotebookFailed):
-        return BUG, str(error)
     return BUG, f"{type(error).__name__}: {error}"
 
 
@@ -129,9 +124,8 @@ def make(plan, job, folder, late):
 
     late    ends the process; called at the plan's time limit, which does not count waiting for others or for a GPU
     """
-    cfg = ExperimentConfig.preset(job["preset"], **job["cell"], **job["settings"])
-    folder.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder / ".job.lock"):
+    cfg = config_of(job)
+    with hold(folder, wait=True, name=".job.lock"):
         if is_made(job["kind"], cfg, folder):
             return
         slot = gpu_slot(Path(plan["out"]) / "campaigns", plan["slots"], given=slurm_job() != plan["slurm_job"])
@@ -151,7 +145,7 @@ def is_made(kind, cfg, folder):
         return finished(folder)
     if finished(folder):
         check_metrics(folder, cfg)
-    return finished(folder) and is_current(folder)
+    return finished(folder) and has_notebook(folder)
 
 
 def execute(cfg, plan, job, folder):
@@ -169,12 +163,12 @@ def make_stage(kind, cfg, plan):
     """Make a feature net or a tokenizer as the notebook would, and note how long it took in seconds.json."""
     import torch
 
-    from .. import nb
-    from ..data import load_dataset
-    from ..experiment import check_trainable, not_computed
-    from ..experiment_fcn import fcn_stage
-    from ..experiment_stages import Session, scale
-    from ..experiment_tokenizer import tokenizer_stage
+    from ... import nb
+    from ...data import load_dataset
+    from ...experiment import check_trainable, not_computed
+    from ...experiment_fcn import fcn_stage
+    from ...experiment_stages import Session, scale
+    from ...experiment_tokenizer import tokenizer_stage
 
     nb.seed_everything(cfg.seed)
     ds = load_dataset(cfg.dataset, plan["data"])

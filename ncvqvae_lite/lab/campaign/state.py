@@ -6,16 +6,17 @@ failed.json    why the last attempt ended, see `write_failure`
 """
 
 import contextlib
-import math
 import os
 import platform
 import threading
 import time
 from pathlib import Path
 
-from ..errors import BadInput, UserError
-from ..files import read_json, write_json
-from ..thesis import thesis_cells
+from ...errors import BadInput, UserError
+from ...files import read_json, write_json
+from ...thesis import thesis_cells
+from .. import runner
+from ..results import read_metrics, redo
 
 DONE, RUNNING, FAILED, BEGUN, MISSING = "done", "running", "failed", "begun", "missing"
 
@@ -42,15 +43,9 @@ def finished(folder):
 
 def check_metrics(folder, cfg):
     """Raise BadInput, with what to do, unless the metrics.json of a cell is whole."""
-    metrics = read_json(folder / "metrics.json")
-    advice = f"delete {folder / 'metrics.json'} and run again, finished stages are kept"
-    if not isinstance(metrics, dict):
-        raise BadInput(f"metrics.json holds no table of numbers: {advice}")
-    for name, value in metrics.items():
-        if not isinstance(value, float | int) or not math.isfinite(value):
-            raise BadInput(f"metrics.json says {name} is {value!r}, expected a finite number: {advice}")
+    metrics = read_metrics(folder) or {}
     for name in sorted(needed_metrics(cfg, metrics) - metrics.keys()):
-        raise BadInput(f"metrics.json lacks {name}: {advice}")
+        raise BadInput(f"metrics.json lacks {name}: {redo(folder / 'metrics.json')}")
 
 
 def needed_metrics(cfg, metrics):
@@ -67,6 +62,12 @@ def needed_metrics(cfg, metrics):
     if "fid" in judged and cfg.second_fcn:
         needed |= {"fid_second"}
     return needed
+
+
+def has_notebook(folder):
+    """True if a cell's folder holds its executed notebook, with the code that notebook 08 has today."""
+    recorded = (folder / "notebook.ipynb").exists() and read_mark(folder / "notebook.json")
+    return bool(recorded) and recorded["code"] == runner.code_digest(runner.REPLICATE)
 
 
 def state_of(cfg, folder, stages):

@@ -1,25 +1,27 @@
 """What `bench` measures, ours and the baseline's way to the same, and how: in turn, with the peak memory of each."""
 
+import functools
 import math
 import sys
 import time
 from types import SimpleNamespace
 from typing import NamedTuple
 
+import bench_baseline as plain
 import numpy as np
 import torch
 import torch._dynamo  # the first optimiser loads it, for seconds; loaded here, child processes share it
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..config import ExperimentConfig
-from ..data import two_patterns
-from ..experiment_tokenizer import initial_weights, new_tokenizer, non_contrastive_branch, view_of
-from ..fcn import FCN
-from ..prior import MaskGIT
-from ..training import fcn_engine, prior_engine, tokenizer_engine
-from ..training_engine import _training_numerics
-from . import bench_baseline as plain
+from ncvqvae_lite.config import ExperimentConfig
+from ncvqvae_lite.data import two_patterns
+from ncvqvae_lite.experiment_stages import initial_weights
+from ncvqvae_lite.experiment_tokenizer import branch_of, new_tokenizer, view_of
+from ncvqvae_lite.fcn import FCN
+from ncvqvae_lite.prior import MaskGIT
+from ncvqvae_lite.training import fcn_engine, prior_engine, tokenizer_engine
+from ncvqvae_lite.training_engine import _training_numerics
 
 BF16 = {"precision": "bf16", "prior_precision": "bf16", "fcn_precision": "bf16"}
 VARIANTS = {"paper": ("paper", {}), "paper bf16": ("paper", BF16), "improved": ("improved", {}), "quick": ("quick", {})}
@@ -84,7 +86,7 @@ def _stage_1(arm, variant, ours, size, device):
     x = _series(size.batch, size.length, device)
     with initial_weights("bench", 0):
         tokenizer = new_tokenizer(cfg, SimpleNamespace(length=size.length, channels=1)).to(device)
-        branch = None if method == "regular" else non_contrastive_branch(cfg, device)
+        branch = None if method == "regular" else branch_of(cfg, device)
     settings = dict(lr=cfg.lr, weight_decay=cfg.weight_decay)
     if ours:
         engine = tokenizer_engine(
@@ -113,10 +115,8 @@ def plain_ssl_loss(cfg):
 def _prior(head, variant, size, device):
     cfg = _config(variant, size, head=head)
     with initial_weights("bench", 1):
-        prior = MaskGIT(
-            40, cfg.codebook_size, CLASSES, head=head, extra_positions=cfg.extra_positions, dim=cfg.prior_dim,
-            width=cfg.prior_width, depth=cfg.prior_depth, heads=cfg.prior_heads,
-        )  # fmt: skip
+        sizes = {name: getattr(cfg, f"prior_{name}") for name in ("dim", "width", "depth", "heads")}
+        prior = MaskGIT(40, cfg.codebook_size, CLASSES, head=head, extra_positions=cfg.extra_positions, **sizes)
     return cfg, prior.to(device)
 
 
@@ -127,18 +127,15 @@ def _stage_2(head, variant, ours, size, device):
     classes = torch.randint(CLASSES, (size.prior_batch,), generator=generator).to(device)
     settings = dict(lr=cfg.prior_lr, weight_decay=cfg.prior_weight_decay)
     if ours:
-        engine = prior_engine(
-            prior, logits, classes, **settings, polarity=cfg.mask_polarity, t_per_sample=cfg.t_per_sample,
-            masked_only=cfg.masked_only, min_masked=cfg.min_masked, p_unconditional=cfg.p_unconditional,
-            batch_size=size.prior_batch, precision=cfg.prior_precision, epochs=10_000,
-        )  # fmt: skip
-        return _of_engine(engine, size.prior_batch)
+        settings |= dict(batch_size=size.prior_batch, precision=cfg.prior_precision, epochs=10_000)
+        names = ("t_per_sample", "masked_only", "min_masked", "p_unconditional")
+        settings |= {"polarity": cfg.mask_polarity} | {name: getattr(cfg, name) for name in names}
+        return _of_engine(prior_engine(prior, logits, classes, **settings), size.prior_batch)
     prior = plain.plain_copy(plain.PlainMaskGIT, prior)
     generator = torch.Generator(device).manual_seed(0)
-    return _of_training(
-        prior, lambda: plain.prior_batch(prior, logits, classes, cfg, generator),
-        plain.stage_2_loss(prior, cfg.masked_only), size.prior_batch, settings,
-    )  # fmt: skip
+    loss = plain.stage_2_loss(prior, cfg.masked_only)
+    draw = functools.partial(plain.prior_batch, prior, logits, classes, cfg, generator)
+    return _of_training(prior, draw, loss, size.prior_batch, settings)
 
 
 def _sampling(head, variant, ours, size, device):
@@ -244,15 +241,14 @@ def race(task, variants, size, threads, device):
         rounds = max(size.rounds, min(15, int(size.seconds / for_one_round)))
         at_least = 0.02 if for_one_round < 0.2 else 0.0
         seconds = np.array([[timed(c.run, now, device, at_least) for c in runners] for _ in range(rounds)])  # (R, n)
-    return [
-        dict(
-            task=task, variant=variant, precision=c.precision, rounds=rounds, gflop=gflop[i],
-            ms=_quartiles(1e3 * seconds[:, i]), series_per_second=c.series / float(np.median(seconds[:, i])),
-            baseline_gflop=gflop[-1], baseline_ms=_quartiles(1e3 * seconds[:, -1]),
-            speed_up=_quartiles(seconds[:, -1] / seconds[:, i]),
-        )
-        for i, (variant, c) in enumerate(zip(variants, runners[:-1], strict=True))
-    ]  # fmt: skip
+    rows = []
+    for i, (variant, c) in enumerate(zip(variants, runners[:-1], strict=True)):
+        row = {"task": task, "variant": variant, "precision": c.precision, "rounds": rounds, "gflop": gflop[i]}
+        row |= {"ms": _quartiles(1e3 * seconds[:, i])}
+        row |= {"series_per_second": c.series / float(np.median(seconds[:, i]))}
+        row |= {"baseline_gflop": gflop[-1], "baseline_ms": _quartiles(1e3 * seconds[:, -1])}
+        rows.append(row | {"speed_up": _quartiles(seconds[:, -1] / seconds[:, i])})
+    return rows
 
 
 def _gflop(run):

@@ -21,12 +21,11 @@ import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..config import ExperimentConfig, check_name, nearest
-from ..errors import BadInput, NotFound
-from ..thesis import CONFIGURATIONS
+from ...config import AUGMENTATION_NAMES, ExperimentConfig, check_name, nearest
+from ...errors import BadInput, NotFound
+from ...names import METHODS
 
-SHIPPED = Path(__file__).parent / "campaigns"
-NAMES = tuple("-".join(pair) for pair in CONFIGURATIONS)
+SHIPPED = Path(__file__).parents[1] / "campaigns"
 LISTS = {"datasets": str, "configurations": str, "seeds": int}
 KEYS = {"about": str, "preset": str, **dict.fromkeys(LISTS, list), "settings": dict, "ablations": list}
 OPTIONAL = ("about", "settings", "ablations")
@@ -123,6 +122,19 @@ def load_campaign(name_or_file):
     return campaign
 
 
+def check_configuration(name):
+    """Raise BadInput unless `name` is METHOD-AUGMENTATION, both registered and fit for each other."""
+    if name not in configurations(AUGMENTATION_NAMES):
+        from ...augmentations import AUGMENTATIONS  # here: torch is loaded only to look for one that others registered
+
+        check_name("configuration", name, configurations(("none", *AUGMENTATIONS)))
+
+
+def configurations(augmentations):
+    """Every method with each augmentation that fits it: "none" where its loss has no second view, else the others."""
+    return [f"{m}-{a}" for m in METHODS for a in augmentations if (a == "none") == (METHODS[m].loss is None)]
+
+
 def _check_shape(content, file):
     """Raise BadInput unless the file has the keys of a campaign, with values of the right kind."""
     for key, value in content.items():
@@ -147,7 +159,7 @@ def _check_shape(content, file):
             raise BadInput(f"{file}: the data set {name!r} is no name: expected letters, digits, '_', '-' and '.' only")
     for name in content["configurations"]:
         try:
-            check_name("configuration", name, NAMES)
+            check_configuration(name)
         except BadInput as error:
             raise BadInput(f"{file}: {error}") from None
     if any(not isinstance(ablation, dict) for ablation in content.get("ablations", ())):

@@ -1,7 +1,6 @@
 """The engine that schedules a campaign's jobs with Snakemake: on cores and GPUs of this machine, or on a cluster."""
 
 import contextlib
-import json
 import os
 import platform
 import signal
@@ -10,12 +9,13 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..errors import BadInput, NotFound
-from ..files import write_json, writing_to
-from .campaign_engines import RETRIES, environment, record_silent_end
-from .campaign_state import KILLED, TRANSIENT, read_mark, running
+from ...errors import BadInput, NotFound
+from ...files import read_json, write_json, writing_to
+from ..runner import own_environment
+from .engines import RETRIES, record_silent_end
+from .state import KILLED, TRANSIENT, read_mark, running
 
-HERE = Path(__file__).parent
+LAB = Path(__file__).parents[1]
 INSTALL = "pip install 'ncvqvae-lite[campaign]'"
 
 
@@ -39,10 +39,10 @@ def profile_folder(profile):
     """The folder of a shipped profile or of one's own, given by name or path; None for None."""
     if profile is None:
         return None
-    for folder in (HERE / "profiles" / profile, Path(profile).expanduser()):
+    for folder in (LAB / "profiles" / profile, Path(profile).expanduser()):
         if (folder / "config.yaml").is_file():
             return folder.resolve()
-    shipped = ", ".join(sorted(folder.name for folder in (HERE / "profiles").iterdir()))
+    shipped = ", ".join(sorted(folder.name for folder in (LAB / "profiles").iterdir()))
     raise NotFound(f"no profile {profile}: expected a folder with config.yaml, or one of {shipped}")
 
 
@@ -53,7 +53,7 @@ def run_snakemake(plan_file, progress, keep_going, *, cores, profile=None, statu
     profile         folder of a Snakemake profile, or None for this machine
     status_command  of the SLURM plugin: "squeue" where the cluster has no accounting database
     """
-    plan, session = json.loads(plan_file.read_text(encoding="utf-8")), plan_file.parent
+    plan, session = read_json(plan_file), plan_file.parent
     arguments = snakemake_arguments(plan, plan_file, keep_going, cores, profile, status_command)
     over = threading.Event()
     watcher = threading.Thread(target=_watch, args=(plan, session, progress, over))
@@ -97,7 +97,7 @@ def snakemake_arguments(plan, plan_file, keep_going, cores, profile, status_comm
 
     The plan is given by its name in there: Snakemake takes braces or a colon in a setting for more than text.
     """
-    arguments = ["--snakefile", str(HERE / "Snakefile"), "--directory", str(plan_file.parent)]
+    arguments = ["--snakefile", str(LAB / "Snakefile"), "--directory", str(plan_file.parent)]
     arguments += ["--config", f"plan={plan_file.name}", "--nocolor"]
     arguments += ["--scheduler", "greedy", "--rerun-triggers", "mtime"]
     if keep_going:
@@ -123,7 +123,7 @@ def _snakemake(arguments, log_file):
 
     interrupts, variables, place = [], dict(os.environ), Path.cwd()
     handler = signal.signal(signal.SIGINT, note)
-    os.environ |= environment()
+    os.environ |= own_environment()
     try:
         with open(log_file, "w", encoding="utf-8") as log:
             with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):

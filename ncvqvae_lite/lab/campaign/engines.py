@@ -1,7 +1,7 @@
 """Sessions of a campaign, what they tell, and the engine that runs one job after another here.
 
 A session is one `ncvqvae campaign run`: a new folder OUT/campaigns/NAME/<time> with the plan and logs of its jobs.
-Both engines, this one and `campaign_snakemake`, start the same processes (`lab.job`) and follow the same rule: what
+Both engines, this one and `snakemake`, start the same processes (`job`) and follow the same rule: what
 failed for lack of memory, by a kill or by the time limit is tried again, everything else is not.
 """
 
@@ -12,11 +12,11 @@ import sys
 import time
 from pathlib import Path
 
-from ..files import hold, write_json, writing_to
-from .campaign_costs import duration
-from .campaign_state import BUG, KILLED, TRANSIENT, read_mark, write_failure
+from ...files import hold, read_json, write_json, writing_to
+from ..runner import own_environment
+from ..text import duration
 from .devices import slurm_job, visible_gpus
-from .runner import PACKAGE
+from .state import BUG, KILLED, TRANSIENT, read_mark, write_failure
 
 RETRIES = 2
 MEM_MB = 4000  # what a job asks a cluster for, and as much again with each further attempt; a guess for large sets
@@ -31,44 +31,26 @@ def engine_lock(out, name):
 def new_session(folder, jobs, out, *, data, threads, slots, timeout):
     """Write the plan of a session into a new folder; returns the plan's file.
 
-    jobs     from `campaign_plan.jobs`
+    jobs     from `plan.jobs`
     data     folder of the series, or None
     threads  of each job
     slots    jobs that share one GPU
     timeout  seconds after which a job is stopped, or None
     """
     session = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-    described = {}
-    for job in jobs:
-        cfg = job.planned.cfg
-        described[job.name] = {
-            "kind": job.kind, "label": job.label, "folder": str(job.folder.resolve()), "needs": job.needs,
-            "cell": {name: getattr(cfg, name) for name in ("dataset", "method", "augmentation", "seed")},
-            "preset": cfg.preset_name, "settings": job.planned.cell.settings,
-            "weights": str(job.planned.weights.resolve()) if job.planned.weights else None,
-            "stages": [str(folder.resolve()) for folder in job.planned.stages.values()],
-        }  # fmt: skip
-    plan = {
-        "session": session.name, "out": str(Path(out).resolve()), "data": str(data.resolve()) if data else None,
-        "threads": threads, "slots": slots, "gpus": len(visible_gpus()), "slurm_job": slurm_job(),
-        "timeout": timeout, "retries": RETRIES, "mem_mb": MEM_MB, "python": sys.executable, "jobs": described,
-    }  # fmt: skip
+    shared = {"out": str(Path(out).resolve()), "data": str(data.resolve()) if data else None}
+    shared |= {"threads": threads, "slots": slots, "timeout": timeout, "gpus": len(visible_gpus())}
+    shared |= {"slurm_job": slurm_job(), "retries": RETRIES, "mem_mb": MEM_MB, "python": sys.executable}
     with writing_to(session):
         session.mkdir()
-        write_json(session / "plan.json", plan)
+        write_json(session / "plan.json", shared | {"jobs": {job.name: job.record() for job in jobs}})
     return (session / "plan.json").resolve()
-
-
-def environment():
-    """Environment of the jobs: they import this very package, installed or not."""
-    paths = [str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 def find_problems(plan_file):
     """Sentences about data sets and weights that the jobs of a plan could not use, found by loading each of them."""
-    command = [sys.executable, "-m", "ncvqvae_lite.lab.campaign_check", str(plan_file)]
-    checked = subprocess.run(command, env=environment(), capture_output=True, text=True)
+    command = [sys.executable, "-m", "ncvqvae_lite.lab.campaign.check", str(plan_file)]
+    checked = subprocess.run(command, env=own_environment(), capture_output=True, text=True)
     if checked.returncode:
         raise RuntimeError(f"checking the data sets failed:\n{checked.stderr}")
     return json.loads(checked.stdout)
@@ -115,8 +97,8 @@ def run_inline(plan_file, progress, keep_going):
 
     keep_going  go on with jobs that do not need the failed one
     """
-    plan, made = json.loads(plan_file.read_text(encoding="utf-8")), set()
-    for name, job in plan["jobs"].items():
+    made = set()
+    for name, job in read_json(plan_file)["jobs"].items():
         if not made.issuperset(job["needs"]):
             continue  # what it needs has failed
         for attempt in range(1, 1 + RETRIES + 1):
@@ -138,11 +120,10 @@ def run_inline(plan_file, progress, keep_going):
 def _process(plan_file, name):
     """Exit code of one job; negative where a signal ended it."""
     session = plan_file.parent
-    command = [sys.executable, "-m", "ncvqvae_lite.lab.job", str(plan_file), name]
+    command = [sys.executable, "-m", "ncvqvae_lite.lab.campaign.job", str(plan_file), name]
     with writing_to(session), open(session / f"{name}.log", "a", encoding="utf-8") as log:
-        with subprocess.Popen(
-            command, env=environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
-        ) as process:
+        streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
+        with subprocess.Popen(command, env=own_environment(), **streams) as process:
             return process.wait()
 
 
@@ -163,6 +144,7 @@ def record_silent_end(session, name, job, kind, what):
     raises   RunFolderError where it could not because nothing can be written there any more; no job could then
     """
     word, log = read_mark(session / f"{name}.json") or {"attempt": 1}, session / f"{name}.log"
+    message = f"{what}: see {log}"
     with writing_to(job["folder"]):
-        write_failure(Path(job["folder"]), kind, f"{what}: see {log}", attempts=word["attempt"], log=log)
-    return f"{what}: see {log}"
+        write_failure(Path(job["folder"]), kind, message, attempts=word["attempt"], log=log)
+    return message

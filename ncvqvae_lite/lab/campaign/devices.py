@@ -6,9 +6,8 @@ import platform
 import subprocess
 import time
 
-import filelock
-
-from ..files import writing_to
+from ...errors import RunFolderHeld
+from ...files import hold
 
 
 def visible_gpus():
@@ -47,27 +46,23 @@ def gpu_slot(folder, slots, given=False, poll=2.0):
         yield None
         return
     before = os.environ.get("CUDA_VISIBLE_DEVICES")
-    with writing_to(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        gpu, lock = _wait_for_slot(folder, gpus, slots, poll)
-    os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    try:
-        yield gpu
-    finally:
-        lock.release()
-        if before is None:
+    with contextlib.ExitStack() as slot:
+        while (gpu := _free_gpu(slot, folder, gpus, slots)) is None:
+            time.sleep(poll)
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+        try:
+            yield gpu
+        finally:
             del os.environ["CUDA_VISIBLE_DEVICES"]
-        else:
-            os.environ["CUDA_VISIBLE_DEVICES"] = before
+            if before is not None:
+                os.environ["CUDA_VISIBLE_DEVICES"] = before
 
 
-def _wait_for_slot(folder, gpus, slots, poll):
-    """The first free (gpu, lock), slot by slot, so that the GPUs fill evenly."""
-    while True:
-        for slot in range(slots):
-            for gpu in gpus:
-                lock = filelock.FileLock(folder / f"{platform.node()}-gpu{gpu}-slot{slot}.lock")
-                with contextlib.suppress(filelock.Timeout):
-                    lock.acquire(timeout=0)
-                    return gpu, lock
-        time.sleep(poll)
+def _free_gpu(stack, folder, gpus, slots):
+    """The GPU of the first free slot, which `stack` then holds, or None; slot by slot, so that GPUs fill evenly."""
+    for slot in range(slots):
+        for gpu in gpus:
+            with contextlib.suppress(RunFolderHeld):
+                stack.enter_context(hold(folder, name=f"{platform.node()}-gpu{gpu}-slot{slot}.lock"))
+                return gpu
+    return None

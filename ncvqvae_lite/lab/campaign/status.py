@@ -3,8 +3,9 @@
 import time
 from collections import Counter, defaultdict
 
-from .campaign_costs import duration, estimate
-from .campaign_state import BEGUN, DONE, FAILED, MISSING, RUNNING, running
+from ..text import counted, duration
+from .costs import estimate
+from .state import BEGUN, DONE, FAILED, MISSING, RUNNING, running
 
 
 def describe(planned):
@@ -14,7 +15,7 @@ def describe(planned):
     old = sum(p.lacks_notebook for p in planned)
     if old:
         lines.append(
-            f"{number(old, 'finished cell')} without an up-to-date notebook: `run` executes it, trains nothing"
+            f"{counted(old, 'finished cell')} without an up-to-date notebook: `run` executes it, trains nothing"
         )
     lines.append(str(estimate(planned)))
     lines += failures(planned)
@@ -47,12 +48,7 @@ def totals(planned):
     missing = states[MISSING] + states[BEGUN]
     begun = f" ({states[BEGUN]} of them begun)" if states[BEGUN] else ""
     counts = f"{states[DONE]} done, {states[RUNNING]} running, {states[FAILED]} failed, {missing} missing{begun}"
-    return f"{number(len(planned), 'cell')}, {counts}"
-
-
-def number(n, what):
-    """1 cell, 2 cells"""
-    return f"{n} {what}{'s' * (n != 1)}"
+    return f"{counted(len(planned), 'cell')}, {counts}"
 
 
 def _at_work(planned):

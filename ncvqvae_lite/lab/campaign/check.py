@@ -1,4 +1,4 @@
-"""Load what the jobs of a plan need, before they start: `python -m ncvqvae_lite.lab.campaign_check PLAN.json`.
+"""Load what the jobs of a plan need, before they start: `python -m ncvqvae_lite.lab.campaign.check PLAN.json`.
 
 Prints a JSON list of sentences: data sets that cannot be used or do not fit the settings, weights that do not fit. What
 has to be downloaded is downloaded here, once, not by many jobs at a time.
@@ -6,12 +6,12 @@ has to be downloaded is downloaded here, once, not by many jobs at a time.
 
 import json
 import sys
-from pathlib import Path
 
-from ..config import ExperimentConfig
-from ..data import load_dataset
-from ..errors import UserError
-from ..experiment import check_experiment
+from ...data import load_dataset
+from ...errors import UserError
+from ...experiment import check_experiment
+from ...files import read_json
+from .plan import config_of
 
 
 def problems(plan):
@@ -23,12 +23,11 @@ def problems(plan):
             if dataset not in series:
                 series.clear()  # one data set in memory at a time
                 series[dataset] = load_dataset(dataset, plan["data"])
-            cfg = ExperimentConfig.preset(job["preset"], **job["cell"], **job["settings"])
-            check_experiment(cfg, series[dataset], job["weights"])
+            check_experiment(config_of(job), series[dataset], job["weights"])
         except UserError as error:
             found[str(error)] = None
     return list(found)
 
 
 if __name__ == "__main__":
-    print(json.dumps(problems(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))))
+    print(json.dumps(problems(read_json(sys.argv[1]))))

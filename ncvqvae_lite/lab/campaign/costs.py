@@ -4,15 +4,17 @@ The work of a stage, in PFLOP per 1000 epochs, is data/reference_cost.csv; it is
 sizes. Seconds come from the seconds.json of finished cells in the run folder, else from the recorded cells that ship.
 """
 
-import csv
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache
 from statistics import median
 
-from ..thesis import data_file
-from .campaign_state import DONE, finished, read_mark
-from .results import read_rows
+from ...files import read_csv
+from ...names import METHODS
+from ...thesis import data_file
+from ..results import read_rows, stage_seconds
+from ..text import duration
+from .state import DONE, finished, read_mark
 
 STAGES = {"tokenizer": ("tokenizer",), "prior": ("prior", "evaluation"), "cas": ("cas",)}  # with what seconds.json says
 
@@ -36,9 +38,13 @@ class Estimate:
 @cache
 def _counted():
     """(dataset, column) -> PFLOP per 1000 epochs."""
-    with open(data_file("reference_cost.csv"), newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(data_file("reference_cost.csv"))
     return {(row["dataset"], name): float(row[name]) for row in rows for name in row.keys() - {"dataset"}}
+
+
+def _stage_1(method):
+    """The column of stage 1: what a second view costs hardly depends on the loss."""
+    return "naive" if METHODS[method].loss is None else "nc"
 
 
 def work(cfg):
@@ -46,14 +52,14 @@ def work(cfg):
     dataset = cfg.dataset.removesuffix("Generated")
     if (dataset, "naive") not in _counted():
         return {}
-    epochs = {"naive" if cfg.method == "regular" else "nc": cfg.epochs, "prior": cfg.prior_epochs}
+    epochs = {_stage_1(cfg.method): cfg.epochs, "prior": cfg.prior_epochs}
     epochs |= {"cas": cfg.cas_epochs} if cfg.cas else {}
     counted = {column: _counted()[dataset, column] * n / 1000 for column, n in epochs.items()}
     return {column if column in STAGES else "tokenizer": pflop for column, pflop in counted.items()}
 
 
 def estimate(planned):
-    """Time left for the cells of a plan (from `campaign_plan.plan`), as an `Estimate`."""
+    """Time left for the cells of a plan (from `plan.plan`), as an `Estimate`."""
     same, rates = defaultdict(list), defaultdict(list)  # seconds of equal cells; seconds per PFLOP of a stage
     done = [p for p in planned if p.state == DONE]
     for p in done:
@@ -95,9 +101,7 @@ def _sum_up(planned, same, rates, source):
 
 def _spent(p):
     """Seconds of each stage of a finished cell; a stage below a second was found finished, and is left out."""
-    cell = read_mark(p.folder / "seconds.json") or {}
-    if cell.get("tokenizer", 0) < 1:
-        cell |= read_mark(p.stages["tokenizer"] / "seconds.json") or {}
+    cell = stage_seconds(p.folder, p.stages["tokenizer"], read_mark)
     seconds = {stage: sum(cell.get(part, 0) for part in parts) for stage, parts in STAGES.items()}
     return {stage: spent for stage, spent in seconds.items() if spent >= 1}
 
@@ -117,16 +121,6 @@ def _recorded_rates():
     rates = []
     for (dataset, method, *_), spent in cells.items():
         if (dataset, "naive") in _counted() and spent["tokenizer"] and spent["prior"]:
-            columns = ["naive" if method == "regular" else "nc", "prior", *(["cas"] if spent["cas"] else [])]
+            columns = [_stage_1(method), "prior", *(["cas"] if spent["cas"] else [])]
             rates.append(sum(spent.values()) / sum(_counted()[dataset, column] for column in columns))
     return rates
-
-
-def duration(seconds):
-    """45 s, 3 min, 2 h 05 min, 3 days."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60:02} min" if minutes < 72 * 60 else f"{minutes / 1440:.0f} days"
