@@ -760,3 +760,22 @@ def test_the_commit_is_dirty_where_the_package_is(tmp_path, monkeypatch):
     git("checkout", "-q", "package")
     code.with_name("new.py").write_text("1\n")
     assert experiment_folders.commit() == f"{head}-dirty"
+
+
+# --- VICReg ---
+
+
+def test_vicreg_trains_with_its_own_loss(tmp_path):
+    """25, 25, 1 and 0.01 in all, no whitening; its covariance is that of VICReg, not the normalised one of VIbCReg."""
+    cfg = micro("quick", "vicreg", "warp", vicreg_cov=3.0)
+    a, b = torch.randn(2, 16, 8, generator=torch.Generator().manual_seed(0))
+    loss = experiment_tokenizer.ssl_loss_of(cfg)(a, b)
+    covariances = [torch.cov(z.T) for z in (a, b)]
+    off_diagonal = sum((c.square().sum() - c.diagonal().square().sum()) / 8 for c in covariances)
+    hinge = sum(torch.relu(1 - (z.var(dim=0) + 1e-4).sqrt()).mean() for z in (a, b))
+    expected = 0.01 * (25 * (a - b).square().mean() + 25 * hinge + 3 * off_diagonal)
+    torch.testing.assert_close(loss, expected)
+    assert isinstance(experiment_tokenizer.branch_of(cfg, "cpu").projector.whiten, nn.Identity)
+    metrics = run_experiment(cfg, SERIES, tmp_path, device="cpu")
+    assert metrics["recon_val"] > 0
+    assert (cfg.tokenizer_folder(tmp_path) / "metrics.json").exists()
