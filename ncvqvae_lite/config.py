@@ -233,8 +233,8 @@ _RANGES = (
 
 # The rooms whose code decides what a number is; an edit elsewhere (plots, notebooks, prose) reruns nothing.
 _ROOMS = (
-    "errors numerics data data_files timefreq quantizer ssl_losses augmentations tokenizer prior fcn metrics "
-    "training_engine training config experiment experiment_samples experiment_stages"
+    "errors numerics data_files generators data timefreq quantizer ssl_losses augmentations tokenizer prior fcn "
+    "metrics training_engine training config experiment experiment_samples experiment_stages"
 ).split()
 
 
