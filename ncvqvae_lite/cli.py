@@ -9,29 +9,26 @@ Nothing heavy is imported here: `ncvqvae --help` answers at once, and mistakes o
 torch is loaded.
 """
 
-import contextlib
 import functools
-import io
 import os
-import re
 import sys
 import warnings
-from dataclasses import fields
-from importlib import import_module
-from itertools import groupby
+from dataclasses import dataclass
+from pathlib import Path
 
 from . import __version__
-from .config import ExperimentConfig, check_name, nearest
+from .cli_options import option, parse
 from .errors import BadInput, TrainingDiverged, UserError, WeakEvidence
+from .names import resolve
 
-COMMANDS = {  # name -> (module, class with the arguments as fields and a method run(), what the help says)
-    "replicate": ("cli_replicate", "Replicate", "run one cell of the thesis' tables, compare with the published one"),
-    "campaign run": ("cli_campaign", "Run", "run what is left of many cells: the thesis, or a list of your own"),
-    "campaign status": ("cli_campaign", "Status", "how far a campaign is, and how long the rest may take"),
-    "campaign export": ("cli_campaign", "Export", "add the finished cells of a campaign to the table of results"),
-    "report": ("cli_report", "Report", "the thesis' tables with our numbers, tests and figures as one HTML file"),
-    "fcn": ("cli_fcn", "Fcn", "fcn import FILE_OR_FOLDER: convert the public weights behind the thesis' FID and IS"),
-    "doctor": ("cli_doctor", "Doctor", "what is installed, which data and weights are found, and does it work here"),
+COMMANDS = {  # name -> (class with the options as fields and a method run(), what the help says)
+    "replicate": ("cli_replicate.Replicate", "run one cell of the thesis' tables, compare with the published one"),
+    "campaign run": ("cli_campaign.Run", "run what is left of many cells: the thesis, or a list of your own"),
+    "campaign status": ("cli_campaign.Status", "how far a campaign is, and how long the rest may take"),
+    "campaign export": ("cli_campaign.Export", "add the finished cells of a campaign to the table of results"),
+    "report": ("cli.Report", "the thesis' tables with our numbers, tests and figures as one HTML file"),
+    "fcn": ("cli.Fcn", "fcn import FILE_OR_FOLDER: convert the public weights behind the thesis' FID and IS"),
+    "doctor": ("cli_doctor.Doctor", "what is installed, which data and weights are found, and does it work here"),
 }
 DONE, USER_ERROR, DIVERGED, OUT_OF_MEMORY, INTERRUPTED, PIPE_CLOSED = 0, 2, 3, 4, 130, 141
 
@@ -83,16 +80,17 @@ def _run(argv):
         name, *rest = f"{name} {rest[0]}", *rest[1:]
     if name.startswith("-"):
         raise BadInput(f"unknown option {name}: `ncvqvae --help` lists the commands")
+    from .config import check_name  # here, so that --help need not wait for it
+
     check_name("command", name, COMMANDS)
-    module, kind, _ = COMMANDS[name]
-    command = _parse(getattr(import_module(f".{module}", __package__), kind), f"ncvqvae {name}", rest)
+    command = parse(resolve(COMMANDS[name][0]), f"ncvqvae {name}", rest)
     return DONE if command is None else command.run() or DONE
 
 
 def _help(beginning=""):
     """The commands, or those whose name begins so."""
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {what}" for name, (_, _, what) in COMMANDS.items() if name.startswith(beginning)]
+    lines = [f"  {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items() if name.startswith(beginning)]
     return "\n".join(
         ["usage: ncvqvae COMMAND ...", "", "NC-VQVAE: tokenize, understand and generate time series.", "", "commands:"]
         + lines
@@ -113,47 +111,66 @@ def _fail(message, code):
     return code
 
 
-# --- arguments ---
+# --- the two commands that are as small as a function ---
 
 
-def _parse(kind, program, argv):
-    """An instance of the dataclass `kind` from its arguments, or None after --help; raises BadInput in one sentence."""
-    import tyro
+@dataclass(frozen=True)
+class Report:
+    """Write the thesis' tables with our numbers and verdicts, tests and figures as a page that needs no network."""
 
-    printed = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(printed):
-            command, unknown = tyro.cli(kind, prog=program, args=argv, return_unknown_args=True)
-    except SystemExit as stop:
-        if not stop.code:
-            return None
-        raise BadInput(f"{_sentence(printed.getvalue())}: see `{program} --help`") from None
-    if unknown:
-        raise BadInput(_unknown(unknown, kind, program))
-    return command
+    out: Path = option("HTML file to write", Path("report.html"), metavar="FILE")
+    runs: Path | None = option(
+        "folder of all runs: numbers link to the notebooks that made them; if not given: runs, where there is one",
+        None,
+        metavar="FOLDER",
+    )
+    table: Path | None = option(
+        "results as `ncvqvae campaign export` writes them (.csv); if not given: the table that comes with the package",
+        None,
+        metavar="FILE",
+    )
+
+    def run(self):
+        if self.out.suffix.lower() not in (".html", ".htm"):
+            raise BadInput(f"--out {self.out} is no HTML file: choose a name that ends in .html")
+        runs = self.runs
+        if runs is None and Path("runs").is_dir():
+            runs = Path("runs")
+
+        from .lab.report import write_report
+
+        print(f"Report: {write_report(self.out, runs, self.table)}")
+        if runs is None:
+            print("No folder of runs was given or found: numbers name their run instead of linking to it.")
 
 
-def _unknown(arguments, kind, program):
-    """What to do about arguments that no option took."""
-    first = arguments[0].partition("=")[0]
-    setting = first.lstrip("-").replace("-", "_")
-    if "settings" in {f.name for f in fields(kind)} and setting in {f.name for f in fields(ExperimentConfig)}:
-        return f"unknown option {first}: settings are changed by --set, for example --set {setting}=..."
-    close = nearest(first, [f"--{f.name}" for f in fields(kind)] + ["--set", "--help"])
-    return f"unknown argument {' '.join(arguments)}{close}: see `{program} --help`"
+@dataclass(frozen=True)
+class Fcn:
+    """Convert supervised-FCN checkpoints (.ckpt) to weights that `replicate` uses, without running code from them.
 
+    They are public: github.com/danelee2601/supervised-FCN, commit abc479c, MIT licence; folder saved_models.
+    """
 
-def _sentence(printed):
-    """The message in a frame that the parser printed: its first section, on one line, without frame and colours."""
-    plain = re.sub(r"\x1b\[[\d;]*m", "", printed)
-    lines = [line for line in plain.splitlines() if not set("╭╰") & set(line)]
-    lines = [line.strip(" │") for line in lines if not re.match(r".? {9}", line)]  # no help texts
-    by_rules = groupby(filter(None, lines), key=lambda line: set(line) <= set("─-"))
-    sections = [" ".join(section) for is_rule, section in by_rules if not is_rule]
-    message = sections[0 if "╭" in plain else 1]  # without a frame (a terminal without Unicode) the title is a section
-    message = message.removeprefix("Error parsing ").rstrip(".")
-    message = message[:1].lower() + message[1:]
-    return message.replace("invalid literal for int() with base 10:", "expected a whole number, got")
+    action: str = option("the one thing that can be done", metavar="import", choices=("import",))
+    source: Path = option(
+        "a checkpoint NAME.ckpt, or a folder with some; each becomes NAME.safetensors", metavar="FILE_OR_FOLDER"
+    )
+    to: Path | None = option(
+        "where to; if not given, where `replicate` looks: the folder that $NCVQVAE_FCN names, else the folder fcn in "
+        "the cache ($NCVQVAE_CACHE, else ~/.cache/ncvqvae_lite)",
+        None,
+        metavar="FOLDER",
+    )
+
+    def run(self):
+        from .fcn import import_checkpoint
+        from .fcn_weights import is_thesis_weights, user_folder
+
+        written = import_checkpoint(self.source.expanduser(), (self.to or user_folder()).expanduser())
+        for file in written:
+            print(f"{file}{' (the weights behind the thesis)' if is_thesis_weights(file, file.stem) else ''}")
+        if self.to and self.to.expanduser().resolve() != user_folder().resolve():
+            print(f"`replicate` finds them with --fcn FILE, or with NCVQVAE_FCN={self.to}")
 
 
 if __name__ == "__main__":

@@ -3,11 +3,8 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
 
-import tyro
-
-from .cli_replicate import _plain, check_notebook_extra, parse_changes
+from .cli_options import check_notebook_extra, option, parse_changes
 from .errors import BadInput
 from .lab.campaign import load_campaign
 from .lab.campaign.plan import jobs, plan
@@ -16,28 +13,22 @@ from .lab.campaign.status import describe, failures, totals
 from .lab.text import counted
 
 SOME_FAILED = 1
-_optional = tyro.conf.arg(help_behavior_hint="")
 
 
 @dataclass(frozen=True)
 class _Campaign:
     """What the three commands have in common: which cells, in which folder."""
 
-    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME_OR_FILE")]
-    """a campaign that ships (thesis, matched-prior, improved, smoke), or a TOML file"""
-    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs")
-    """folder of all runs"""
-    datasets: Annotated[tuple[str, ...], tyro.conf.arg(metavar="D", help_behavior_hint="")] = ()
-    """only these data sets of the campaign"""
-    configurations: Annotated[tuple[str, ...], tyro.conf.arg(metavar="C", help_behavior_hint="")] = ()
-    """only these configurations of it, such as regular-none"""
-    seeds: Annotated[tuple[int, ...], tyro.conf.arg(metavar="S", help_behavior_hint="")] = ()
-    """only these seeds of it"""
-    settings: Annotated[
-        tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]],
-        tyro.conf.arg(name="set", metavar="FIELD=VALUE", help_behavior_hint=""),
-    ] = ()
-    """replace single settings of every cell, for example --set cas=false"""
+    name: str = option(
+        "a campaign that ships (thesis, matched-prior, improved, smoke), or a TOML file", metavar="NAME_OR_FILE"
+    )
+    out: Path = option("folder of all runs", Path("runs"), metavar="FOLDER")
+    datasets: tuple[str, ...] = option("only these data sets of the campaign", (), metavar="D")
+    configurations: tuple[str, ...] = option("only these configurations of it, such as regular-none", (), metavar="C")
+    seeds: tuple[int, ...] = option("only these seeds of it", (), metavar="S")
+    settings: tuple[str, ...] = option(
+        "replace single settings of every cell, for example --set cas=false", (), name="set", metavar="FIELD=VALUE"
+    )
 
     def planned(self):
         """The campaign's name and its cells, with what the run folder holds of them."""
@@ -54,30 +45,36 @@ class Run(_Campaign):
     are killed or reach the time limit are tried three times, others once.
     """
 
-    engine: Annotated[Literal["snakemake", "inline"], tyro.conf.arg(help_behavior_hint="")] = "snakemake"
-    """snakemake (needs the extra `campaign`) runs several jobs at a time, here or on a cluster; inline runs one job
-    after another here"""
-    cores: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
-    """CPU cores in use at a time, all if not given (inline never uses more than one job's); with --profile, jobs in
-    the queue"""
-    threads: Annotated[int, tyro.conf.arg(metavar="N")] = 1
-    """of each job"""
-    gpu_slots_per_gpu: Annotated[int, tyro.conf.arg(metavar="N")] = 2
-    """jobs that share one GPU; the models are small, but which number is best has not been measured"""
-    hours_per_job: Annotated[float | None, tyro.conf.arg(metavar="H", help_behavior_hint="")] = None
-    """stop a job that takes longer; it is tried again, and continues at its last checkpoint"""
-    keep_going: tyro.conf.FlagCreatePairsOff[Annotated[bool, _optional]] = False
-    """go on with other jobs when one has failed"""
-    dry_run: tyro.conf.FlagCreatePairsOff[Annotated[bool, _optional]] = False
-    """list the cells that would run, and run nothing"""
-    data: Annotated[Path | None, _plain] = None
-    """folder of the series, as for `replicate`"""
-    profile: Annotated[str | None, tyro.conf.arg(metavar="NAME_OR_FOLDER", help_behavior_hint="")] = None
-    """a Snakemake profile: slurm, which ships, or a folder with config.yaml"""
-    slurm_status_command: Annotated[
-        Literal["sacct", "squeue"] | None, tyro.conf.arg(metavar="COMMAND", help_behavior_hint="")
-    ] = None
-    """how Snakemake asks SLURM about its jobs: squeue where there is no accounting database (sacct)"""
+    engine: str = option(
+        "snakemake (needs the extra `campaign`) runs several jobs at a time, here or on a cluster; inline runs one job "
+        "after another here",
+        "snakemake",
+        choices=("snakemake", "inline"),
+    )
+    cores: int | None = option(
+        "CPU cores in use at a time, all if not given (inline never uses more than one job's); with --profile, jobs in "
+        "the queue",
+        None,
+        metavar="N",
+    )
+    threads: int = option("of each job", 1, metavar="N")
+    gpu_slots_per_gpu: int = option(
+        "jobs that share one GPU; the models are small, but which number is best has not been measured", 2, metavar="N"
+    )
+    hours_per_job: float | None = option(
+        "stop a job that takes longer; it is tried again, and continues at its last checkpoint", None, metavar="H"
+    )
+    keep_going: bool = option("go on with other jobs when one has failed", False)
+    dry_run: bool = option("list the cells that would run, and run nothing", False)
+    data: Path | None = option("folder of the series, as for `replicate`", None, metavar="FOLDER")
+    profile: str | None = option(
+        "a Snakemake profile: slurm, which ships, or a folder with config.yaml", None, metavar="NAME_OR_FOLDER"
+    )
+    slurm_status_command: str | None = option(
+        "how Snakemake asks SLURM about its jobs: squeue where there is no accounting database (sacct)",
+        None,
+        choices=("sacct", "squeue"),
+    )
 
     def run(self):
         """Run the jobs that are left; returns 1 if some failed."""
@@ -95,14 +92,14 @@ class Run(_Campaign):
         return SOME_FAILED if jobs(planned) else 0  # a notebook that failed on a done cell counts too
 
     def _check(self):
-        for option in ("cores", "threads", "gpu_slots_per_gpu", "hours_per_job"):
-            value = getattr(self, option)
+        for name in ("cores", "threads", "gpu_slots_per_gpu", "hours_per_job"):
+            value = getattr(self, name)
             if value is not None and not value > 0:
-                raise BadInput(f"--{option.replace('_', '-')} must be positive, got {value}")
+                raise BadInput(f"--{name.replace('_', '-')} must be positive, got {value}")
         if self.engine == "inline":
-            for option in ("profile", "slurm_status_command"):
-                if getattr(self, option) is not None:
-                    raise BadInput(f"--{option.replace('_', '-')} is for --engine snakemake: inline runs its jobs here")
+            for name in ("profile", "slurm_status_command"):
+                if getattr(self, name) is not None:
+                    raise BadInput(f"--{name.replace('_', '-')} is for --engine snakemake: inline runs its jobs here")
 
     def _list(self, campaign, planned, left):
         made = {job.folder for job in left}
@@ -135,9 +132,14 @@ class Run(_Campaign):
             print("warning: the package has uncommitted changes: `export` will refuse these runs", flush=True)
         with engine_lock(self.out, campaign.name) as folder:
             plan_file = new_session(
-                folder, left, self.out, data=self.data, threads=self.threads, slots=self.gpu_slots_per_gpu,
+                folder,
+                left,
+                self.out,
+                data=self.data,
+                threads=self.threads,
+                slots=self.gpu_slots_per_gpu,
                 timeout=timeout,
-            )  # fmt: skip
+            )
             problems = find_problems(plan_file)
             for problem in problems if self.keep_going else ():
                 print(f"warning: {problem}", flush=True)
@@ -151,9 +153,13 @@ class Run(_Campaign):
             else:
                 cores = self.cores or (None if profile else os.cpu_count())
                 run_snakemake(
-                    plan_file, progress, self.keep_going, cores=cores, profile=profile,
+                    plan_file,
+                    progress,
+                    self.keep_going,
+                    cores=cores,
+                    profile=profile,
                     status_command=self.slurm_status_command,
-                )  # fmt: skip
+                )
 
 
 @dataclass(frozen=True)
@@ -174,8 +180,11 @@ class Status(_Campaign):
 class Export(_Campaign):
     """Add the finished cells of a campaign to a table of results, one row for each metric."""
 
-    table: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
-    """CSV file; if not given: data/results/cells.csv of the checkout that this package is imported from"""
+    table: Path | None = option(
+        "CSV file; if not given: data/results/cells.csv of the checkout that this package is imported from",
+        None,
+        metavar="FILE",
+    )
 
     def run(self):
         """Write the rows and say how many cells there were."""

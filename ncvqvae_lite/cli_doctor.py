@@ -13,10 +13,9 @@ from importlib import metadata
 from pathlib import Path
 
 from . import __version__
-from .cli_fcn import HOW_TO_GET
 from .config import ExperimentConfig
 from .errors import BadInput, WeakEvidence
-from .fcn_weights import THESIS_WEIGHTS, is_thesis_weights, user_folder
+from .fcn_weights import HOW_TO_GET, THESIS_WEIGHTS, is_thesis_weights, user_folder
 
 PACKAGE = "ncvqvae-lite"
 

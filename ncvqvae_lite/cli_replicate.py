@@ -1,22 +1,18 @@
 """`ncvqvae replicate`: one cell of the thesis' tables, from the command line to the comparison."""
 
-import importlib.util
-import math
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import tyro
-
+from .cli_options import check_notebook_extra, option, parse_changes
 from .cli_progress import progress_on
-from .config import ExperimentConfig, nearest
+from .config import ExperimentConfig
 from .errors import BadInput
 from .fcn_weights import file_hash, find_weights, is_thesis_weights
+from .names import METHODS
 from .thesis import compare
 
 GENERATED = "TwoPatternsGenerated"
-_plain = tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")
 
 
 @dataclass(frozen=True)
@@ -27,32 +23,39 @@ class Replicate:
     repeated.
     """
 
-    dataset: Annotated[str, tyro.conf.arg(metavar="D")] = GENERATED
-    """a data set of the UCR archive or of the folder --data; TwoPatternsGenerated needs no download"""
-    method: Annotated[str, tyro.conf.arg(metavar="M")] = "regular"
-    """regular, barlowtwins or vibcreg"""
-    augmentation: Annotated[str, tyro.conf.arg(metavar="A")] = "none"
-    """warp, slice or gauss; none for regular"""
-    seed: Annotated[int, tyro.conf.arg(metavar="S")] = 1
-    """a whole number"""
-    preset: Annotated[str, tyro.conf.arg(metavar="P")] = "quick"
-    """quick (small and short), paper (the thesis' values) or improved (its quirks put right)"""
-    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs")
-    """folder of all runs"""
-    notebook: tyro.conf.FlagCreatePairsOff[Annotated[bool, tyro.conf.arg(help_behavior_hint="")]] = False
-    """also execute the notebook of this run and keep it in the run's folder (needs the extra `notebooks`)"""
-    data: Annotated[Path | None, _plain] = None
-    """folder with D.npz, or D_TRAIN.tsv and D_TEST.tsv (.txt, .ts); if not given: $NCVQVAE_DATA, the series that aeon
-    bundles, the archive"""
-    fcn: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
-    """weights (.safetensors) of the FCN behind FID and IS; if not given: D.safetensors in the folder that $NCVQVAE_FCN
-    names, else in the folder fcn of the cache ($NCVQVAE_CACHE, else ~/.cache/ncvqvae_lite); `ncvqvae fcn import` fills
-    it. Without weights an FCN is trained, and FID and IS are not comparable with the thesis"""
-    settings: Annotated[
-        tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]],
-        tyro.conf.arg(name="set", metavar="FIELD=VALUE", help_behavior_hint=""),
-    ] = ()
-    """replace single settings of the preset, for example --set epochs=100 cas=false"""
+    dataset: str = option(
+        f"a data set of the UCR archive or of the folder --data; {GENERATED} needs no download", GENERATED, metavar="D"
+    )
+    method: str = option(", ".join(METHODS), "regular", metavar="M")
+    augmentation: str = option("warp, slice or gauss; none for regular", "none", metavar="A")
+    seed: int = option("a whole number", 1, metavar="S")
+    preset: str = option(
+        "quick (small and short), paper (the thesis' values) or improved (its quirks put right)", "quick", metavar="P"
+    )
+    out: Path = option("folder of all runs", Path("runs"), metavar="FOLDER")
+    notebook: bool = option(
+        "also execute the notebook of this run and keep it in the run's folder (needs the extra `notebooks`)", False
+    )
+    data: Path | None = option(
+        "folder with D.npz, or D_TRAIN.tsv and D_TEST.tsv (.txt, .ts); if not given: $NCVQVAE_DATA, the series that "
+        "aeon bundles, the archive",
+        None,
+        metavar="FOLDER",
+    )
+    fcn: Path | None = option(
+        "weights (.safetensors) of the FCN behind FID and IS; if not given: D.safetensors in the folder that "
+        "$NCVQVAE_FCN names, else in the folder fcn of the cache ($NCVQVAE_CACHE, else ~/.cache/ncvqvae_lite); "
+        "`ncvqvae fcn import` fills it. Without weights an FCN is trained, and FID and IS are not comparable with the "
+        "thesis",
+        None,
+        metavar="FILE",
+    )
+    settings: tuple[str, ...] = option(
+        "replace single settings of the preset, for example --set epochs=100 cas=false",
+        (),
+        name="set",
+        metavar="FIELD=VALUE",
+    )
 
     def run(self):
         """Run what is left of the cell and print the comparison; returns the exit code."""
@@ -148,50 +151,3 @@ def _reasons(absent):
     for name, reason in absent.items():
         by_reason.setdefault(reason, []).append(name)
     return [f"{', '.join(names)} ({reason})" for reason, names in by_reason.items()]
-
-
-def check_notebook_extra(what, otherwise=""):
-    """Raise BadInput, saying what it is needed for, unless the packages that execute notebooks are installed."""
-    missing = [name for name in ("jupytext", "papermill", "ipykernel") if importlib.util.find_spec(name) is None]
-    if missing:
-        install = "pip install 'ncvqvae-lite[notebooks]'"
-        raise BadInput(f"{what} needs {', '.join(missing)}, not installed here: {install}{otherwise}")
-
-
-# --- --set field=value ---
-
-
-def parse_changes(groups):
-    """(("epochs=100", "cas=false"), ...) -> {"epochs": 100, "cas": False}, by the types of ExperimentConfig's fields.
-
-    raises   BadInput for unknown fields (with the nearest names), values of another type, and fields given twice
-    """
-    options = ("dataset", "method", "augmentation", "seed", "preset")
-    kinds = {f.name: f.type for f in fields(ExperimentConfig) if "stage" in f.metadata}
-    changes = {}
-    for text in [text for group in groups for text in group or ("",)]:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise BadInput(f"--set got {text!r}, expected FIELD=VALUE, for example --set epochs=100")
-        if name in options:
-            raise BadInput(f"--set {text}: use the option --{name} {value}")
-        if name not in kinds:
-            raise BadInput(f"--set got the unknown setting {name!r}{nearest(name, kinds)}: config.py lists all")
-        if name in changes:
-            raise BadInput(f"--set got {name} twice ({changes[name]} and {value}): give it once")
-        changes[name] = _value(name, value, kinds[name])
-    return changes
-
-
-def _value(name, text, kind):
-    """The text of a setting as int, float, bool or str."""
-    try:
-        if kind is bool:
-            return {"true": True, "false": False}[text.lower()]
-        value = kind(text)
-        if kind is float and not math.isfinite(value):
-            raise ValueError
-    except (ValueError, KeyError):
-        expected = {int: "a whole number", float: "a finite number", bool: "true or false"}[kind]
-        raise BadInput(f"--set {name}={text}: expected {expected}, got {text!r}") from None
-    return value

@@ -25,7 +25,7 @@ MIN_STEPS = 16  # in shorter series the encoder has no frame to halve
 
 
 class RawSplits(NamedTuple):
-    """What a place holds: series as arrays or nested lists, labels as they stand there, and the files read."""
+    """What a place holds: series as arrays or nested lists, labels as they stand there, and what was read or made."""
 
     x_train: object
     y_train: object  # None: unlabelled

@@ -10,6 +10,12 @@ from pathlib import Path
 from .errors import BadInput, NotFound
 from .files import cache_dir
 
+HOW_TO_GET = (
+    "git clone https://github.com/danelee2601/supervised-FCN   (MIT licence)",
+    "git -C supervised-FCN checkout abc479c",
+    "ncvqvae fcn import supervised-FCN/saved_models",
+)
+
 # First 12 hex digits of `weights_digest` of the weights that the thesis used.
 THESIS_WEIGHTS = {
     "ECG5000": "67983a8afa57",

@@ -168,7 +168,7 @@ def run_chapter(environment, name, commit, folder):
     if changed != absent:
         others = ", ".join(f"{n} {before.get(n)} -> {after.get(n)}" for n in sorted(changed ^ absent))
         faults.append(f"the set-up cell should have installed {', '.join(sorted(absent))} and nothing else: {others}")
-    faults += [line for line in environment.unmet() if not line.startswith("ncvqvae-lite ")]  # the commands need tyro
+    faults += [line for line in environment.unmet() if not line.startswith("ncvqvae-lite ")]  # the commands need tqdm
     return "; ".join(faults), ", ".join(f"{n} {after.get(n)}" for n in sorted(changed))
 
 

@@ -1,6 +1,7 @@
 """The command line: a mistake is one line and a code, before any training; a run prints its table; doctor; weights."""
 
 import contextlib
+import dataclasses
 import errno
 import io
 import json
@@ -15,13 +16,16 @@ import numpy as np
 import pytest
 import torch
 
-from ncvqvae_lite import cli, cli_doctor, cli_progress, cli_replicate, experiment, experiment_stages, fcn_weights
+from ncvqvae_lite import cli, cli_doctor, cli_options, cli_progress, experiment, experiment_stages, fcn_weights
 from ncvqvae_lite.cli import main
+from ncvqvae_lite.cli_campaign import Run
+from ncvqvae_lite.cli_replicate import Replicate
 from ncvqvae_lite.config import ExperimentConfig
 from ncvqvae_lite.data import two_patterns
 from ncvqvae_lite.errors import BadInput, RunFolderError, WeakEvidence
 from ncvqvae_lite.fcn import FCN
 from ncvqvae_lite.fcn_weights import file_hash
+from ncvqvae_lite.names import METHODS, resolve
 from ncvqvae_lite.thesis import OWN_FCN, author_runs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -107,7 +111,10 @@ COMMAND_LINES = {
     "unknown option, with =": (["replicate", "--metod=regular"], ["--metod=regular", "did you mean --method"]),
     "a setting as an option": (["replicate", "--epochs", "3"], ["--epochs", "--set epochs="]),
     "stray word": (["replicate", "ECG5000"], ["unknown argument ECG5000"]),
+    "beginning of an option": (["replicate", "--dat", "x"], ["unknown argument --dat x", "did you mean --data"]),
     "option without a value": (["replicate", "--data"], ["missing value", "--data"]),
+    "option without its first value": (["campaign", "run", "smoke", "--seeds"], ["--seeds: missing value S"]),
+    "value for a switch": (["replicate", "--notebook=yes"], ["--notebook", "'yes'"]),
     "seed that is no number": (["replicate", "--seed", "one"], ["--seed", "expected a whole number, got 'one'"]),
     "seed that is no whole number": (["replicate", "--seed", "1.5"], ["expected a whole number, got '1.5'"]),
     "method": (
@@ -124,6 +131,11 @@ COMMAND_LINES = {
     "--data for the generated set": (["replicate", "--data", "."], ["TwoPatternsGenerated", "--dataset"]),
     "data folder": (["replicate", "--dataset", "Tiny", "--data", "nowhere"], ["nowhere", "Tiny"]),
     "weights file": (["replicate", "--fcn", "nowhere.safetensors"], ["nowhere.safetensors", "ncvqvae fcn import"]),
+    "list with another type": (["campaign", "run", "smoke", "--seeds", "1", "x"], ["a whole number, got 'x'"]),
+    "number with another type": (["campaign", "run", "smoke", "--hours-per-job", "x"], ["expected a number, got 'x'"]),
+    "number below zero": (["campaign", "run", "smoke", "--hours-per-job", "-1"], ["must be positive, got -1.0"]),
+    "engine": (["campaign", "run", "smoke", "--engine", "slurm"], ["--engine", "'slurm'", "snakemake", "inline"]),
+    "campaign without a name": (["campaign", "status"], ["NAME_OR_FILE", "ncvqvae campaign status --help"]),
     "--set without =": (["replicate", "--set", "epochs"], ["'epochs'", "FIELD=VALUE"]),
     "--set without anything": (["replicate", "--set"], ["FIELD=VALUE"]),
     "--set of an unknown field": (["replicate", "--set", "epoch=3"], ["'epoch'", "did you mean epochs"]),
@@ -163,24 +175,6 @@ def test_mistakes_are_found_before_torch_is_loaded():
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert ran.stdout.split() == ["2", "2", "2", "2", "False"], ran.stderr
     assert [line[:7] for line in ran.stderr.splitlines()] == ["error: "] * 4
-
-
-FRAMED = (
-    "╭─ Value error ──╮\n│ Error parsing --x:  │\n│ bad value 'y'.  │\n│ ────────── │\n│ Argument helptext: │\n╰────╯\n"
-)
-
-
-@pytest.mark.parametrize(
-    ("printed", "sentence"),
-    [
-        (FRAMED, "--x: bad value 'y'"),
-        (FRAMED.replace("│ bad", "\x1b[31m│\x1b[0m \x1b[1mbad").replace("'y'", "'y'\x1b[0m"), "--x: bad value 'y'"),
-        (" Value error \n -------- \n  Bad value 'y'. \n  ------- \n  For help  \n", "bad value 'y'"),
-        ("╭───╮\n│ Missing from p:  │\n│     NAME  │\n│         what it is │\n╰───╯", "missing from p: NAME"),
-    ],
-)
-def test_the_parsers_frames_become_a_sentence(printed, sentence):
-    assert cli._sentence(printed) == sentence
 
 
 # --- mistakes in data ---
@@ -602,9 +596,9 @@ def test_notebook_gets_the_run_and_its_path_is_printed(first_run, capsys, monkey
 
 
 def test_notebook_without_the_extra_is_found_before_any_training(capsys, tmp_path, monkeypatch, no_training):
-    find_spec = cli_replicate.importlib.util.find_spec
+    find_spec = cli_options.importlib.util.find_spec
     monkeypatch.setattr(
-        cli_replicate.importlib.util, "find_spec", lambda name: None if name == "papermill" else find_spec(name)
+        cli_options.importlib.util, "find_spec", lambda name: None if name == "papermill" else find_spec(name)
     )
     assert_user_error(capsys, ["replicate", "--notebook"], "papermill", "ncvqvae-lite[notebooks]")
 
@@ -676,6 +670,41 @@ def test_help(command, words, capsys):
     assert err == ""
     for word in words:
         assert word in out
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_help_of_a_command_tells_every_field(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "500")
+    assert main([*command.split(), "--help"]) == 0
+    out = capsys.readouterr().out
+    kind = resolve(cli.COMMANDS[command][0])
+    assert kind.__doc__.splitlines()[0] in out
+    for field in dataclasses.fields(kind):
+        (line,) = [line for line in out.splitlines() if field.metadata["help"] in line]
+        name = field.metadata["name"] or field.name.replace("_", "-")
+        assert (f"--{name}" if field.default is not dataclasses.MISSING else field.metadata["metavar"]) in out
+        if field.default not in (dataclasses.MISSING, None, False, ()):
+            assert line.endswith(f"(default: {field.default})")
+
+
+def test_help_names_the_registered_methods(capsys):
+    main(["replicate", "--help"])
+    assert ", ".join(METHODS) in capsys.readouterr().out
+
+
+def read(line, kind=Run, program="ncvqvae campaign run"):
+    return cli_options.parse(kind, program, line.split())
+
+
+def test_options_become_the_fields_of_a_command():
+    assert read("smoke") == Run("smoke")
+    run = read("--dry-run smoke --datasets A B --seeds=1 --seeds 2 3 --hours-per-job=0.5 --out x --cores 2")
+    fields = dict(datasets=("A", "B"), seeds=(1, 2, 3), hours_per_job=0.5, out=Path("x"), cores=2, dry_run=True)
+    assert run == Run("smoke", **fields)
+    run = read("smoke --set epochs=3 lr=-1 --keep-going --set cas=false")
+    assert run.settings == ("epochs=3", "lr=-1", "cas=false") and run.keep_going
+    assert cli_options.parse_changes(run.settings) == {"epochs": 3, "lr": -1.0, "cas": False}
+    assert read("--seed -3", Replicate, "ncvqvae replicate") == Replicate(seed=-3)
 
 
 def test_a_reader_that_leaves_early_is_no_error():

@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from test_packaging import PACKAGE, ROOT, pyproject, requirements
 
 BUILT = sorted((ROOT / "notebooks").glob("*.ipynb"))
-NOT_IN_CHAPTERS = {"tyro", "tqdm"}  # the commands' own
+NOT_IN_CHAPTERS = {"tqdm"}  # the commands' own
 
 
 def third_party(nodes):

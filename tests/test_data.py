@@ -14,15 +14,15 @@ from scipy import stats
 
 from ncvqvae_lite import data_files
 from ncvqvae_lite.data import (
-    MIN_STEPS,
     THESIS_DATASETS,
     TimeSeriesDataset,
-    _raw_two_patterns,
     from_arrays,
     load_dataset,
     two_patterns,
 )
+from ncvqvae_lite.data_files import MIN_STEPS
 from ncvqvae_lite.errors import BadInput, NotFound, UserError
+from ncvqvae_lite.generators import _raw_two_patterns
 
 
 def series(n=10, length=20, channels=None, seed=0):

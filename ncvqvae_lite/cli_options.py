@@ -1,0 +1,151 @@
+"""What the commands share: options made from the fields of a dataclass, `--set`, a check of the extra `notebooks`.
+
+A field without a default is a positional argument. Its type decides what is read: bool takes no value, a tuple one or
+more of its element's type, anything else one value; `X | None` is read as X.
+"""
+
+import argparse
+import dataclasses
+import importlib.util
+import inspect
+import math
+from dataclasses import MISSING, fields
+from typing import get_args, get_origin
+
+from .errors import BadInput
+
+_IN_WORDS = {int: "a whole number", float: "a number"}
+
+
+def option(help, default=MISSING, *, name=None, metavar=None, choices=None):
+    """A field of a command that the command line sets.
+
+    name    of the option without --; the field's own, with dashes, if not given
+    """
+    return dataclasses.field(default=default, metadata=dict(help=help, name=name, metavar=metavar, choices=choices))
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises BadInput instead of printing the usage and leaving; `options` maps --name -> what its value is called."""
+
+    def print_help(self, file=None):
+        print(self.format_help(), end="")  # unlike argparse, not deaf to a reader that has left
+
+    def error(self, message):
+        option, _, fault = message.removeprefix("argument ").partition(": ")
+        if fault in ("expected one argument", "expected at least one argument"):
+            fault = f"missing value {self.options[option]}"
+        raise BadInput(f"{option}{': ' if fault else ''}{fault}: see `{self.prog} --help`")
+
+
+def parser_of(kind, program):
+    """The parser of a command: a dataclass whose fields are made by `option`, and whose docstring is its help."""
+    positional = [f.metadata["metavar"] or f.name for f in fields(kind) if f.default is MISSING]
+    parser = _Parser(
+        prog=program,
+        usage=" ".join([program, *positional, "[options]"]),
+        description=inspect.cleandoc(kind.__doc__),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,  # what is not given is left to the dataclass
+        allow_abbrev=False,
+    )
+    parser.options = {"--help": ""}
+    for f in fields(kind):
+        about = {name: f.metadata[name] for name in ("help", "metavar", "choices")}
+        if f.default is MISSING:
+            parser.add_argument(f.name, type=_reader(f.type), **about)
+            continue
+        flag = f"--{f.metadata['name'] or f.name.replace('_', '-')}"
+        parser.options[flag] = f.metadata["metavar"] or " or ".join(f.metadata["choices"] or ())
+        if f.type is bool:
+            parser.add_argument(flag, dest=f.name, action="store_true", help=about["help"])
+            continue
+        if f.default not in (None, ()):
+            about["help"] += f" (default: {f.default})"
+        several = {"nargs": "+", "action": "extend"} if get_origin(f.type) is tuple else {}
+        parser.add_argument(flag, dest=f.name, type=_reader(f.type), **several, **about)
+    return parser
+
+
+def _reader(annotation):
+    """The function that makes a value of this type from a text."""
+    kind = get_args(annotation)[0] if get_args(annotation) else annotation
+
+    def read(text):
+        try:
+            return kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected {_IN_WORDS[kind]}, got {text!r}") from None
+
+    return read
+
+
+def parse(kind, program, argv):
+    """An instance of the dataclass `kind` from its arguments, or None after --help; raises BadInput in one sentence."""
+    from .config import ExperimentConfig, nearest  # here, so that --help need not wait for it
+
+    parser = parser_of(kind, program)
+    try:
+        given, unknown = parser.parse_known_args(argv)
+    except SystemExit:  # of --help
+        return None
+    if unknown:
+        first = unknown[0].partition("=")[0]
+        setting = first.lstrip("-").replace("-", "_")
+        if "--set" in parser.options and setting in {f.name for f in fields(ExperimentConfig)}:
+            raise BadInput(f"unknown option {first}: settings are changed by --set, for example --set {setting}=...")
+        parser.error(f"unknown argument {' '.join(unknown)}{nearest(first, parser.options)}")
+    values = vars(given)
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+# --- --set field=value ---
+
+
+def parse_changes(texts):
+    """("epochs=100", "cas=false", ...) -> {"epochs": 100, "cas": False}, by the types of ExperimentConfig's fields.
+
+    raises   BadInput for unknown fields (with the nearest names), values of another type, and fields given twice
+    """
+    from .config import ExperimentConfig, nearest
+
+    options = ("dataset", "method", "augmentation", "seed", "preset")
+    kinds = {f.name: f.type for f in fields(ExperimentConfig) if "stage" in f.metadata}
+    changes = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise BadInput(f"--set got {text!r}, expected FIELD=VALUE, for example --set epochs=100")
+        if name in options:
+            raise BadInput(f"--set {text}: use the option --{name} {value}")
+        if name not in kinds:
+            raise BadInput(f"--set got the unknown setting {name!r}{nearest(name, kinds)}: config.py lists all")
+        if name in changes:
+            raise BadInput(f"--set got {name} twice ({changes[name]} and {value}): give it once")
+        changes[name] = _value(name, value, kinds[name])
+    return changes
+
+
+def _value(name, text, kind):
+    """The text of a setting as int, float, bool or str."""
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        value = kind(text)
+        if kind is float and not math.isfinite(value):
+            raise ValueError
+    except (ValueError, KeyError):
+        expected = {int: "a whole number", float: "a finite number", bool: "true or false"}[kind]
+        raise BadInput(f"--set {name}={text}: expected {expected}, got {text!r}") from None
+    return value
+
+
+# --- extras ---
+
+
+def check_notebook_extra(what, otherwise=""):
+    """Raise BadInput, saying what it is needed for, unless the packages that execute notebooks are installed."""
+    missing = [name for name in ("jupytext", "papermill", "ipykernel") if importlib.util.find_spec(name) is None]
+    if missing:
+        install = "pip install 'ncvqvae-lite[notebooks]'"
+        raise BadInput(f"{what} needs {', '.join(missing)}, not installed here: {install}{otherwise}")
