@@ -234,8 +234,8 @@ _RANGES = (
 # The rooms whose code decides what a number is; an edit elsewhere (plots, notebooks, prose) reruns nothing.
 _ROOMS = (
     "errors numerics data data_files timefreq quantizer ssl_losses augmentations tokenizer prior fcn metrics "
-    "training_engine training_tokenizer training_prior training_fcn training config "
-    "experiment experiment_samples experiment_stages"
+    "training_checkpoint training_optim training_engine training_tokenizer training_prior training_fcn training "
+    "config experiment experiment_samples experiment_stages"
 ).split()
 
 

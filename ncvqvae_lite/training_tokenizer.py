@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from .tokenizer import TokenizerLoss, naive_loss, non_contrastive_loss
-from .training_engine import Optim, StepEngine
+from .training_engine import StepEngine
+from .training_optim import Optim
 
 OPTIM = Optim(epochs=1000, batch_size=128)
 

@@ -11,7 +11,7 @@ from toy_training import assert_equal_to_the_bit, flat, interrupted_run, toy_eng
 from ncvqvae_lite.errors import BadInput
 from ncvqvae_lite.fcn import FCN
 from ncvqvae_lite.training import fcn_engine, prior_engine, tokenizer_engine, train_fcn
-from ncvqvae_lite.training_engine import SCHEDULES, Optim
+from ncvqvae_lite.training_optim import SCHEDULES, Optim
 
 # --- settings ---
 
