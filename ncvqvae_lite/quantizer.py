@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .errors import BadInput
 from .numerics import full_precision
 
 
@@ -27,7 +28,7 @@ class VectorQuantizer(nn.Module):
     dim            D, width of a code
     decay          of the moving averages, per training step
     commitment     weight of mean (sg[e] - z)^2
-    kmeans_init    start from k-means of the first training batch instead of N(0, 1)
+    kmeans_init    start from k-means of a batch of latents instead of N(0, 1): whoever trains calls `initialise` first
     expire_below   a code whose average count falls below this is replaced by a random latent of the batch; 0 is off
     """
 
@@ -41,7 +42,7 @@ class VectorQuantizer(nn.Module):
             raise ValueError(f"decay must be in [0, 1), got {decay}")
         self.decay, self.commitment = decay, commitment
         self.expire_below, self.smoothing = expire_below, smoothing
-        self.needs_init = kmeans_init  # a plain bool: asking it costs no device synchronisation
+        self.needs_init = kmeans_init  # until `initialise`, or until a trained codebook is loaded
         codebook = torch.randn(codebook_size, dim)
         self.register_buffer("codebook", codebook)  # (K, D)
         self.register_buffer("code_sum", codebook.clone())  # (K, D) moving sum of the latents of each code
@@ -49,10 +50,13 @@ class VectorQuantizer(nn.Module):
         self.register_load_state_dict_post_hook(lambda module, _: setattr(module, "needs_init", False))
 
     def forward(self, z, generator=None):
-        """z (B, D, F, W) -> Quantized. In train mode the codebook moves *after* this batch was quantised with it."""
+        """z (B, D, F, W) -> Quantized. In train mode the codebook moves *after* this batch was quantised with it.
+
+        raises  BadInput in train mode when kmeans_init was asked for and `initialise` has not been called
+        """
         flat = _to_rows(z)  # (B*F*W, D)
         if self.training and self.needs_init:
-            self.initialise(z, generator=generator)
+            raise BadInput("this codebook starts from k-means: call initialise(z) on first latents before training it")
         indices = self.distances(flat).argmin(dim=1)  # (B*F*W,)
         codes = F.embedding(indices, self.codebook)
         one_hot = (indices[:, None] == torch.arange(len(self.codebook), device=z.device)).to(flat.dtype)

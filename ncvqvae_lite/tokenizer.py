@@ -128,6 +128,15 @@ class Tokenizer(nn.Module):
             raise BadInput(f"expected series (B, {self.channels}, {self.length}), got {tuple(x.shape)}")
         return self.encoder(stft(x, self.n_fft))
 
+    @torch.no_grad()
+    def start_codebook(self, x, generator=None):
+        """K-means of the latents of series x (B, C, L) as the first codebook, if `kmeans_init` still waits for one.
+
+        The latents are those of train mode, as in the first step.
+        """
+        if self.quantizer.needs_init:
+            self.quantizer.initialise(self.train().latents(x), generator=generator)
+
     def generate(self, z):
         """Latents (B, D, F, W'), quantised or not -> series (B, C, L) and spectrogram (B, 2C, F, W)."""
         u = self.decoder(z)

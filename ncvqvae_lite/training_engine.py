@@ -5,7 +5,6 @@ value. Losses are summed on the device; the learning rate is computed there.
 """
 
 import contextlib
-import dataclasses
 import hashlib
 import math
 import time
@@ -14,9 +13,10 @@ from typing import NamedTuple
 
 import torch
 
-from .errors import BadInput, TrainingDiverged, UserError
-from .files import atomic
+from .errors import TrainingDiverged, UserError
 from .numerics import fast_matmul, keep_freed_memory
+from .training_checkpoint import clone, copy, restore, save
+from .training_optim import SCHEDULES, Optim
 
 
 def derive_seed(*parts):
@@ -36,77 +36,6 @@ def batch_sizes(n, batch_size):
 def epochs_for(n, batch_size, epochs, min_steps):
     """`epochs`, or as many as it takes to make `min_steps` steps on n series."""
     return max(epochs, math.ceil(min_steps / len(batch_sizes(n, batch_size))))
-
-
-# --- how a network is trained ---
-
-
-def cosine(step, total):
-    """Half a cosine from 1 at step 0 to 0 at step `total`."""
-    return 0.5 * (1 + torch.cos(math.pi * step / total))
-
-
-def one_cycle(step, total):
-    """Up from 1/25 to 1 in the first 0.3 of the steps, then down to 1/250,000, each along half a cosine.
-
-    Smith & Topin 2018 (arXiv 1708.07120), with the constants of torch's OneCycleLR; the momentum is not cycled.
-    """
-
-    def between(start, end, share):
-        return end + (start - end) / 2 * (1 + torch.cos(math.pi * share))
-
-    top = 0.3 * total - 1  # the step at which the rate is largest
-    rise, fall = between(1 / 25, 1, step / top), between(1, 1 / 250_000, (step - top) / (total - 1 - top))
-    return torch.where(step <= top, rise, fall)
-
-
-# (steps done, a () float64 tensor; steps in all) -> learning rate in units of the largest, a () tensor
-SCHEDULES = {"cosine": cosine, "one-cycle": one_cycle}
-
-
-@dataclasses.dataclass(frozen=True)
-class Optim:
-    """How a network is trained.
-
-    epochs, steps  one of the two: passes over the series, or optimisation steps (the last pass is then cut short)
-    batch_size     series a step
-    lr             largest learning rate
-    weight_decay   of AdamW, per step and in units of the learning rate
-    schedule       a name in SCHEDULES
-    betas          of AdamW: decay of the moving averages of the gradient and of its square
-    """
-
-    epochs: int | None = None
-    steps: int | None = None
-    batch_size: int = 128
-    lr: float = 1e-3
-    weight_decay: float = 1e-3
-    schedule: str = "cosine"
-    betas: tuple = (0.9, 0.999)
-
-    def __post_init__(self):
-        if (self.epochs is None) == (self.steps is None):
-            raise BadInput(f"expected either epochs or steps, got epochs {self.epochs} and steps {self.steps}")
-        known = ", ".join(SCHEDULES)
-        for name, is_good, expected in (
-            ("epochs", self.epochs is None or self.epochs >= 0, "0 or more"),
-            ("steps", self.steps is None or self.steps >= 0, "0 or more"),
-            ("batch_size", self.batch_size >= 1, "1 or more"),
-            ("lr", 0 <= self.lr < math.inf, "0 or more, and finite"),
-            ("weight_decay", 0 <= self.weight_decay < math.inf, "0 or more, and finite"),
-            ("schedule", self.schedule in SCHEDULES, f"one of {known}"),
-            ("betas", len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas), "two numbers in [0, 1)"),
-        ):
-            if not is_good:
-                raise BadInput(f"{name} must be {expected}, got {getattr(self, name)!r}")
-
-    def changed(self, **fields):
-        """These settings with some fields changed; a number of steps takes the place of the number of epochs."""
-        without_epochs = {"epochs": None} if fields.get("steps") is not None else {}
-        return dataclasses.replace(self, **without_epochs | fields)
-
-
-# --- the engine ---
 
 
 class FitLoss(NamedTuple):
@@ -130,7 +59,7 @@ class StepEngine:
     precision    "fp32" or "bf16": format of the networks' matrix products
     """
 
-    def __init__(self, module, draw, loss, *, terms, n, optim, seed, micro_batch=None, precision="fp32"):
+    def __init__(self, module, draw, loss, *, terms, n, optim: Optim, seed, micro_batch=None, precision="fp32"):
         self.module, self.draw, self.loss, self.terms = module, draw, loss, tuple(terms)
         self.n, self.optim, self.seed, self.precision = n, optim, seed, precision
         self.sizes = batch_sizes(n, optim.batch_size)
@@ -179,7 +108,7 @@ class StepEngine:
     def capture(self):
         """Record one CUDA graph for each batch size. Warm-up steps leave no trace in the module or the optimiser."""
         index = torch.arange(self.n, device=self.device)
-        before = _clone(self.state())
+        before = clone(self.state())
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
@@ -214,7 +143,7 @@ class StepEngine:
         evaluations = {}
         done = 0
         if checkpoint and checkpoint.exists():
-            done, evaluations = self._restore(checkpoint)
+            done, evaluations = restore(checkpoint, self)
         elif on_epoch and (extra := on_epoch(0)):
             evaluations[0] = extra
         self.module.train()
@@ -233,15 +162,15 @@ class StepEngine:
             if extra:
                 evaluations[epoch + 1] = extra
             now, last = time.monotonic(), epoch + 1 == self.epochs
-            save = checkpoint and (last or now - saved_at > checkpoint_seconds)
-            if save or last or now - reported_at > 1:  # the only moments at which the host waits for the device
+            due = checkpoint and (last or now - saved_at > checkpoint_seconds)
+            if due or last or now - reported_at > 1:  # the only moments at which the host waits for the device
                 self._raise_if_diverged(checkpoint)
                 if progress:
                     steps = min((epoch + 1) * len(self.sizes), self.total_steps) - reported
                     progress(epoch + 1, self.epochs, self._terms(epoch), steps / max(now - reported_at, 1e-9))
                 reported_at, reported = now, (epoch + 1) * len(self.sizes)
-            if save:
-                self._save(checkpoint, epoch + 1, evaluations)
+            if due:
+                save(checkpoint, self, epoch + 1, evaluations)
                 saved_at = time.monotonic()
         return self._rows(evaluations)
 
@@ -285,7 +214,7 @@ class StepEngine:
     @torch.no_grad()
     def load_state(self, state):
         """Copy a state into the live tensors, which captured graphs refer to."""
-        _copy(self.state(), state)
+        copy(self.state(), state)
 
     @torch.no_grad()
     def _create_moments(self):
@@ -296,19 +225,6 @@ class StepEngine:
         self.optimizer.zero_grad(set_to_none=True)
         for moments in self.optimizer.state.values():
             moments["step"].zero_()
-
-    def _save(self, checkpoint, epochs_done, evaluations):
-        content = {"state": self.state(), "epochs_done": epochs_done, "evaluations": evaluations}
-        with atomic(checkpoint, "wb") as file:
-            torch.save(content, file)
-
-    def _restore(self, checkpoint):
-        try:
-            content = torch.load(checkpoint, map_location=self.device, weights_only=True)
-        except Exception as error:
-            raise BadInput(f"{checkpoint} cannot be read: delete it to start this stage again") from error
-        self.load_state(content["state"])
-        return content["epochs_done"], content["evaluations"]
 
 
 @contextlib.contextmanager
@@ -323,25 +239,3 @@ def _training_numerics(device):
         yield
     finally:
         torch.set_float32_matmul_precision(before)
-
-
-def _clone(state):
-    if isinstance(state, dict):
-        return {name: _clone(value) for name, value in state.items()}
-    if isinstance(state, list):
-        return [_clone(value) for value in state]
-    return state.clone()
-
-
-def _copy(into, state):
-    """Copy a nested dict and lists of tensors into another of the same names and shapes."""
-    if torch.is_tensor(into):
-        if into.shape != state.shape:
-            raise ValueError(f"expected a tensor of shape {tuple(into.shape)}, got {tuple(state.shape)}")
-        into.copy_(state)
-        return
-    names = into.keys() if isinstance(into, dict) else range(len(into))
-    if len(into) != len(state):
-        raise ValueError(f"expected {len(into)} tensors, got {len(state)}")
-    for name in names:
-        _copy(into[name], state[name])

@@ -2,7 +2,8 @@
 
 from torch.nn import functional as F
 
-from .training_engine import FitLoss, Optim, StepEngine
+from .training_engine import FitLoss, StepEngine
+from .training_optim import Optim
 
 OPTIM = Optim(epochs=1000, batch_size=256, weight_decay=1e-5)
 

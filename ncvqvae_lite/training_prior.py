@@ -4,7 +4,8 @@ import torch
 
 from .prior import mask_positions, prior_loss
 from .quantizer import sample_categorical
-from .training_engine import FitLoss, Optim, StepEngine
+from .training_engine import FitLoss, StepEngine
+from .training_optim import Optim
 
 CPU_MICRO_BATCH = 32  # on a CPU the transformer's activations then stay in the cache
 OPTIM = Optim(epochs=1000, batch_size=256)

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from .tokenizer import TokenizerLoss, naive_loss, non_contrastive_loss
-from .training_engine import Optim, StepEngine
+from .training_engine import StepEngine
+from .training_optim import Optim
 
 OPTIM = Optim(epochs=1000, batch_size=128)
 
@@ -26,12 +27,9 @@ class Branch(NamedTuple):
 def tokenizer_engine(tokenizer, x, branch=None, *, seed=0, precision="fp32", **optim):
     """The step engine of stage 1; see `train_tokenizer`."""
     optim = OPTIM.changed(**optim)
-    if tokenizer.quantizer.needs_init:
-        with torch.no_grad():  # k-means on the latents of one random batch, before any step is captured
-            generator = torch.Generator(x.device).manual_seed(seed)
-            first = torch.randperm(len(x), device=x.device, generator=generator)[: optim.batch_size]
-            tokenizer.train()
-            tokenizer.quantizer.initialise(tokenizer.latents(x[first]).float(), generator=generator)
+    generator = torch.Generator(x.device).manual_seed(seed)
+    first = torch.randperm(len(x), device=x.device, generator=generator)[: optim.batch_size]
+    tokenizer.start_codebook(x[first], generator)  # before any step is captured
 
     def draw(index, generator):
         batch = x[index]

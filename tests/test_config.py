@@ -430,7 +430,7 @@ def _with_bodies(code):
 # --- whose folders a room renames ---
 
 STAGES = {"fcn": "experiment_fcn", "tokenizer": "experiment_tokenizer", "cell": "experiment_cell"}
-ALL_STAGES = ("numerics", "inference", "training_engine", "training_checkpoint", "experiment_stages")
+ALL_STAGES = ("numerics", "inference", "training_engine", "training_optim", "training_checkpoint", "experiment_stages")
 FEATURE_NETS = ("fcn", "training_fcn", "experiment_fcn")
 TOKENIZERS = (
     *("timefreq", "quantizer", "ssl_losses", "augmentations", "tokenizer", "metrics", "training_tokenizer"),

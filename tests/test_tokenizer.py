@@ -333,13 +333,37 @@ def test_view_of_the_same_series_has_the_same_continuous_latents():
     assert F.mse_loss(*seen["mixed"]) > 1e-3
 
 
+# --- the start of the codebook ---
+
+
+def test_the_codebook_starts_once_and_only_where_kmeans_is_asked_for():
+    x = torch.randn(12, 2, 33)
+    plain = small_tokenizer(33, 2).eval()
+    before = {name: value.clone() for name, value in plain.state_dict().items()}
+    plain.start_codebook(x)
+    assert all(torch.equal(value, before[name]) for name, value in plain.state_dict().items()) and not plain.training
+    tokenizer = small_tokenizer(33, 2, kmeans_init=True)
+    tokenizer.eval().encode(x)  # to look at it, no start is needed
+    with pytest.raises(BadInput, match="starts from k-means: call initialise"):
+        naive_loss(tokenizer.train(), x)
+    tokenizer.start_codebook(x, torch.Generator().manual_seed(0))
+    expected = copy.deepcopy(tokenizer.quantizer)
+    expected.initialise(tokenizer.latents(x).detach(), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(tokenizer.quantizer.codebook, expected.codebook)
+    first = tokenizer.quantizer.codebook.clone()
+    tokenizer.start_codebook(torch.randn(12, 2, 33))
+    assert torch.equal(tokenizer.quantizer.codebook, first)
+    naive_loss(tokenizer, x)
+
+
 # --- files ---
 
 
 def test_save_and_load_are_exact(tmp_path):
     tokenizer = small_tokenizer(33, 2, odd_tail=False, decay=0.8, kmeans_init=True, expire_below=0.5)
-    tokenizer.train()
-    naive_loss(tokenizer, torch.randn(6, 2, 33))
+    x = torch.randn(6, 2, 33)
+    tokenizer.start_codebook(x)
+    naive_loss(tokenizer, x)
     tokenizer.save(tmp_path / "new" / "folder")
     loaded = Tokenizer.load(tmp_path / "new" / "folder")
     assert not loaded.training and loaded.arguments == tokenizer.arguments

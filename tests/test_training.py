@@ -274,6 +274,20 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
         toy_engine().run(checkpoint=checkpoint)
 
 
+@pytest.mark.parametrize("other", ["epochs", "width", "names"])
+def test_a_checkpoint_of_another_training_is_refused(tmp_path, other):
+    checkpoint = tmp_path / "toy.checkpoint"
+    toy_engine().run(checkpoint=checkpoint)
+    engine = toy_engine(epochs=5 if other == "epochs" else 4)
+    if other == "width":
+        engine.module[0] = torch.nn.Linear(3, 9)
+    if other == "names":
+        engine.module.register_buffer("mean", torch.zeros(3))
+    difference = "only one of the two has mean" if other == "names" else "a tensor of shape .* instead of .*"
+    with pytest.raises(BadInput, match=rf"toy.checkpoint is of another training \({difference}\): delete it"):
+        engine.run(checkpoint=checkpoint)
+
+
 def diverging_engine(bad_step=7):
     engine = toy_engine()
     draw = engine.draw

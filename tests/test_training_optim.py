@@ -11,7 +11,7 @@ from toy_training import assert_equal_to_the_bit, flat, interrupted_run, toy_eng
 from ncvqvae_lite.errors import BadInput
 from ncvqvae_lite.fcn import FCN
 from ncvqvae_lite.training import fcn_engine, prior_engine, tokenizer_engine, train_fcn
-from ncvqvae_lite.training_engine import SCHEDULES, Optim
+from ncvqvae_lite.training_optim import SCHEDULES, Optim
 
 # --- settings ---
 
@@ -52,7 +52,8 @@ def test_defaults_of_the_trainings():
     """The thesis' 1,000 epochs at 0.001; batches of 128 in stage 1 and 256 else; weight decay 0.00001 for the FCN."""
 
     class Anything(nn.Linear):
-        quantizer = type("NoStart", (), {"needs_init": False})
+        def start_codebook(self, x, generator):
+            pass
 
     net, x = Anything(1, 1), torch.randn(3, 1, 8)
     common = dict(epochs=1000, lr=1e-3, schedule="cosine", betas=(0.9, 0.999))

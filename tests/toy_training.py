@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ncvqvae_lite.training_engine import Optim, StepEngine
+from ncvqvae_lite.training_engine import StepEngine
+from ncvqvae_lite.training_optim import Optim
 
 
 class ToyLoss(NamedTuple):

@@ -631,8 +631,10 @@ def perplexities(quantizer, rows, steps, generator):
     """
     found = []
     for _ in range(steps):
-        chosen = torch.randint(len(rows), (cfg.batch,), generator=generator)
-        found.append(float(quantizer(rows[chosen][:, :, None, None], generator=generator).perplexity))
+        z = rows[torch.randint(len(rows), (cfg.batch,), generator=generator)][:, :, None, None]
+        if quantizer.needs_init:
+            quantizer.initialise(z, generator=generator)
+        found.append(float(quantizer(z, generator=generator).perplexity))
     return found
 
 
@@ -772,6 +774,8 @@ class SmallTokenizer(nn.Module):
 
     def forward(self, x, generator=None):
         z = self.encoder(x)[:, :, None]  # (B, 1, 144) -> (B, D, 1, 18)
+        if self.training and self.quantizer and self.quantizer.needs_init:
+            self.quantizer.initialise(z, generator=generator)
         out = self.quantizer(z, generator=generator) if self.quantizer else None
         return self.decoder((out.z_q if out else z)[:, :, 0]), out  # (B, 1, 144)
 

@@ -1,0 +1,73 @@
+"""How a network is trained: for how long, in what batches, at which learning rates."""
+
+import dataclasses
+import math
+
+import torch
+
+from .errors import BadInput
+
+
+def cosine(step, total):
+    """Half a cosine from 1 at step 0 to 0 at step `total`."""
+    return 0.5 * (1 + torch.cos(math.pi * step / total))
+
+
+def one_cycle(step, total):
+    """Up from 1/25 to 1 in the first 0.3 of the steps, then down to 1/250,000, each along half a cosine.
+
+    Smith & Topin 2018 (arXiv 1708.07120), with the constants of torch's OneCycleLR; the momentum is not cycled.
+    """
+
+    def between(start, end, share):
+        return end + (start - end) / 2 * (1 + torch.cos(math.pi * share))
+
+    top = 0.3 * total - 1  # the step at which the rate is largest
+    rise, fall = between(1 / 25, 1, step / top), between(1, 1 / 250_000, (step - top) / (total - 1 - top))
+    return torch.where(step <= top, rise, fall)
+
+
+# (steps done, a () float64 tensor; steps in all) -> learning rate in units of the largest, a () tensor
+SCHEDULES = {"cosine": cosine, "one-cycle": one_cycle}
+
+
+@dataclasses.dataclass(frozen=True)
+class Optim:
+    """How a network is trained.
+
+    epochs, steps  one of the two: passes over the series, or optimisation steps (the last pass is then cut short)
+    batch_size     series a step
+    lr             largest learning rate
+    weight_decay   of AdamW, per step and in units of the learning rate
+    schedule       a name in SCHEDULES
+    betas          of AdamW: decay of the moving averages of the gradient and of its square
+    """
+
+    epochs: int | None = None
+    steps: int | None = None
+    batch_size: int = 128
+    lr: float = 1e-3
+    weight_decay: float = 1e-3
+    schedule: str = "cosine"
+    betas: tuple = (0.9, 0.999)
+
+    def __post_init__(self):
+        if (self.epochs is None) == (self.steps is None):
+            raise BadInput(f"expected either epochs or steps, got epochs {self.epochs} and steps {self.steps}")
+        known = ", ".join(SCHEDULES)
+        for name, is_good, expected in (
+            ("epochs", self.epochs is None or self.epochs >= 0, "0 or more"),
+            ("steps", self.steps is None or self.steps >= 0, "0 or more"),
+            ("batch_size", self.batch_size >= 1, "1 or more"),
+            ("lr", 0 <= self.lr < math.inf, "0 or more, and finite"),
+            ("weight_decay", 0 <= self.weight_decay < math.inf, "0 or more, and finite"),
+            ("schedule", self.schedule in SCHEDULES, f"one of {known}"),
+            ("betas", len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas), "two numbers in [0, 1)"),
+        ):
+            if not is_good:
+                raise BadInput(f"{name} must be {expected}, got {getattr(self, name)!r}")
+
+    def changed(self, **fields):
+        """These settings with some fields changed; a number of steps takes the place of the number of epochs."""
+        without_epochs = {"epochs": None} if fields.get("steps") is not None else {}
+        return dataclasses.replace(self, **without_epochs | fields)
