@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import ncvqvae_lite
-from ncvqvae_lite.config import _bare_code
+from ncvqvae_lite.config_digest import bare_code
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "ncvqvae_lite"
@@ -234,7 +234,7 @@ def test_no_module_is_two_modules():
 
 def test_the_core_can_be_read_in_a_course():
     core = [path for path in PACKAGE.glob("*.py") if path.stem == "__init__" or room_of(path.stem) not in NOT_CORE]
-    total = sum(len(_bare_code(path.read_text()).splitlines()) for path in core)  # no docstrings, comments, blank lines
+    total = sum(len(bare_code(path.read_text()).splitlines()) for path in core)  # no docstrings, comments, blank lines
     assert total < 2600, f"the core has {total} lines of code, expected about 2,500"
 
 
