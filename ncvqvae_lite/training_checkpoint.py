@@ -44,6 +44,6 @@ def copy(live, state):
         return
     names, saved = (set(part) if isinstance(part, dict) else set(range(len(part))) for part in (live, state))
     if names != saved:
-        raise ValueError(f"only one of the two has {', '.join(sorted(map(str, names ^ saved)))}")
+        raise ValueError(f"only one of the two has {', '.join(sorted(map(str, names ^ saved))[:3])}")
     for name in names:
         copy(live[name], state[name])

@@ -73,6 +73,7 @@ class StepEngine:
         self.first_bad = torch.full((), -1.0, device=self.device, dtype=torch.float64)  # step of the first NaN loss
         self.sums = torch.zeros(len(self.terms), device=self.device)  # over the series of the running epoch
         self.history = torch.full((self.epochs, len(self.terms)), torch.nan, device=self.device)
+        self.average = clone(module.state_dict()) if optim.average else {}
         self.graphs = {}
         settings = dict(betas=optim.betas, weight_decay=optim.weight_decay, capturable=self.device.type == "cuda")
         self.optimizer = torch.optim.AdamW(module.parameters(), lr=self.lr, fused=True, **settings)
@@ -96,6 +97,18 @@ class StepEngine:
         is_bad = ~torch.isfinite(sums[0]) & (self.first_bad < 0)
         self.first_bad.copy_(torch.where(is_bad, self.steps_done, self.first_bad))
         self.steps_done += 1
+        if self.average:
+            self._move_average()
+
+    @torch.no_grad()
+    def _move_average(self):
+        """After step k the average of parameters and buffers moves with decay min(average, (1 + k) / (10 + k))."""
+        decay = ((1 + self.steps_done) / (10 + self.steps_done)).clamp(max=self.optim.average)
+        for name, value in self.module.state_dict().items():
+            if value.is_floating_point():
+                self.average[name].lerp_(value, (1 - decay).to(value.dtype))
+            else:  # a counter
+                self.average[name].copy_(value)
 
     def _run_step(self, index):
         if self.device.type != "cuda":
@@ -132,7 +145,8 @@ class StepEngine:
 
         checkpoint  file for the state of an unfinished run; equal seeds end in equal numbers, interrupted or not
         on_epoch    (epochs done) -> dict of extra values for the history, or None; called before the first epoch
-                    too. Runs after every epoch; what it changes in the module stays changed
+                    too. Runs after every epoch; what it changes in the module stays changed. If an average of the
+                    weights is kept, the module holds that meanwhile, as it does when the run has ended
         progress    (epochs done, epochs, terms of the last epoch, steps per second); called about once a second
         raises      TrainingDiverged at the first non-finite loss, naming the step
         """
@@ -144,7 +158,7 @@ class StepEngine:
         done = 0
         if checkpoint and checkpoint.exists():
             done, evaluations = restore(checkpoint, self)
-        elif on_epoch and (extra := on_epoch(0)):
+        elif extra := self._evaluate(on_epoch, 0):
             evaluations[0] = extra
         self.module.train()
         if self.device.type == "cuda" and done < self.epochs:
@@ -155,7 +169,7 @@ class StepEngine:
             self.module.train()
             self._run_epoch(epoch)
             try:
-                extra = on_epoch and on_epoch(epoch + 1)
+                extra = self._evaluate(on_epoch, epoch + 1)
             except UserError:  # NaN weights make NaN scores: name the cause, not the symptom
                 self._raise_if_diverged(checkpoint)
                 raise
@@ -172,7 +186,24 @@ class StepEngine:
             if due:
                 save(checkpoint, self, epoch + 1, evaluations)
                 saved_at = time.monotonic()
+        if self.average:
+            copy(self.module.state_dict(), self.average)
         return self._rows(evaluations)
+
+    def _evaluate(self, on_epoch, epoch):
+        if on_epoch is None:
+            return None
+        self._swap_average()
+        try:
+            return on_epoch(epoch)
+        finally:
+            self._swap_average()
+
+    def _swap_average(self):
+        live = self.module.state_dict()
+        for name, value in clone(self.average).items():
+            self.average[name].copy_(live[name])
+            live[name].copy_(value)
 
     def _run_epoch(self, epoch):
         self.generator.manual_seed(derive_seed(self.seed, epoch))
@@ -209,7 +240,12 @@ class StepEngine:
         """Everything that a step changes, as a nested dict of the live tensors."""
         moments = [self.optimizer.state[p] for p in self.module.parameters()]
         counters = {name: getattr(self, name) for name in ("steps_done", "first_bad", "sums", "history")}
-        return {"module": self.module.state_dict(), "moments": moments, "counters": counters}
+        return {
+            "module": self.module.state_dict(),
+            "average": self.average,
+            "moments": moments,
+            "counters": counters,
+        }
 
     @torch.no_grad()
     def load_state(self, state):

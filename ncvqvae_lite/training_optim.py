@@ -41,6 +41,7 @@ class Optim:
     weight_decay   of AdamW, per step and in units of the learning rate
     schedule       a name in SCHEDULES
     betas          of AdamW: decay of the moving averages of the gradient and of its square
+    average        decay per step of a moving average of the weights, at which the run ends; 0 keeps none
     """
 
     epochs: int | None = None
@@ -50,6 +51,7 @@ class Optim:
     weight_decay: float = 1e-3
     schedule: str = "cosine"
     betas: tuple = (0.9, 0.999)
+    average: float = 0.0
 
     def __post_init__(self):
         if (self.epochs is None) == (self.steps is None):
@@ -63,6 +65,7 @@ class Optim:
             ("weight_decay", 0 <= self.weight_decay < math.inf, "0 or more, and finite"),
             ("schedule", self.schedule in SCHEDULES, f"one of {known}"),
             ("betas", len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas), "two numbers in [0, 1)"),
+            ("average", 0 <= self.average < 1, "in [0, 1)"),
         ):
             if not is_good:
                 raise BadInput(f"{name} must be {expected}, got {getattr(self, name)!r}")

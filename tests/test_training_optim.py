@@ -29,6 +29,7 @@ from ncvqvae_lite.training_optim import SCHEDULES, Optim
         (dict(epochs=1, weight_decay=math.inf), "weight_decay must be 0 or more, and finite, got inf"),
         (dict(epochs=1, schedule="linear"), "schedule must be one of cosine, one-cycle, got 'linear'"),
         (dict(epochs=1, betas=(0.9,)), r"betas must be two numbers in \[0, 1\), got \(0.9,\)"),
+        (dict(epochs=1, average=1.0), r"average must be in \[0, 1\), got 1.0"),
         (dict(epochs=1, betas=(0.9, 1.0)), r"betas must be two numbers in \[0, 1\), got \(0.9, 1.0\)"),
     ],
 )
