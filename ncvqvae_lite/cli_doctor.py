@@ -102,42 +102,43 @@ def report_device():
 
 def report_data():
     """Print where data sets are looked for, and what the first place that has one of the thesis' thirteen holds."""
-    from .data import THESIS_DATASETS
-    from .data_files import bundled_folder, names_in
+    from .data import SOURCES, THESIS_DATASETS
 
-    places = {"$NCVQVAE_DATA": os.environ.get("NCVQVAE_DATA"), "bundled with aeon": bundled_folder()}
-    places["downloaded earlier"] = os.environ.get("NCVQVAE_CACHE") or "~/.cache/ncvqvae_lite"
-    places = {name: Path(folder).expanduser() if folder else None for name, folder in places.items()}
-    print("\nData sets, in the order in which they are looked for (TwoPatternsGenerated is made and needs no file):")
-    for name, folder in places.items():
-        if folder is None:
-            print(f"  {name}: not set")
-        elif not folder.is_dir():
-            print(f"  {name}: no folder {folder}")
-        else:
-            print(f"  {name}: {len(names_in(folder))} data sets in {folder}")
+    print("\nData sets, in the order in which they are looked for:")
+    for source in SOURCES.values():
+        print(f"  {source.label}: {_about(source)}")
     print("The thesis' data sets:")
     for dataset in THESIS_DATASETS:
-        states = (state_in(folder, dataset) for folder in places.values() if folder and folder.is_dir())
-        state = next(filter(None, states), "missing: downloaded when it is first used")
-        print(f"  {dataset:<{max(map(len, THESIS_DATASETS))}}  {state}")
+        states = (state_in(source, dataset) for source in SOURCES.values())
+        print(f"  {dataset:<{max(map(len, THESIS_DATASETS))}}  {next(filter(None, states), 'missing')}")
 
 
-def state_in(folder, name):
-    """What `folder` holds of a data set: "complete ...", "partial ..." or "unreadable ...", or None if nothing."""
-    half = None
-    for place in (folder, folder / name):
-        file = place / f"{name}.npz"
-        if file.exists():
-            return _state_of_npz(file)
-        for suffix in (".tsv", ".txt", ".ts"):
-            files = {split: place / f"{name}_{split}{suffix}" for split in ("TRAIN", "TEST")}
-            absent = [file.name for file in files.values() if not file.exists()]
-            if not absent:
-                return f"complete: {files['TRAIN']} and {files['TEST'].name}"
-            if len(absent) == 1:
-                half = half or f"partial: {place} has no {absent[0]}"
-    return half
+def _about(source):
+    """What a source holds, in a few words."""
+    folder, names = source.folder(), source.names()
+    if folder:
+        return f"{len(names)} data sets in {folder}" if folder.is_dir() else f"no folder {folder}"
+    if not names:
+        return "not set" if source.label.startswith("$") else "none"
+    return ", ".join(sorted(names)) if len(names) < 4 else f"{len(names)} data sets"
+
+
+def state_in(source, name):
+    """What a source holds of a data set: "complete ...", "partial ..." or "unreadable ...", or None if nothing."""
+    from .data_files import find_files
+
+    folder = source.folder()
+    if not folder:
+        return f"{source.state}: {source.label}" if name in source.names() else None
+    found = find_files(folder, name)
+    if not found:
+        return None
+    files, absent = found
+    if absent:
+        return f"partial: {absent[0].parent} has no {absent[0].name}"
+    if len(files) == 1:
+        return _state_of_npz(*files)
+    return f"complete: {files[0]} and {files[1].name}"
 
 
 def _state_of_npz(file):
@@ -194,10 +195,9 @@ def self_test():
 
     start = time.monotonic()
     ds = two_patterns(n_train=40, n_test=20, length=32)
-    cfg = ExperimentConfig.preset(
-        "paper", dataset=ds.name, method="vibcreg", augmentation="gauss", epochs=2, prior_epochs=2, fcn_epochs=1,
-        cas=False, batch_size=20, dim=16, n_blocks=1, projector_width=64, prior_width=32, prior_depth=1, min_samples=20,
-    )  # fmt: skip
+    small = dict(dim=16, n_blocks=1, projector_width=64, prior_width=32, prior_depth=1, batch_size=20, min_samples=20)
+    short = dict(epochs=2, prior_epochs=2, fcn_epochs=1, cas=False)
+    cfg = ExperimentConfig.preset("paper", dataset=ds.name, method="vibcreg", augmentation="gauss", **small, **short)
 
     def interrupt(stage, done, *_):
         if (stage, done) == ("prior", 2):  # the first epoch is in a checkpoint

@@ -12,7 +12,9 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -73,16 +75,17 @@ class TimeSeriesDataset:
         )
 
 
-def from_arrays(x_train, y_train=None, x_test=None, y_test=None, *, name="mine"):
+def from_arrays(x_train, y_train=None, x_test=None, y_test=None, *, name="mine", source="arrays given by the caller"):
     """A data set from numpy arrays, torch tensors or lists.
 
     x_train, x_test  (n, L) or (n, C, L), L >= 16, finite; without x_test a fifth of train is held out (see `_hold_out`)
     y_train, y_test  (n,) labels of any hashable kind, both or neither; classes are numbered in the sorted order of
                      train's labels, numbers first. A label that reads as a number is that number: "1", 1, 1.0 are one
+    source           one sentence: where they come from
     raises           BadInput, with what was found, what was expected and what to do
     """
     _check_name(name)
-    return _build(x_train, y_train, x_test, y_test, name, "arrays given by the caller")
+    return _build(x_train, y_train, x_test, y_test, name, source)
 
 
 def two_patterns(n_train=1000, n_test=4000, length=128, seed=0):
@@ -94,12 +97,15 @@ def two_patterns(n_train=1000, n_test=4000, length=128, seed=0):
 
 
 def _made(name, *arguments):
+    """The data set of a generator, or None where no generator has that name."""
+    if name not in GENERATORS:
+        return None
     made = GENERATORS[name](*arguments)
     return _build(*made[:4], name, made.files)
 
 
 def load_dataset(name, root=None):
-    """The data set `name`, looked for in `root` if given, else in $NCVQVAE_DATA, aeon's bundle and aeon's download.
+    """The data set `name`, looked for in `root` if given, else in one place of SOURCES after the other.
 
     name    of the UCR archive, or of a file in the folder; "TwoPatternsGenerated" is always `two_patterns()`
     root    folder with NAME.npz, or NAME_TRAIN.tsv (.txt, .ts) and NAME_TEST.tsv, itself or in its subfolder NAME
@@ -109,32 +115,71 @@ def load_dataset(name, root=None):
     A download is kept in $NCVQVAE_CACHE (else ~/.cache/ncvqvae_lite) with its content hash, checked at each later use.
     """
     _check_name(name)
-    if name in GENERATORS:
-        return _made(name)
-    if root is not None:
-        found = data_files.read_folder(root, name)
+    if root is not None and name not in GENERATORS:
+        found = _read(root, name, "in the folder given as root")
         if not found:
             held = _nearest(name, data_files.names_in(root))
             raise NotFound(f"{name} is not in {root}, which holds {held}: correct the name or add {name}.npz there")
-        return _build(*found[:4], name, f"read from {found.files}, in the folder given as root")
-    folder = os.environ.get("NCVQVAE_DATA")
-    bundle = data_files.bundled_folder()
-    for place, where in ((folder, "in the folder that NCVQVAE_DATA names"), (bundle, "which aeon bundles")):
-        found = data_files.read_folder(place, name) if place else None
+        return found
+    for source in SOURCES.values():
+        found = source.find(name)
         if found:
-            return _build(*found[:4], name, f"read from {found.files}, {where}")
+            return found
+    near = _nearest(name, set().union(*(source.names() for source in SOURCES.values())))
+    if not data_files.has_aeon():
+        raise NotFound(
+            f"{name} is not on this machine, which has {near}, and what brings the archive, aeon, is not installed: "
+            "pip install 'ncvqvae-lite[data]', or set NCVQVAE_DATA to a folder that has it"
+        )
+    raise NotFound(f"{name} is not among the {near}: correct the name, or set NCVQVAE_DATA to a folder that has it")
+
+
+# ---- where data sets are looked for
+
+
+@dataclass(frozen=True)
+class Source:
+    """A place where `load_dataset` looks for series, and of which `doctor` tells what it has.
+
+    label    what `doctor` calls it
+    find     name -> data set, as of `from_arrays`, or None where it has none of that name
+    names    () -> names of the data sets that it has
+    folder   () -> where it is a folder: its path, or None if none is set
+    state    what `doctor` says of a data set that is here and in no folder: "complete" or "missing"
+    """
+
+    label: str
+    find: Callable
+    names: Callable
+    folder: Callable = lambda: None
+    state: str = "complete"
+
+
+def _folder(label, folder, where):
+    """The source that reads files in a folder; `where` ends the sentence that says where series come from."""
+    return Source(
+        label,
+        find=lambda name: _read(folder(), name, where) if folder() else None,
+        names=lambda: data_files.names_in(folder()) if folder() else set(),
+        folder=folder,
+    )
+
+
+def _read(folder, name, where):
+    found = data_files.read_folder(folder, name)
+    return found and _build(*found[:4], name, f"read from {found.files}, {where}")
+
+
+def _named_folder():
+    named = os.environ.get("NCVQVAE_DATA")
+    return Path(named).expanduser() if named else None
+
+
+def _from_cache(name):
+    """An earlier download, if there is one and it is as it came."""
     cached = cache_dir() / f"{name}.npz"
-    if cached.exists():
-        return _from_cache(name, cached)
-    known = {*GENERATORS, *data_files.archive_names(), *(data_files.names_in(folder) if folder else ())}
-    if name not in known:
-        near = _nearest(name, known)
-        raise NotFound(f"{name} is not among the {near}: correct the name, or set NCVQVAE_DATA to a folder that has it")
-    return _download(name, cached)
-
-
-def _from_cache(name, cached):
-    """An earlier download, if it is as it came."""
+    if not cached.exists():
+        return None
     found, record = data_files.read_npz(cached), cached.with_suffix(".sha256")
     dataset = _build(*found[:4], name, f"read from {cached}, which aeon downloaded earlier")
     if not record.exists() or record.read_text().strip() != dataset.content_hash:
@@ -142,8 +187,11 @@ def _from_cache(name, cached):
     return dataset
 
 
-def _download(name, cached):
+def _download(name):
     """From the archive into the cache: NAME.sha256, then NAME.npz, both by rename, so that no half file ever counts."""
+    if name not in data_files.archive_names():
+        return None
+    cached = cache_dir() / f"{name}.npz"
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=cached.parent).close()
@@ -162,6 +210,15 @@ def _download(name, cached):
             else:
                 file.write(dataset.content_hash.encode())
     return dataset
+
+
+SOURCES = {  # in the order in which they are looked at
+    "made": Source("made by the package", _made, lambda: set(GENERATORS)),
+    "folder": _folder("$NCVQVAE_DATA", _named_folder, "in the folder that NCVQVAE_DATA names"),
+    "bundle": _folder("bundled with aeon", data_files.bundled_folder, "which aeon bundles"),
+    "cache": Source("downloaded earlier", _from_cache, lambda: data_files.names_in(cache_dir()), cache_dir),
+    "archive": Source("downloaded when it is first used", _download, data_files.archive_names, state="missing"),
+}
 
 
 # ---- checking and numbering, the same for files and arrays

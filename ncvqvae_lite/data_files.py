@@ -37,37 +37,48 @@ class RawSplits(NamedTuple):
 # ---- files in a folder
 
 
+def _file_sets(folder, name):
+    """The files that make up `name`, a tuple for each format and place, in the order in which they are tried."""
+    for place in (folder, folder / name):
+        yield (place / f"{name}.npz",)
+        for suffix in _TEXT:
+            yield place / f"{name}_TRAIN{suffix}", place / f"{name}_TEST{suffix}"
+
+
+def find_files(folder, name):
+    """(files of `name`, those of them that are absent), a complete set if there is one; None where all are absent."""
+    sets = [(files, [file for file in files if not file.exists()]) for files in _file_sets(folder, name)]
+    begun = [(files, absent) for files, absent in sets if len(absent) < len(files)]
+    return min(begun, key=lambda found: len(found[1]), default=None)
+
+
 def read_folder(folder, name):
     """Both splits of `name` in `folder` or its subfolder `name`, or None when the folder holds nothing of that name.
 
-    NAME.npz goes first; else the first of tsv, txt, ts that has both splits.
     raises  NotFound if there is no such folder; BadInput if a split is missing or a file cannot be read
     """
-    folder, half = Path(folder).expanduser(), None
+    folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise NotFound(f"found no folder {folder}, expected one with {name}: correct --data (root) or NCVQVAE_DATA")
-    for place in (folder, folder / name):
-        if (place / f"{name}.npz").exists():
-            return read_npz(place / f"{name}.npz")
-        for suffix, read in ((".tsv", _read_table), (".txt", _read_table), (".ts", _read_ts)):
-            train, test = place / f"{name}_TRAIN{suffix}", place / f"{name}_TEST{suffix}"
-            if train.exists() and test.exists():
-                return RawSplits(*read(train), *read(test), f"{train} and {test.name}")
-            if train.exists():
-                half = half or _split_missing(train, "test", test.name)
-            if test.exists():
-                half = half or _split_missing(test, "train", train.name)
-    if half:
-        raise half
+    found = find_files(folder, name)
+    if not found:
+        return None
+    files, absent = found
+    if len(files) == 1:
+        return read_npz(*files)
+    train, test = files
+    if absent:
+        raise _split_missing(*((train, "test", test.name) if test in absent else (test, "train", train.name)))
+    read = _TEXT[train.suffix]
+    return RawSplits(*read(train), *read(test), f"{train} and {test.name}")
 
 
 def names_in(folder):
-    """Names of the data sets that `folder` and its subfolders hold, for messages."""
+    """Names of the data sets that `folder` and its subfolders hold, whole or half, for messages."""
     folder, names = Path(folder).expanduser(), set()
     for file in (*folder.glob("*.*"), *folder.glob("*/*.*")):
         name = file.stem.removesuffix("_TRAIN").removesuffix("_TEST")
-        whole, half = file.suffix == ".npz", file.suffix in (".tsv", ".txt", ".ts") and name != file.stem
-        if (whole or half) and file.parent in (folder, folder / name):
+        if any(file in files for files in _file_sets(folder, name)):
             names.add(name)
     return names
 
@@ -143,6 +154,9 @@ def _read_ts(path):
     return series, labels or None
 
 
+_TEXT = {".tsv": _read_table, ".txt": _read_table, ".ts": _read_ts}  # read in this order, after .npz
+
+
 def one_line(error):
     """The text of an error, on one line and cut to a length that a sentence can carry."""
     text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
@@ -150,6 +164,11 @@ def one_line(error):
 
 
 # ---- aeon: what it bundles, what it downloads
+
+
+def has_aeon():
+    """Whether aeon, which the extra `data` installs, is there."""
+    return importlib.util.find_spec("aeon") is not None
 
 
 def bundled_folder():
@@ -160,7 +179,9 @@ def bundled_folder():
 
 
 def archive_names():
-    """Names that aeon can download."""
+    """Names that aeon can download; none without aeon."""
+    if not has_aeon():
+        return set()
     from aeon.datasets.tsc_datasets import tsc_zenodo
 
     return set(tsc_zenodo)

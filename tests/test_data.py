@@ -12,7 +12,7 @@ import pytest
 import torch
 from scipy import stats
 
-from ncvqvae_lite import data_files
+from ncvqvae_lite import cli_doctor, data, data_files
 from ncvqvae_lite.data import (
     THESIS_DATASETS,
     TimeSeriesDataset,
@@ -23,6 +23,8 @@ from ncvqvae_lite.data import (
 from ncvqvae_lite.data_files import MIN_STEPS
 from ncvqvae_lite.errors import BadInput, NotFound, UserError
 from ncvqvae_lite.generators import _raw_two_patterns
+
+needs_aeon = pytest.mark.skipif(not data_files.has_aeon(), reason="aeon is not installed (the extra `data`)")
 
 
 def series(n=10, length=20, channels=None, seed=0):
@@ -371,6 +373,7 @@ def test_a_complete_format_goes_before_half_of_another(tmp_path):
     assert "Mine_TRAIN.ts " in load_dataset("Mine", root=tmp_path).source
 
 
+@needs_aeon
 def test_ncvqvae_data_goes_before_what_aeon_bundles(tmp_path, monkeypatch):
     write_npz(tmp_path, "GunPoint", *splits())
     monkeypatch.setenv("NCVQVAE_DATA", str(tmp_path))
@@ -505,6 +508,7 @@ def test_bad_files(tmp_path, case):
 # ---- aeon: bundle, download, cache
 
 
+@needs_aeon
 def test_what_aeon_bundles_needs_no_network_and_no_import_of_aeon():
     code = (
         "import sys; from ncvqvae_lite.data import load_dataset; import ncvqvae_lite.data_files\n"
@@ -520,6 +524,7 @@ def test_what_aeon_bundles_needs_no_network_and_no_import_of_aeon():
     assert "aeon bundles" in done.stdout
 
 
+@needs_aeon
 @pytest.mark.parametrize("name", ["GunPoint", "ItalyPowerDemand"])
 def test_bundled_series_are_those_of_the_archive(real_data, name, monkeypatch):
     bundled = load_dataset(name)
@@ -537,6 +542,7 @@ def real_two_patterns(real_data, monkeypatch):
     return real_data("TwoPatterns")
 
 
+@needs_aeon
 def test_our_reader_of_ts_agrees_with_aeon():
     from aeon.datasets import load_classification
 
@@ -547,11 +553,13 @@ def test_our_reader_of_ts_agrees_with_aeon():
         assert [ds.class_names[i].lower() for i in y] == labels.tolist()
 
 
+@needs_aeon
 def test_unequal_lengths_in_the_bundle_are_an_error():
     with pytest.raises(BadInput, match=r"JapaneseVowels: x_train holds unequal lengths \(7 to 26 steps\)"):
         load_dataset("JapaneseVowels")
 
 
+@needs_aeon
 @pytest.mark.parametrize("name", ["Gunpiont", "gunpoint"])
 def test_unknown_names(name):
     with pytest.raises(NotFound, match=rf"{name} is not among the \d+ data sets \(nearest: GunPoint") as error:
@@ -562,7 +570,7 @@ def test_unknown_names(name):
 @pytest.fixture
 def archive(monkeypatch):
     """A stand-in for aeon's loader; `archive.calls` says what was asked for, `archive.answer` is what comes."""
-    import aeon.datasets
+    datasets = pytest.importorskip("aeon.datasets")
 
     class Archive:
         def __init__(self):
@@ -573,7 +581,7 @@ def archive(monkeypatch):
             return self.answer(split, extract_path)
 
     stand_in = Archive()
-    monkeypatch.setattr(aeon.datasets, "load_classification", stand_in)
+    monkeypatch.setattr(datasets, "load_classification", stand_in)
     return stand_in
 
 
@@ -636,6 +644,7 @@ def test_a_host_that_is_down(archive, nowhere):
     sentence(error)
 
 
+@needs_aeon
 def test_the_real_loader_with_the_network_off(nowhere):
     with pytest.raises(NotFound, match=r"Wafer .*download failed \(.*the network is off in this test"):
         load_dataset("Wafer")
@@ -680,10 +689,106 @@ def test_a_cache_that_cannot_be_written(archive, tmp_path, monkeypatch):
     assert archive.calls == []
 
 
+@needs_aeon
 def test_the_thirteen_data_sets():
     assert len(THESIS_DATASETS) == len(set(THESIS_DATASETS)) == 13
     assert THESIS_DATASETS[0] == "FordA" and THESIS_DATASETS[-1] == "Mallat"
     assert data_files.archive_names() >= set(THESIS_DATASETS)
+
+
+# ---- sources
+
+
+def test_a_source_from_outside_is_looked_at_in_its_turn(monkeypatch, tmp_path, capsys):
+    asked = []
+
+    def find(name):
+        asked.append(name)
+        return from_arrays(*splits(), name=name, source="a drawer") if name in ("Mine", "Wafer") else None
+
+    monkeypatch.setitem(data.SOURCES, "drawer", data.Source("my drawer", find, lambda: {"Mine", "Wafer"}))
+    assert load_dataset("Mine").source == "a drawer" and load_dataset("Mine").name == "Mine"
+    load_dataset("TwoPatternsGenerated")
+    write_npz(tmp_path, "Mine", *splits())
+    monkeypatch.setenv("NCVQVAE_DATA", str(tmp_path))
+    assert "NCVQVAE_DATA" in load_dataset("Mine").source  # the folder comes first
+    with pytest.raises(NotFound, match="nearest: Mine"):
+        load_dataset("Minee")
+    with pytest.raises(NotFound, match="Wafer is not in"):
+        load_dataset("Wafer", root=tmp_path)  # a root is the only place
+    assert asked == ["Mine", "Mine", "Minee"]
+
+    monkeypatch.setattr(data, "SOURCES", {"drawer": data.SOURCES["drawer"]})
+    cli_doctor.report_data()
+    lines = capsys.readouterr().out.splitlines()
+    assert "  my drawer: Mine, Wafer" in lines
+    states = dict(line.split(maxsplit=1) for line in lines if line.startswith("  ") and ": Mine" not in line)
+    assert states["Wafer"] == "complete: my drawer" and states["FordA"] == "missing"
+
+
+def test_another_generator_is_an_entry(monkeypatch, tmp_path):
+    def ramps(n=10):
+        x = np.arange(1.0, n + 1)[:, None] * np.linspace(0, 1, 32)
+        return data_files.RawSplits(x, ["up", "down"] * 5, x, ["up", "down"] * 5, "made by a ramp")
+
+    monkeypatch.setitem(data.GENERATORS, "Ramps", ramps)
+    ds = load_dataset("Ramps", root=tmp_path)
+    assert ds.source == "made by a ramp" and ds.class_names == ("down", "up") and ds.length == 32
+    assert load_dataset("Ramps").content_hash == ds.content_hash
+    with pytest.raises(NotFound, match="nearest: Ramps"):
+        load_dataset("Ramp")
+
+
+def test_files_that_make_a_data_set(tmp_path):
+    assert data_files.find_files(tmp_path, "Mine") is None and data_files.names_in(tmp_path) == set()
+    (tmp_path / "Mine_TEST.txt").write_text("")
+    both = (tmp_path / "Mine_TRAIN.txt", tmp_path / "Mine_TEST.txt")
+    assert data_files.find_files(tmp_path, "Mine") == (both, [both[0]])
+    assert data_files.names_in(tmp_path) == {"Mine"}
+    inside = tmp_path / "Mine"
+    inside.mkdir()
+    write_ts(inside, "Mine", *splits())
+    assert data_files.find_files(tmp_path, "Mine") == ((inside / "Mine_TRAIN.ts", inside / "Mine_TEST.ts"), [])
+    (inside / "Other.npz").write_text("")  # in a subfolder of another name
+    assert data_files.find_files(tmp_path, "Other") is None and data_files.names_in(tmp_path) == {"Mine"}
+
+
+# ---- without aeon
+
+
+@pytest.fixture
+def no_aeon(monkeypatch):
+    """As where the extra `data` is not installed."""
+    monkeypatch.setitem(sys.modules, "aeon", None)
+
+
+def test_files_and_generators_need_no_aeon(no_aeon, nowhere, tmp_path, monkeypatch):
+    write_npz(tmp_path, "Mine", *splits())
+    assert load_dataset("Mine", root=tmp_path).n_classes == 2
+    monkeypatch.setenv("NCVQVAE_DATA", str(tmp_path))
+    assert "NCVQVAE_DATA" in load_dataset("Mine").source
+    assert load_dataset("TwoPatternsGenerated").n_classes == 4
+
+
+def test_an_earlier_download_is_checked_without_aeon(archive, nowhere, monkeypatch):
+    archive.answer = good_answer
+    ds = load_dataset("Wafer")
+    monkeypatch.setitem(sys.modules, "aeon", None)
+    assert load_dataset("Wafer").content_hash == ds.content_hash
+
+
+@pytest.mark.parametrize("name", ["GunPoint", "Wafer", "Gunpiont"])
+def test_without_aeon_the_message_says_what_to_install(no_aeon, name, tmp_path, monkeypatch):
+    install = r"pip install 'ncvqvae-lite\[data\]'"
+    with pytest.raises(NotFound, match=rf"{name} is not on this machine, which has TwoPatternsGen.*{install}") as error:
+        load_dataset(name)
+    sentence(error)
+    for known in "ABCDEFGHI":
+        write_npz(tmp_path, f"Gunpoint{known}", *splits())
+    monkeypatch.setenv("NCVQVAE_DATA", str(tmp_path))
+    with pytest.raises(NotFound, match=rf"which has 10 data sets \(.*\), and .*{install}") as error:
+        load_dataset(name)
+    sentence(error)
 
 
 # ---- the generated TwoPatterns
@@ -768,6 +873,7 @@ def test_two_patterns_refuses(bad):
     sentence(error)
 
 
+@needs_aeon
 def test_the_generator_by_name_and_never_for_the_archives_set(tmp_path, monkeypatch):
     assert load_dataset("TwoPatternsGenerated", root=tmp_path).content_hash == two_patterns().content_hash
     monkeypatch.setenv("NCVQVAE_DATA", str(tmp_path))

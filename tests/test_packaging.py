@@ -313,3 +313,19 @@ def test_ci_runs_what_the_readme_says():
     assert script.read_text().rstrip().splitlines()[-1] == "exec make test </dev/null"
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
     assert workflow["jobs"]["test"]["steps"][-1] == {"run": ".ci/run"}
+
+
+def test_the_weekly_workflow_tests_the_core_at_its_bounds():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "weekly.yml").read_text())
+    *_, pins, install, tests = workflow["jobs"]["bounds"]["steps"]
+    assert all(re.fullmatch(r"[\w-]+>=[\d.]+", bound) for bound in pyproject()["project"]["dependencies"])
+    assert '.replace(">=", "==")' in pins["run"] and "-c bounds.txt -e ." in install["run"]
+    rooms = [name for names in re.findall(r"test_{([\w,]+)}\.py", tests["run"]) for name in names.split(",")]
+    assert len(rooms) > 10 and all((ROOT / "tests" / f"test_{room}.py").exists() for room in rooms)
+    assert "tests/test_{" in tests["run"]
+
+
+def test_aeon_is_no_part_of_the_core():
+    """It caps numba and through it numpy, so that the core would follow its releases."""
+    assert "aeon" not in requirements() | requirements("campaign")
+    assert "aeon" in requirements("data").keys() & requirements("notebooks").keys()

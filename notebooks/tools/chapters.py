@@ -156,7 +156,8 @@ def colab_setup(effort=""):
     """
     project = _project()
     tag = f"v{project['project']['version']}"
-    bounds = [r for r in project["project"]["dependencies"] if r.split(">=")[0] in LIGHT]
+    asked = [*project["project"]["optional-dependencies"]["data"], *project["project"]["dependencies"]]
+    bounds = [r for r in asked if r.split(">=")[0] in LIGHT]
     light = " ".join(f'"{requirement}"' for requirement in (*bounds, *INDIRECT))
     code = f"""\
 import sys
