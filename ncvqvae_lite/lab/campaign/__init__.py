@@ -75,7 +75,7 @@ class Campaign:
     def part(self, datasets=(), configurations=(), seeds=(), settings=None):
         """The same campaign for some of its data sets, configurations and seeds, and with other settings.
 
-        settings  replaces those of the file, and may not touch what its ablations vary
+        settings  as for `changed`
         raises    BadInput for what the campaign does not have
         """
         chosen = {}
@@ -86,15 +86,16 @@ class Campaign:
                     close, listed = nearest(value, map(str, has)), ", ".join(map(str, has))
                     raise BadInput(f"campaign {self.name} has no {axis[:-1]} {value}{close}: it has {listed}")
             chosen[axis] = tuple(value for value in has if value in values or not values)
-        for name in settings or {}:
-            if any(name in ablation for ablation in self.ablations):
-                raise BadInput(f"--set {name}: the ablations of campaign {self.name} vary it, write a campaign file")
-        part = replace(self, **chosen, settings=self.settings | (settings or {}))
-        try:
-            _check_cells(part)
-        except BadInput as error:
-            raise BadInput(f"campaign {self.name}: {error}") from None
-        return part
+        part = replace(self, **chosen)
+        return part.changed(settings) if settings else part
+
+    def changed(self, settings):
+        """The same campaign with other settings, which may not touch what its ablations vary; BadInput if they do."""
+        for name in settings.keys() & set(itertools.chain(*self.ablations)):
+            raise BadInput(f"--set {name}: the ablations of campaign {self.name} vary it, write a campaign file")
+        changed = replace(self, settings=self.settings | settings)
+        _check_cells(changed, f"campaign {self.name}")
+        return changed
 
 
 def shipped():
@@ -120,11 +121,11 @@ def load_campaign(name_or_file):
     try:
         _check_keys(content)
         _check_values(content)
-        values = content | {axis: tuple(content[axis]) for axis in LISTS}
-        campaign = Campaign(file.stem, **OPTIONAL | values)
-        _check_cells(campaign)
     except BadInput as error:
         raise BadInput(f"{file}: {error}") from None
+    values = content | {axis: tuple(content[axis]) for axis in LISTS}
+    campaign = Campaign(file.stem, **OPTIONAL | values)
+    _check_cells(campaign, file)
     return campaign
 
 
@@ -171,16 +172,20 @@ def _check_values(content):
         raise BadInput("ablations must be tables, written [[ablations]] with settings below")
 
 
-def _check_cells(campaign):
+def _check_cells(campaign, source):
     """Build every cell once, so that a wrong setting is found now; no two may be the same run."""
     seen, settings = {}, [*campaign.settings, *itertools.chain(*campaign.ablations)]
     for name in (*CELL, "preset", "preset_name"):
         if name in settings:
-            raise BadInput(f"{name} is no setting, the campaign lists it by itself")
-    for cell in campaign.cells():
+            raise BadInput(f"{source}: {name} is no setting, the campaign lists it by itself")
+    try:
+        cells = campaign.cells()
+    except BadInput as error:
+        raise BadInput(f"{source}: {error}") from None
+    for cell in cells:
         folder = cell.cfg.cell_folder("")
         if folder in seen:
-            raise BadInput(f"{cell.label} is the same run as {seen[folder]}: list each once")
+            raise BadInput(f"{source}: {cell.label} is the same run as {seen[folder]}: list each once")
         seen[folder] = cell.label
 
 

@@ -42,7 +42,6 @@ def new_session(folder, jobs, out, *, data, threads, slots, timeout):
     shared |= {"threads": threads, "slots": slots, "timeout": timeout, "gpus": len(visible_gpus())}
     shared |= {"slurm_job": slurm_job(), "retries": RETRIES, "mem_mb": MEM_MB, "python": sys.executable}
     with writing_to(session):
-        session.mkdir()
         write_json(session / "plan.json", shared | {"jobs": {job.name: job.record() for job in jobs}})
     return (session / "plan.json").resolve()
 
