@@ -68,8 +68,7 @@ def panel(folder):
     folder = Path(folder)
     cell = _key(folder)
     ds = load_dataset(cell["dataset"])
-    if finished_metrics(folder, ds) is None:
-        raise BadInput(f"{folder} is not finished: run it again, then export it")
+    finished_metrics(folder, ds)  # refuses a run of other series
     if not ds.n_classes:
         raise BadInput(f"{ds.name} has no labels, and a panel shows classes")
     run = load_run(folder)

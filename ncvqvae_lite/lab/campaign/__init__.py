@@ -21,9 +21,10 @@ import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...config import AUGMENTATION_NAMES, ExperimentConfig, check_name, nearest
+from ...config import ExperimentConfig, check_name, nearest
 from ...errors import BadInput, NotFound
 from ...names import METHODS
+from ...thesis import CONFIGURATIONS
 from ..results import CELL
 
 SHIPPED = Path(__file__).parents[1] / "campaigns"
@@ -131,8 +132,8 @@ def load_campaign(name_or_file):
 
 def check_configuration(name):
     """Raise BadInput unless `name` is METHOD-AUGMENTATION, both registered and fit for each other."""
-    if name not in configurations(AUGMENTATION_NAMES):
-        from ...augmentations import AUGMENTATIONS  # here: torch is loaded only to look for one that others registered
+    if name not in configurations({augmentation for _, augmentation in CONFIGURATIONS}):
+        from ...augmentations import AUGMENTATIONS  # here: torch is loaded only for names that the thesis does not have
 
         check_name("configuration", name, configurations(("none", *AUGMENTATIONS)))
 
