@@ -262,7 +262,7 @@ def test_a_stage_that_failed_before_is_no_failure_while_it_is_done_anew(tmp_path
     fail_in(tmp_path / "tokenizer")
     seen = []
     monkeypatch.setattr(job, "execute", lambda *_: seen.append((tmp_path / "tokenizer" / "failed.json").exists()))
-    monkeypatch.setattr(job, "check_metrics", lambda *_: None)
+    monkeypatch.setattr(campaign_state, "check_metrics", lambda *_: None)
     monkeypatch.setattr(job, "THREADS", ())
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert job.main([str(session(tmp_path, {"one": task})), "one"]) == 0
@@ -689,7 +689,7 @@ def test_jobs_inside_an_allocation_share_its_gpus(of_engine, of_job, gpu, tmp_pa
     monkeypatch.setattr(job, "THREADS", ())
     seen = []
     monkeypatch.setattr(job, "execute", lambda *_: seen.append(os.environ["CUDA_VISIBLE_DEVICES"]))
-    monkeypatch.setattr(job, "check_metrics", lambda *_: None)
+    monkeypatch.setattr(campaign_state, "check_metrics", lambda *_: None)
     assert job.main([str(session(tmp_path, {"one": one_cell(tmp_path)}, slurm_job=of_engine)), "one"]) == 0
     assert seen == [gpu]
 

@@ -34,27 +34,19 @@ def example(run, seed=1):
     tokens = run.tokenizer.encode((x - run.mean) / run.std)  # (4, N)
     seen = []
     hook = run.prior.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].clone()))
-    generator = torch.Generator().manual_seed(seed)
-    final = run.prior.sample(
-        1,
-        0,
-        steps=run.config["decoding_steps"],
-        choice_temperature=run.config["choice_temperature"],
-        generator=generator,
-    )
+    settings = {"steps": run.config["decoding_steps"], "choice_temperature": run.config["choice_temperature"]}
+    final = run.prior.sample(1, 0, **settings, generator=torch.Generator().manual_seed(seed))
     hook.remove()
     steps = torch.cat([*seen, final])  # (T + 1, N)
     steps = torch.where(steps == run.prior.codebook_size, -1, steps)
     classes = torch.arange(ds.n_classes).repeat_interleave(PER_CLASS)
-    generated = run.sample(len(classes), classes, seed=seed)
-    return {
-        "x": x[:, 0].numpy().astype(np.float16),
-        "x_hat": (batched_decode(run.tokenizer, tokens) * run.std + run.mean)[:, 0].numpy().astype(np.float16),
-        "x_tokens": tokens.view(-1, *run.tokenizer.grid).numpy().astype(np.int16),
-        "steps": steps.view(-1, *run.tokenizer.grid).numpy().astype(np.int16),
-        "drawn": (batched_decode(run.tokenizer, final) * run.std + run.mean)[0, 0].numpy().astype(np.float16),
-        "generated": generated[:, 0].numpy().astype(np.float16),
-        "classes": classes.numpy().astype(np.int16),
+    x_hat, drawn = (batched_decode(run.tokenizer, t)[:, 0] * run.std + run.mean for t in (tokens, final))
+    series = {"x": x[:, 0], "x_hat": x_hat, "drawn": drawn[0]}
+    series["generated"] = run.sample(len(classes), classes, seed=seed)[:, 0]
+    grid = run.tokenizer.grid
+    whole = {"x_tokens": tokens.view(-1, *grid), "steps": steps.view(-1, *grid), "classes": classes}
+    return {name: a.numpy().astype(np.float16) for name, a in series.items()} | {
+        name: a.numpy().astype(np.int16) for name, a in whole.items()
     }
 
 

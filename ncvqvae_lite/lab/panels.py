@@ -12,10 +12,10 @@ import numpy as np
 
 from ..errors import BadInput
 from ..experiment_folders import finished_metrics
-from ..files import atomic, read_csv, read_json, write_csv, writing_to
+from ..files import atomic, read_csv, read_json, writing_to
 from ..thesis import data_file
 from . import command
-from .results import CELL, SHIPPED, cell_rows, finished_cells
+from .results import CELL, SHIPPED, cell_rows, finished_cells, key_of, update
 
 PANEL_SEED = 1  # one seed is enough to look at
 MOST_SERIES, MOST_CLASSES, PER_CLASS, MOST_POINTS = 400, 4, 5, 200
@@ -24,6 +24,7 @@ QUANTILES = (0.1, 0.5, 0.9)  # of real series: their range, not the series thems
 PANEL_BYTES = 40_000
 EPOCHS = 40  # kept of a tokenizer's history
 CURVE_KEY = (*CELL, "preset", "ablation")
+TEXTS = tuple(name for name in CURVE_KEY if name != "seed")
 TERMS = ("time", "spectrum", "commitment", "augmented", "ssl", "perplexity", "recon_val", "knn_acc", "svm_acc")
 CURVE_COLUMNS = (*CURVE_KEY, "epoch", *TERMS)
 
@@ -38,13 +39,11 @@ def export_panels(folders, out_folder):
     """
     chosen = [folder for folder in folders if read_json(Path(folder) / "config.json")["seed"] == PANEL_SEED]
     for folder in chosen:
-        arrays = panel(folder)
-        packed = io.BytesIO()
+        arrays, packed = panel(folder), io.BytesIO()
         np.savez_compressed(packed, **arrays)
         if packed.tell() > PANEL_BYTES:
             raise BadInput(f"the panel of {folder} has {packed.tell()} bytes, at most {PANEL_BYTES} belong into git")
-        parts = (arrays[name].item() for name in ("dataset", "method", "augmentation", "preset", "ablation"))
-        name = "_".join(" ".join(parts).split()) + ".npz"
+        name = "_".join(" ".join(arrays[name].item() for name in TEXTS).split()) + ".npz"
         with writing_to(out_folder), atomic(Path(out_folder) / name, "wb") as file:
             file.write(packed.getvalue())
     return len(chosen)
@@ -69,8 +68,7 @@ def panel(folder):
     folder = Path(folder)
     cell = _key(folder)
     ds = load_dataset(cell["dataset"])
-    if finished_metrics(folder, ds) is None:
-        raise BadInput(f"{folder} is not finished: run it again, then export it")
+    finished_metrics(folder, ds)  # refuses a run of other series
     if not ds.n_classes:
         raise BadInput(f"{ds.name} has no labels, and a panel shows classes")
     run = load_run(folder)
@@ -80,8 +78,7 @@ def panel(folder):
     kept = np.arange(0, generated.shape[-1], -(-generated.shape[-1] // MOST_POINTS))
     quantiles = torch.tensor(QUANTILES)
     real = torch.stack([ds.x_test[ds.y_test == k, 0].quantile(quantiles, dim=0) for k in shown])  # (k, 3, L)
-    texts = ("dataset", "method", "augmentation", "preset", "ablation")
-    return {name: np.array(cell[name]) for name in texts} | {
+    return {name: np.array(cell[name]) for name in TEXTS} | {
         "points": points.astype(np.float16),
         "classes": classes.astype(np.int16),
         "accepted": accepted_probabilities(run),
@@ -140,7 +137,7 @@ def load_panels(folder=None):
     panels = []
     for file in sorted(folder.glob("*.npz")):
         with np.load(file) as arrays:
-            panels.append({name: a.item() if a.shape == () else a for name, a in arrays.items()})
+            panels.append({name: a if a.shape else a.item() for name, a in arrays.items()})
     return panels
 
 
@@ -161,14 +158,10 @@ def export_curves(folders, table):
         settings = read_json(tokenizer / "config.json")
         changes = [change for change in cell["ablation"].split() if change.split("=")[0] in settings]
         shared = cell | {"ablation": " ".join(changes)}
-        key = tuple(str(shared[name]) for name in CURVE_KEY)
+        key = key_of(shared, CURVE_KEY)
         if key not in new:
-            new[key] = [dict(zip(CURVE_KEY, key)) | row for row in _thinned(tokenizer / "history.csv")]
-    old = [row for row in _read(table) if tuple(row[name] for name in CURVE_KEY) not in new]
-    rows = old + [row for rows in new.values() for row in rows]
-    rows.sort(key=lambda row: (*(row[name] for name in CURVE_KEY), int(row["epoch"])))
-    with writing_to(Path(table).parent):
-        write_csv(table, rows, CURVE_COLUMNS)
+            new[key] = [shared | row for row in _thinned(tokenizer / "history.csv")]
+    update(table, new, CURVE_KEY, CURVE_COLUMNS)
     return len(new)
 
 
@@ -184,7 +177,7 @@ def load_curves(table=None):
 
 def _thinned(history):
     """The kept rows of a history.csv, numbers rounded to 4 digits, without values that are 0 throughout."""
-    rows = _read(history)
+    rows = read_csv(history)
     last = int(rows[-1]["epoch"])
     wanted = {round(epoch) for epoch in np.geomspace(1, max(last, 1), EPOCHS)}
     kept = [row for row in rows if int(row["epoch"]) in wanted or row.get("recon_val")]
@@ -200,10 +193,6 @@ def _key(folder):
     """What tells this finished cell from others, as in the table of results; refuses code that was not committed."""
     row = cell_rows(folder)[0]
     return {name: row[name] for name in CURVE_KEY}
-
-
-def _read(table):
-    return read_csv(table) if Path(table).exists() else []
 
 
 def main(argv=None):

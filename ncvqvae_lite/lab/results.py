@@ -31,19 +31,16 @@ def export(folders, table):
     returns   number of cells taken
     raises    as `cell_rows`; BadInput where two folders hold the same cell; RunFolderError if it cannot be written
     """
-    table, added = Path(table), {}
+    added = {}
     _check_commits(folders)
     for folder in folders:
         rows = cell_rows(folder)
-        key = _key(rows[0])
+        key = key_of(rows[0])
         if key in added:
             both = f"{added[key][0]['folder']} and {rows[0]['folder']}"
             raise BadInput(f"{both} hold the same cell, made by different code: delete the one that is out of date")
         added[key] = rows
-    kept = [row for row in (read_rows(table) if table.exists() else []) if _key(row) not in added]
-    rows = sorted(kept + [row for new in added.values() for row in new], key=_key)  # stable: metrics keep their order
-    with writing_to(table.parent):
-        write_csv(table, rows, COLUMNS)
+    update(table, added)
     return len(added)
 
 
@@ -107,8 +104,14 @@ def stage_seconds(cell, tokenizer, read=read_json):
 
 
 def _check_commits(folders):
-    """Refuse cells whose code cannot be found again: no commit, or edits that were not committed when they ran."""
-    commits = {part: commit for folder in folders for part, commit in _commits(Path(folder)).items()}
+    """Refuse cells whose code, or their older tokenizer's, cannot be found again: no commit, or edits beside it."""
+    commits = {}
+    for folder in map(Path, folders):
+        tokenizer = folder / (read_json(folder / "config.json") or {}).get("tokenizer", "")
+        for part in (folder, tokenizer):
+            config = read_json(part / "config.json")
+            if config:
+                commits[part] = config["commit"]
     refused = [part for part, commit in commits.items() if not commit or commit.endswith("-dirty")]
     if refused:
         commit = commits[refused[0]]
@@ -116,14 +119,6 @@ def _check_commits(folders):
         others = f", and so {len(refused) - 1} more of {len(commits)} folders" if refused[1:] else ""
         advice = "delete such folders and run the cells again from a git checkout without uncommitted edits"
         raise BadInput(f"{refused[0]} {found}{others}: {advice}")
-
-
-def _commits(folder):
-    """Commits that made a cell and its tokenizer, which may be older, by folder; nothing for what is not there."""
-    cell = read_json(folder / "config.json") or {}
-    tokenizer = folder / cell.get("tokenizer", "")
-    configs = {folder: cell, tokenizer: read_json(tokenizer / "config.json")}
-    return {part: config["commit"] for part, config in configs.items() if config}
 
 
 def _class_shares(folder):
@@ -135,25 +130,38 @@ def _class_shares(folder):
             return {}
         both = {"generated": samples["fcn_class"], "real": samples["fcn_class_real"]}
     n_classes = max(classes.max() for classes in both.values()) + 1
-    if n_classes > MOST_CLASSES:
-        return {}
-    return {
-        f"share_{kind}_{k}": float(np.mean(classes == k)) for kind, classes in both.items() for k in range(n_classes)
-    }
+    classes = range(n_classes) if n_classes <= MOST_CLASSES else ()
+    return {f"share_{kind}_{k}": float(np.mean(found == k)) for kind, found in both.items() for k in classes}
 
 
 # --- tables ---
 
 
-def read_rows(table=None):
+def update(table, new, key=KEY, columns=COLUMNS):
+    """Put rows into a CSV file, which is made if needed, in place of those with the same key.
+
+    new   rows by the values of their `key`, see `key_of`
+    """
+    table = Path(table)
+    kept = [row for row in (read_rows(table, columns) if table.exists() else []) if key_of(row, key) not in new]
+    rows = kept + [row for rows in new.values() for row in rows]
+    with writing_to(table.parent):
+        write_csv(table, sorted(rows, key=lambda row: key_of(row, key)), columns)  # rows of one key keep their order
+
+
+def key_of(row, key=KEY):
+    return tuple(str(row[name]) for name in key)
+
+
+def read_rows(table=None, columns=COLUMNS):
     """Rows of an exported table as dicts of text; None reads the one that ships. NotFound or BadInput if it is none."""
     table = Path(table) if table is not None else data_file(SHIPPED)
     if not table.is_file():
         raise NotFound(f"no table at {table}: `ncvqvae campaign export` writes one")
     with open(table, encoding="utf-8", newline="") as f:
         reader = csv.DictReader(f)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise BadInput(f"{table} has other columns than {', '.join(COLUMNS)}: export it again")
+        if tuple(reader.fieldnames or ()) != columns:
+            raise BadInput(f"{table} has other columns than {', '.join(columns)}: export it again")
         return list(reader)
 
 
@@ -163,10 +171,6 @@ def load_cells(table=None):
 
     rows = pd.DataFrame(read_rows(table), columns=list(COLUMNS))
     return rows.astype({"seed": int, "value": float, "threads": int, "seconds": float})
-
-
-def _key(row):
-    return tuple(str(row[name]) for name in KEY)
 
 
 def finished_cells(runs):

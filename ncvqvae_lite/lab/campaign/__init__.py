@@ -21,14 +21,17 @@ import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...config import AUGMENTATION_NAMES, ExperimentConfig, check_name, nearest
+from ...config import ExperimentConfig, check_name, nearest
 from ...errors import BadInput, NotFound
 from ...names import METHODS
+from ...thesis import CONFIGURATIONS
+from ..results import CELL
 
 SHIPPED = Path(__file__).parents[1] / "campaigns"
 LISTS = {"datasets": str, "configurations": str, "seeds": int}
 KEYS = {"about": str, "preset": str, **dict.fromkeys(LISTS, list), "settings": dict, "ablations": list}
-OPTIONAL = ("about", "settings", "ablations")
+OPTIONAL = {"about": "", "settings": {}, "ablations": ()}
+KINDS = {str: "a text", list: "a list", dict: "a table"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Campaign:
 
     def _cell(self, dataset, seed, configuration, ablation):
         method, _, augmentation = configuration.partition("-")
-        settings = {**self.settings, **ablation}
+        settings = self.settings | ablation
         cell = dict(dataset=dataset, method=method, augmentation=augmentation, seed=seed)
         cfg = ExperimentConfig.preset(self.preset, **cell, **settings)
         return Cell(cfg, settings, " ".join(f"{name}={_shown(value)}" for name, value in ablation.items()))
@@ -73,24 +76,27 @@ class Campaign:
     def part(self, datasets=(), configurations=(), seeds=(), settings=None):
         """The same campaign for some of its data sets, configurations and seeds, and with other settings.
 
-        settings  replaces those of the file, and may not touch what its ablations vary
+        settings  as for `changed`
         raises    BadInput for what the campaign does not have
         """
-        chosen = dict(datasets=tuple(datasets), configurations=tuple(configurations), seeds=tuple(seeds))
-        for axis, values in chosen.items():
+        chosen = {}
+        for axis, values in zip(LISTS, (datasets, configurations, seeds)):
             has = getattr(self, axis)
             for value in values:
                 if value not in has:
-                    close = nearest(value, map(str, has))
-                    listed = ", ".join(map(str, has))
+                    close, listed = nearest(value, map(str, has)), ", ".join(map(str, has))
                     raise BadInput(f"campaign {self.name} has no {axis[:-1]} {value}{close}: it has {listed}")
-        chosen = {axis: tuple(v for v in getattr(self, axis) if v in chosen[axis]) for axis in chosen if chosen[axis]}
-        for name in settings or {}:
-            if any(name in ablation for ablation in self.ablations):
-                raise BadInput(f"--set {name}: the ablations of campaign {self.name} vary it, write a campaign file")
-        part = replace(self, **chosen, settings={**self.settings, **(settings or {})})
-        _check_cells(part, f"campaign {self.name}")
-        return part
+            chosen[axis] = tuple(value for value in has if value in values or not values)
+        part = replace(self, **chosen)
+        return part.changed(settings) if settings else part
+
+    def changed(self, settings):
+        """The same campaign with other settings, which may not touch what its ablations vary; BadInput if they do."""
+        for name in settings.keys() & set(itertools.chain(*self.ablations)):
+            raise BadInput(f"--set {name}: the ablations of campaign {self.name} vary it, write a campaign file")
+        changed = replace(self, settings=self.settings | settings)
+        _check_cells(changed, f"campaign {self.name}")
+        return changed
 
 
 def shipped():
@@ -113,19 +119,21 @@ def load_campaign(name_or_file):
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"{file} is no TOML ({error}): see {SHIPPED / 'smoke.toml'} for an example") from None
-    _check_shape(content, file)
-    lists = {axis: tuple(content[axis]) for axis in LISTS}
-    ablations = tuple(content.get("ablations", ()))
-    about, settings = content.get("about", ""), content.get("settings", {})
-    campaign = Campaign(file.stem, about, content["preset"], **lists, settings=settings, ablations=ablations)
+    try:
+        _check_keys(content)
+        _check_values(content)
+    except BadInput as error:
+        raise BadInput(f"{file}: {error}") from None
+    values = content | {axis: tuple(content[axis]) for axis in LISTS}
+    campaign = Campaign(file.stem, **OPTIONAL | values)
     _check_cells(campaign, file)
     return campaign
 
 
 def check_configuration(name):
     """Raise BadInput unless `name` is METHOD-AUGMENTATION, both registered and fit for each other."""
-    if name not in configurations(AUGMENTATION_NAMES):
-        from ...augmentations import AUGMENTATIONS  # here: torch is loaded only to look for one that others registered
+    if name not in configurations({augmentation for _, augmentation in CONFIGURATIONS}):
+        from ...augmentations import AUGMENTATIONS  # here: torch is loaded only for names that the thesis does not have
 
         check_name("configuration", name, configurations(("none", *AUGMENTATIONS)))
 
@@ -135,53 +143,51 @@ def configurations(augmentations):
     return [f"{m}-{a}" for m in METHODS for a in augmentations if (a == "none") == (METHODS[m].loss is None)]
 
 
-def _check_shape(content, file):
-    """Raise BadInput unless the file has the keys of a campaign, with values of the right kind."""
-    for key, value in content.items():
+def _check_keys(content):
+    for key in content:
         if key not in KEYS:
-            raise BadInput(f"{file} has the unknown key {key!r}{nearest(key, KEYS)}: expected {', '.join(KEYS)}")
+            raise BadInput(f"unknown key {key!r}{nearest(key, KEYS)}, expected {', '.join(KEYS)}")
+    needed = [key for key in KEYS if key not in OPTIONAL]
+    for key in needed:
+        if key not in content:
+            raise BadInput(f"it lacks {key}, expected {', '.join(needed)}")
+
+
+def _check_values(content):
+    """Raise BadInput for values of another kind than a campaign has, and for names that are none."""
+    for key, value in content.items():
         if not isinstance(value, KEYS[key]):
-            kind = {str: "a text", list: "a list", dict: "a table"}[KEYS[key]]
-            raise BadInput(f"{file}: {key} must be {kind}, got {value!r}")
-    for key in KEYS:
-        if key not in content and key not in OPTIONAL:
-            raise BadInput(f"{file} lacks {key}: expected {', '.join(k for k in KEYS if k not in OPTIONAL)}")
+            raise BadInput(f"{key} must be {KINDS[KEYS[key]]}, got {value!r}")
     for key, kind in LISTS.items():
-        values = content[key]
-        if not values:
-            raise BadInput(f"{file}: {key} is empty, expected at least one")
-        for value in values:
+        if not content[key]:
+            raise BadInput(f"{key} is empty, expected at least one")
+        for value in content[key]:
             if type(value) is not kind:
-                expected = "texts" if kind is str else "whole numbers"
-                raise BadInput(f"{file}: {key} must hold {expected}, got {value!r}")
+                raise BadInput(f"{key} must hold {'texts' if kind is str else 'whole numbers'}, got {value!r}")
     for name in content["datasets"]:
         if not re.fullmatch(r"\w[\w.-]*", name):  # names become names of folders
-            raise BadInput(f"{file}: the data set {name!r} is no name: expected letters, digits, '_', '-' and '.' only")
+            raise BadInput(f"the data set {name!r} is no name: expected letters, digits, '_', '-' and '.' only")
     for name in content["configurations"]:
-        try:
-            check_configuration(name)
-        except BadInput as error:
-            raise BadInput(f"{file}: {error}") from None
-    if any(not isinstance(ablation, dict) for ablation in content.get("ablations", ())):
-        raise BadInput(f"{file}: ablations must be tables, written [[ablations]] with settings below")
+        check_configuration(name)
+    if not all(isinstance(ablation, dict) for ablation in content.get("ablations", ())):
+        raise BadInput("ablations must be tables, written [[ablations]] with settings below")
 
 
 def _check_cells(campaign, source):
     """Build every cell once, so that a wrong setting is found now; no two may be the same run."""
-    axes = ("dataset", "method", "augmentation", "seed", "preset_name")
-    for settings in (campaign.settings, *campaign.ablations):
-        for name in settings:
-            if name in (*axes, "preset"):
-                raise BadInput(f"{source}: {name} is no setting, the campaign lists it by itself")
-    seen = {}
+    seen, settings = {}, [*campaign.settings, *itertools.chain(*campaign.ablations)]
+    for name in (*CELL, "preset", "preset_name"):
+        if name in settings:
+            raise BadInput(f"{source}: {name} is no setting, the campaign lists it by itself")
     try:
-        for cell in campaign.cells():
-            folder = cell.cfg.cell_folder("")
-            if folder in seen:
-                raise BadInput(f"{cell.label} is the same run as {seen[folder]}: list each once")
-            seen[folder] = cell.label
+        cells = campaign.cells()
     except BadInput as error:
         raise BadInput(f"{source}: {error}") from None
+    for cell in cells:
+        folder = cell.cfg.cell_folder("")
+        if folder in seen:
+            raise BadInput(f"{source}: {cell.label} is the same run as {seen[folder]}: list each once")
+        seen[folder] = cell.label
 
 
 def _shown(value):

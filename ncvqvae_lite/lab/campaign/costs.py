@@ -37,25 +37,23 @@ class Estimate:
 
 @cache
 def _counted():
-    """(dataset, column) -> PFLOP per 1000 epochs."""
+    """Data set -> {column: PFLOP per 1000 epochs}."""
     rows = read_csv(data_file("reference_cost.csv"))
-    return {(row["dataset"], name): float(row[name]) for row in rows for name in row.keys() - {"dataset"}}
+    return {row.pop("dataset"): {column: float(pflop) for column, pflop in row.items()} for row in rows}
 
 
-def _stage_1(method):
-    """The column of stage 1: what a second view costs hardly depends on the loss."""
-    return "naive" if METHODS[method].loss is None else "nc"
+def _work(dataset, method, epochs):
+    """PFLOP of each stage, after so many epochs (stage -> number); empty for a data set whose work nobody counted."""
+    stage_1 = "naive" if METHODS[method].loss is None else "nc"  # a second view costs about the same with any loss
+    counted = _counted().get(dataset)
+    column = {"tokenizer": stage_1, "prior": "prior", "cas": "cas"}
+    return {stage: counted[column[stage]] * n / 1000 for stage, n in epochs.items()} if counted else {}
 
 
 def work(cfg):
     """PFLOP of each stage of a cell, {"tokenizer": ..., "prior": ..., "cas": ...}; empty where nobody counted them."""
-    dataset = cfg.dataset.removesuffix("Generated")
-    if (dataset, "naive") not in _counted():
-        return {}
-    epochs = {_stage_1(cfg.method): cfg.epochs, "prior": cfg.prior_epochs}
-    epochs |= {"cas": cfg.cas_epochs} if cfg.cas else {}
-    counted = {column: _counted()[dataset, column] * n / 1000 for column, n in epochs.items()}
-    return {column if column in STAGES else "tokenizer": pflop for column, pflop in counted.items()}
+    epochs = {"tokenizer": cfg.epochs, "prior": cfg.prior_epochs} | ({"cas": cfg.cas_epochs} if cfg.cas else {})
+    return _work(cfg.dataset.removesuffix("Generated"), cfg.method, epochs)
 
 
 def estimate(planned):
@@ -120,7 +118,7 @@ def _recorded_rates():
             cells[key][stage_of[row["metric"]]] += float(row["value"])
     rates = []
     for (dataset, method, *_), spent in cells.items():
-        if (dataset, "naive") in _counted() and spent["tokenizer"] and spent["prior"]:
-            columns = [_stage_1(method), "prior", *(["cas"] if spent["cas"] else [])]
-            rates.append(sum(spent.values()) / sum(_counted()[dataset, column] for column in columns))
+        counted = _work(dataset, method, {stage: 1000 for stage in STAGES if spent[stage]})
+        if counted.keys() >= {"tokenizer", "prior"}:
+            rates.append(sum(spent.values()) / sum(counted.values()))
     return rates

@@ -42,7 +42,6 @@ def new_session(folder, jobs, out, *, data, threads, slots, timeout):
     shared |= {"threads": threads, "slots": slots, "timeout": timeout, "gpus": len(visible_gpus())}
     shared |= {"slurm_job": slurm_job(), "retries": RETRIES, "mem_mb": MEM_MB, "python": sys.executable}
     with writing_to(session):
-        session.mkdir()
         write_json(session / "plan.json", shared | {"jobs": {job.name: job.record() for job in jobs}})
     return (session / "plan.json").resolve()
 
@@ -63,17 +62,19 @@ class Progress:
         self.jobs, self.say = plan["jobs"], say
         self.started_at, self.ended, self.failed, self.begin = {}, set(), [], time.monotonic()
 
-    def started(self, name, attempt):
-        self.started_at[name] = time.monotonic()
-        self._line(name, "started" if attempt == 1 else f"attempt {attempt}")
-
-    def done(self, name):
-        self.ended.add(name)
-        self._line(name, f"done in {self._took(name)}{self._left()}")
-
-    def stopped(self, name, message):
-        """An attempt failed, another one follows."""
-        self._line(name, f"stopped after {self._took(name)}: {message}")
+    def hear(self, name, word):
+        """Pass on what a job has told of itself, see `job.tell`."""
+        took = duration(time.monotonic() - self.started_at.get(name, self.begin))
+        if word["event"] == "started":
+            self.started_at[name] = time.monotonic()
+            self._line(name, "started" if word["attempt"] == 1 else f"attempt {word['attempt']}")
+        elif word["event"] == "done":
+            self.ended.add(name)
+            self._line(name, f"done in {took}{self._left()}")
+        elif word["kind"] in TRANSIENT and word["attempt"] <= RETRIES:
+            self._line(name, f"stopped after {took}: {word['message']}")
+        else:
+            self.gave_up(name, word["message"])
 
     def gave_up(self, name, message):
         self.ended.add(name)
@@ -82,9 +83,6 @@ class Progress:
 
     def _line(self, name, what):
         self.say(f"[{len(self.ended)} of {len(self.jobs)}] {self.jobs[name]['label']}: {what}")
-
-    def _took(self, name):
-        return duration(time.monotonic() - self.started_at.get(name, self.begin))
 
     def _left(self):
         rest = len(self.jobs) - len(self.ended)
@@ -97,24 +95,17 @@ def run_inline(plan_file, progress, keep_going):
 
     keep_going  go on with jobs that do not need the failed one
     """
-    made = set()
     for name, job in read_json(plan_file)["jobs"].items():
-        if not made.issuperset(job["needs"]):
+        if not progress.ended.difference(progress.failed).issuperset(job["needs"]):
             continue  # what it needs has failed
-        for attempt in range(1, 1 + RETRIES + 1):
-            progress.started(name, attempt)
+        attempt = 0
+        while name not in progress.ended:
+            attempt += 1
+            progress.hear(name, {"event": "started", "attempt": attempt})
             code = _process(plan_file, name)
-            kind, message = _outcome(plan_file.parent, name, job, code)
-            if kind not in TRANSIENT or attempt > RETRIES:
-                break
-            progress.stopped(name, message)
-        if kind is None:
-            made.add(name)
-            progress.done(name)
-        else:
-            progress.gave_up(name, message)
-            if not keep_going:
-                return
+            progress.hear(name, _last_word(plan_file.parent, name, job, code) | {"attempt": attempt})
+        if progress.failed and not keep_going:
+            return
 
 
 def _process(plan_file, name):
@@ -127,15 +118,15 @@ def _process(plan_file, name):
             return process.wait()
 
 
-def _outcome(session, name, job, code):
-    """(kind, sentence) of a job that ended with this exit code, (None, "") of one that is done."""
-    word = read_mark(session / f"{name}.json") or {}
+def _last_word(session, name, job, code):
+    """What a job that ended with this exit code has told at last, or would have."""
     if code == 0:
-        return None, ""
+        return {"event": "done"}
+    word = read_mark(session / f"{name}.json") or {}
     if word.get("event") == "failed":
-        return word["kind"], word["message"]
+        return word
     kind, what = (KILLED, f"killed by signal {-code}") if code < 0 else (BUG, f"ended with exit code {code}")
-    return kind, record_silent_end(session, name, job, kind, what)
+    return {"event": "failed", "kind": kind, "message": record_silent_end(session, name, job, kind, what)}
 
 
 def record_silent_end(session, name, job, kind, what):

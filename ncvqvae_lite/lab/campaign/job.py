@@ -18,76 +18,63 @@ from pathlib import Path
 from ... import errors
 from ...files import hold, read_json, write_json, writing_to
 from ..runner import KernelDied, NotebookFailed, is_out_of_memory, replicate_notebook
+from . import state
 from .devices import gpu_slot, slurm_job
 from .plan import config_of
-from .state import (
-    BUG,
-    DIVERGED,
-    EXIT_CODES,
-    KILLED,
-    OUT_OF_MEMORY,
-    TIMEOUT,
-    TRANSIENT,
-    USER_ERROR,
-    alive_in,
-    check_metrics,
-    finished,
-    has_notebook,
-    read_mark,
-    write_failure,
-)
 
-# Subclasses stand before their bases.
-KINDS = {errors.TrainingDiverged: DIVERGED, errors.UserError: USER_ERROR, KernelDied: KILLED, NotebookFailed: BUG}
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+KINDS = {  # subclasses before their bases
+    errors.TrainingDiverged: state.DIVERGED,
+    errors.UserError: state.USER_ERROR,
+    KernelDied: state.KILLED,
+    NotebookFailed: state.BUG,
+}
 
 
 def main(argv=None):
     plan_file, name = sys.argv[1:] if argv is None else argv
-    session = Path(plan_file).resolve().parent
-    plan = read_json(plan_file)
-    job = plan["jobs"][name]
+    plan, session = read_json(plan_file), Path(plan_file).resolve().parent
+    job, word_file = plan["jobs"][name], session / f"{name}.json"
     os.environ |= dict.fromkeys(THREADS, str(plan["threads"]))
-    folder, last = Path(job["folder"]), read_mark(session / f"{name}.json") or {"attempt": 0, "kind": None}
-    if last["kind"] not in (None, *TRANSIENT):  # Snakemake tries every failure again, but this one would be the same
+    folder, last = Path(job["folder"]), state.read_mark(word_file) or {"attempt": 0, "kind": None}
+    if last["kind"] not in (None, *state.TRANSIENT):  # Snakemake tries every failure again; this one would be the same
         print(f"not tried again: {last['message']}", flush=True)
-        return EXIT_CODES[last["kind"]]
+        return state.EXIT_CODES[last["kind"]]
     attempt = last["attempt"] + 1
 
     def fail(kind, message):
         print(f"{kind}: {message}", flush=True)
         with contextlib.suppress(OSError):  # of a full or read-only disk, which may be the very reason
-            write_failure(folder, kind, message, attempts=attempt, log=session / f"{name}.log")
+            state.write_failure(folder, kind, message, attempts=attempt, log=session / f"{name}.log")
         with contextlib.suppress(OSError):
-            tell(session, name, "failed", attempt, kind, message)
-        return EXIT_CODES[kind]
+            tell(word_file, "failed", attempt, kind, message)
+        return state.EXIT_CODES[kind]
 
     def late():
         try:
-            fail(TIMEOUT, f"stopped after {plan['timeout']:g} seconds: continues at the last checkpoint")
+            fail(state.TIMEOUT, f"stopped after {plan['timeout']:g} seconds: continues at the last checkpoint")
             (folder / "running.json").unlink(missing_ok=True)
         finally:
-            os._exit(EXIT_CODES[TIMEOUT])
+            os._exit(state.EXIT_CODES[state.TIMEOUT])
 
     try:
         with writing_to(folder):
-            tell(session, name, "started", attempt)
+            tell(word_file, "started", attempt)
             make(plan, job, folder, late)
             (folder / "failed.json").unlink(missing_ok=True)
-            tell(session, name, "done", attempt)
+            tell(word_file, "done", attempt)
             (session / f"{name}.done").touch()
         return 0
     except Exception as error:
         kind, message = explain(error)
-        if kind == BUG and not isinstance(error, NotebookFailed):  # the runner has printed the notebook's traceback
+        if kind == state.BUG and not isinstance(error, NotebookFailed):  # the runner has printed a notebook's traceback
             traceback.print_exc()
         return fail(kind, message)
 
 
-def tell(session, name, event, attempt, kind=None, message=""):
-    """Leave word for the engine: "started", "done", or "failed" with a key of EXIT_CODES and a sentence."""
-    content = {"event": event, "attempt": attempt, "kind": kind, "message": message, "time": time.time()}
-    write_json(session / f"{name}.json", content)
+def tell(file, event, attempt, kind=None, message=""):
+    """Leave word for the engine: "started", "done", or "failed" with a key of `state.EXIT_CODES` and a sentence."""
+    write_json(file, {"event": event, "attempt": attempt, "kind": kind, "message": message, "time": time.time()})
 
 
 def explain(error):
@@ -96,8 +83,8 @@ def explain(error):
         if isinstance(error, cls):
             return kind, str(error)
     if is_out_of_memory(type(error).__name__, str(error)):
-        return OUT_OF_MEMORY, f"memory ran out ({error}): run fewer jobs at a time"
-    return BUG, f"{type(error).__name__}: {error}"
+        return state.OUT_OF_MEMORY, f"memory ran out ({error}): run fewer jobs at a time"
+    return state.BUG, f"{type(error).__name__}: {error}"
 
 
 @contextlib.contextmanager
@@ -110,13 +97,12 @@ def time_limit(seconds, late):
     if seconds is None:
         yield
         return
-    before = signal.signal(signal.SIGALRM, lambda *_: late())
+    signal.signal(signal.SIGALRM, lambda *_: late())
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def make(plan, job, folder, late):
@@ -129,23 +115,21 @@ def make(plan, job, folder, late):
         if is_made(job["kind"], cfg, folder):
             return
         slot = gpu_slot(Path(plan["out"]) / "campaigns", plan["slots"], given=slurm_job() != plan["slurm_job"])
-        with alive_in(folder), slot, time_limit(plan["timeout"], late):
-            if job["kind"] == "cell":
-                for stage in job["stages"]:  # one that failed before is begun anew
-                    Path(stage, "failed.json").unlink(missing_ok=True)
-                execute(cfg, plan, job, folder)
-                check_metrics(folder, cfg)
-            else:
-                make_stage(job["kind"], cfg, plan)
+        with state.alive_in(folder), slot, time_limit(plan["timeout"], late):
+            if job["kind"] != "cell":
+                return make_stage(job["kind"], cfg, plan)
+            for stage in job["stages"]:  # one that failed before is begun anew
+                Path(stage, "failed.json").unlink(missing_ok=True)
+            execute(cfg, plan, job, folder)
+            state.check_metrics(folder, cfg)
 
 
 def is_made(kind, cfg, folder):
     """True if nothing is left to do; raises BadInput for results that are not whole."""
-    if kind != "cell":
-        return finished(folder)
-    if finished(folder):
-        check_metrics(folder, cfg)
-    return finished(folder) and has_notebook(folder)
+    if kind != "cell" or not state.finished(folder):
+        return state.finished(folder)
+    state.check_metrics(folder, cfg)
+    return state.has_notebook(folder)
 
 
 def execute(cfg, plan, job, folder):
@@ -180,9 +164,9 @@ def make_stage(kind, cfg, plan):
     out = Path(plan["out"])
     stage = (cfg, ds, scale(ds, device), Session(out, device, nb.print_epochs()))
     if kind == "tokenizer":
-        folder, begin = cfg.tokenizer_folder(out), time.monotonic()
+        begin = time.monotonic()
         tokenizer_stage(*stage)
-        write_json(folder / "seconds.json", {"tokenizer": time.monotonic() - begin})
+        write_json(cfg.tokenizer_folder(out) / "seconds.json", {"tokenizer": time.monotonic() - begin})
     else:
         fcn_stage(*stage, None if kind == "fcn" else cfg.fcn_seed + 1)
 

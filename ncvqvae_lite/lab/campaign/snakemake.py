@@ -12,8 +12,8 @@ from pathlib import Path
 from ...errors import BadInput, NotFound
 from ...files import read_json, write_json, writing_to
 from ..runner import own_environment
-from .engines import RETRIES, record_silent_end
-from .state import KILLED, TRANSIENT, read_mark, running
+from .engines import record_silent_end
+from .state import KILLED, read_mark, running
 
 LAB = Path(__file__).parents[1]
 INSTALL = "pip install 'ncvqvae-lite[campaign]'"
@@ -149,15 +149,4 @@ def _watch(plan, session, progress, over):
             word = read_mark(session / f"{name}.json")
             if word and word != told.get(name):
                 told[name] = word
-                _pass_on(name, word, progress)
-
-
-def _pass_on(name, word, progress):
-    if word["event"] == "started":
-        progress.started(name, word["attempt"])
-    elif word["event"] == "done":
-        progress.done(name)
-    elif word["kind"] in TRANSIENT and word["attempt"] <= RETRIES:
-        progress.stopped(name, word["message"])
-    else:
-        progress.gave_up(name, word["message"])
+                progress.hear(name, word)

@@ -77,11 +77,11 @@ def state_of(cfg, folder, stages):
             check_metrics(folder, cfg)
         except UserError as error:
             return FAILED, str(error)
-        return DONE, (read_failure(folder) or {"message": ""})["message"]  # of its notebook, if any
+        return DONE, (read_mark(folder / "failed.json") or {"message": ""})["message"]  # of its notebook, if any
     if running(folder):
         return RUNNING, ""
     for place in (folder, *stages.values()):
-        failure = None if finished(place) else read_failure(place)
+        failure = None if finished(place) else read_mark(place / "failed.json")
         if failure:
             return FAILED, failure["message"]
     begun = any((place / "config.json").exists() for place in (folder, stages["tokenizer"]))
@@ -93,14 +93,8 @@ def state_of(cfg, folder, stages):
 
 def write_failure(folder, kind, message, *, attempts, log):
     """Record why an attempt failed: its kind (a key of EXIT_CODES), a sentence, which attempt it was, and its log."""
-    folder.mkdir(parents=True, exist_ok=True)
     record = {"kind": kind, "message": message, "attempts": attempts, "log": str(log)}
     write_json(folder / "failed.json", record | {"when": time.strftime("%Y-%m-%d %H:%M:%S")})
-
-
-def read_failure(folder):
-    """What `write_failure` recorded, or None."""
-    return read_mark(folder / "failed.json")
 
 
 def read_mark(file):

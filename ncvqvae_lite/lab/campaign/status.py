@@ -14,9 +14,8 @@ def describe(planned):
     lines += _at_work(planned)
     old = sum(p.lacks_notebook for p in planned)
     if old:
-        lines.append(
-            f"{counted(old, 'finished cell')} without an up-to-date notebook: `run` executes it, trains nothing"
-        )
+        advice = "`run` executes it, trains nothing"
+        lines.append(f"{counted(old, 'finished cell')} without an up-to-date notebook: {advice}")
     lines.append(str(estimate(planned)))
     lines += failures(planned)
     return lines
@@ -70,7 +69,5 @@ def failures(planned):
     for p in planned:
         if p.state == FAILED or (p.why and p.lacks_notebook):
             why[p.why].append(p.cell.label)
-    return [
-        f"failed: {labels[0]}{f' and {len(labels) - 1} more' if len(labels) > 1 else ''}: {sentence}"
-        for sentence, labels in why.items()
-    ]
+    more = {sentence: f" and {len(labels) - 1} more" if labels[1:] else "" for sentence, labels in why.items()}
+    return [f"failed: {labels[0]}{more[sentence]}: {sentence}" for sentence, labels in why.items()]
