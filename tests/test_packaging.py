@@ -131,11 +131,16 @@ def test_wheel_carries_tables_and_the_notebook_that_runs_a_cell(wheel):
     assert tops == {"ncvqvae_lite", f"ncvqvae_lite-{ncvqvae_lite.__version__}.dist-info"}
 
 
-def test_wheel_carries_the_campaigns_and_what_runs_them(wheel):
+def test_wheel_carries_the_campaigns_what_runs_them_and_the_page_of_the_report(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     lab = PACKAGE / "lab"
-    files = [lab / "Snakefile", *lab.glob("campaigns/*.toml"), *lab.glob("profiles/*/config.yaml")]
-    assert len(files) >= 6
+    files = [
+        lab / "report" / "page.html.j2",
+        lab / "Snakefile",
+        *lab.glob("campaigns/*.toml"),
+        *lab.glob("profiles/*/config.yaml"),
+    ]
+    assert len(files) >= 7
     assert names >= {path.relative_to(ROOT).as_posix() for path in files} | {"ncvqvae_lite/_data/reference_cost.csv"}
 
 

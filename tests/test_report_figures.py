@@ -13,10 +13,10 @@ from scipy.stats import rankdata
 from ncvqvae_lite import plots
 from ncvqvae_lite.data import THESIS_DATASETS
 from ncvqvae_lite.errors import NotFound
-from ncvqvae_lite.lab import panel_figures, report_figures, score_figures
 from ncvqvae_lite.lab.panels import CURVE_COLUMNS
-from ncvqvae_lite.lab.report_tables import METRIC, comparable, thesis_fcn
-from ncvqvae_lite.lab.report_tests import authors_frame, pairs_that_differ
+from ncvqvae_lite.lab.report import figures, panel_figures, score_figures
+from ncvqvae_lite.lab.report.tables import METRIC, comparable, thesis_fcn
+from ncvqvae_lite.lab.report.tests import authors_frame, pairs_that_differ
 from ncvqvae_lite.lab.results import COLUMNS, load_cells
 from ncvqvae_lite.thesis import CONFIGURATIONS, author_runs
 
@@ -182,7 +182,7 @@ def test_bars_are_tested_on_the_scale_of_the_tables(monkeypatch):
         score_figures.critical_difference(frame, metric)
         order = rankdata(frame.to_numpy() * (1 if metric == "fid" else -1), axis=1).mean(axis=0).argsort()
         np.testing.assert_allclose(tested.pop("scores"), scale(frame.to_numpy())[:, order])
-    assert "differ, by two-sided" in report_figures.RANKS and "does not control" in report_figures.RANKS
+    assert "differ, by two-sided" in figures.RANKS and "does not control" in figures.RANKS
 
 
 def test_ranks_need_five_data_sets_without_gaps():
@@ -292,7 +292,7 @@ def test_other_recipes_are_not_shown():
 
 @pytest.mark.slow
 def test_every_entry_of_the_report_is_drawn_or_says_why(tmp_path):
-    shown = report_figures.all_figures(rows_of(), tmp_path)
+    shown = figures.all_figures(rows_of(), tmp_path)
     assert all((entry.figure is None) == bool(entry.reason) for entry in shown)
     assert all(entry.title and entry.caption for entry in shown)
     reasons = {entry.title: entry.reason for entry in shown if entry.reason}
@@ -303,17 +303,17 @@ def test_every_entry_of_the_report_is_drawn_or_says_why(tmp_path):
 
 
 def test_panels_of_the_runs_come_before_those_that_ship(tmp_path):
-    shipped = report_figures.kept(None)
-    assert [len(part) for part in report_figures.kept(tmp_path)] == [len(part) for part in shipped]
+    shipped = figures.kept(None)
+    assert [len(part) for part in figures.kept(tmp_path)] == [len(part) for part in shipped]
     (tmp_path / "panels").mkdir()
     curves_of("Symbols", "regular", "none").to_csv(tmp_path / "curves.csv", index=False)
-    panels, curves = report_figures.kept(tmp_path)
+    panels, curves = figures.kept(tmp_path)
     assert panels == [] and curves.dataset.unique().tolist() == ["Symbols"]
 
 
 @pytest.mark.parametrize(("n", "sizes"), [(0, []), (1, [1]), (5, [5]), (7, [5, 2]), (13, [5, 5, 3])])
 def test_many_data_sets_are_several_figures(n, sizes):
-    entries = report_figures._paged("Latents", "words", lambda data, page: page, None, list(THESIS_DATASETS[:n]))
+    entries = figures._paged("Latents", "words", lambda data, page: page, None, list(THESIS_DATASETS[:n]))
     assert [len(entry.figure) for entry in entries if entry.figure] == sizes
     many = [f"Latents ({i + 1} of {len(sizes)})" for i in range(len(sizes))]
     assert [entry.title for entry in entries] == (many if len(sizes) > 1 else ["Latents"])
@@ -322,6 +322,6 @@ def test_many_data_sets_are_several_figures(n, sizes):
 
 @pytest.mark.slow
 def test_the_recorded_table_can_be_drawn():
-    for entry in report_figures.all_figures(load_cells()):
+    for entry in figures.all_figures(load_cells()):
         if entry.figure:
             assert_legible(entry.figure)

@@ -1,11 +1,11 @@
-"""`lab.report_prior`: which priors are paired, and the effects against regression and hand-made numbers."""
+"""`lab.report.prior`: which priors are paired, and the effects against regression and hand-made numbers."""
 
 import numpy as np
 import pytest
 from scipy import stats
 from test_report_tables import SONY, cell, frame
 
-from ncvqvae_lite.lab import report_prior as prior
+from ncvqvae_lite.lab.report import prior
 from ncvqvae_lite.thesis import author_runs
 
 ABLATIONS = {

@@ -1,4 +1,4 @@
-"""`lab.report_tests`: the statistics against other computations, the thesis' claims against its own tables."""
+"""`lab.report.tests`: the statistics against other computations, the thesis' claims against its own tables."""
 
 from itertools import product
 
@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ncvqvae_lite.lab import report_tests as tests
+from ncvqvae_lite.lab.report import tests
 from ncvqvae_lite.thesis import author_runs
 
 

@@ -587,7 +587,7 @@ nb.check_band(cfg, "06", "longest code over shortest", spread, {"random vectors"
 # %%
 from matplotlib.ticker import LogLocator
 
-from ncvqvae_lite.lab.report_prior import prior_blocks, prior_effects, prior_rows
+from ncvqvae_lite.lab.report.prior import prior_blocks, prior_effects, prior_rows
 from ncvqvae_lite.lab.results import load_cells
 
 recorded = load_cells()

@@ -38,8 +38,10 @@ import numpy as np
 import pandas as pd
 
 from ncvqvae_lite import nb
-from ncvqvae_lite.lab import report_prior, report_tables, report_tests
-from ncvqvae_lite.lab.report_figures import all_figures
+from ncvqvae_lite.lab.report import prior as report_prior
+from ncvqvae_lite.lab.report import tables as report_tables
+from ncvqvae_lite.lab.report import tests as report_tests
+from ncvqvae_lite.lab.report.figures import all_figures
 from ncvqvae_lite.lab.results import load_cells
 
 cells = load_cells(table or None)

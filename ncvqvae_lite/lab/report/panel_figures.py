@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 
-from .. import plots
-from ..data import THESIS_DATASETS
-from ..thesis import CONFIGURATIONS
-from .report_tables import FREE, bf16_settings, changed
+from ... import plots
+from ...data import THESIS_DATASETS
+from ...thesis import CONFIGURATIONS
+from .tables import FREE, bf16_settings, changed
 
 METHOD_NAMES = {"regular": "regular", "barlowtwins": "Barlow", "vibcreg": "VIbCReg"}
 MOST_ROWS = 5  # data sets in one figure

@@ -7,12 +7,12 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import NotFound
+from ...errors import NotFound
+from ..panels import load_curves, load_panels
 from . import panel_figures, score_figures
 from .panel_figures import MOST_ROWS, datasets_of, thesis_curves, thesis_panels
-from .panels import load_curves, load_panels
-from .report_tables import comparable
-from .report_tests import TESTED, authors_frame, our_frame
+from .tables import comparable
+from .tests import TESTED, authors_frame, our_frame
 
 NAMES = {
     "recon_val": "Reconstruction error",

@@ -10,8 +10,8 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from ..thesis import CONFIGURATIONS, author_runs, thesis_cells
-from .report_tables import LEVEL, METRIC, thesis_fcn
+from ...thesis import CONFIGURATIONS, author_runs, thesis_cells
+from .tables import LEVEL, METRIC, thesis_fcn
 
 NAIVE, *NC = [f"{method}-{augmentation}" for method, augmentation in CONFIGURATIONS]
 TESTED = ("recon_val", "knn_acc", "svm_acc", "fid", "is", "cas")
@@ -33,7 +33,7 @@ def authors_frame(metric):
 
 
 def our_frame(rows, metric):
-    """Means over our seeds, from rows of `report_tables.comparable`."""
+    """Means over our seeds, from rows of `tables.comparable`."""
     rows = rows[rows.metric == METRIC[metric].ours]
     means = rows.groupby(["dataset", "method", "augmentation"]).value.mean()
     return _frame(lambda *cell: means.get(cell, np.nan))

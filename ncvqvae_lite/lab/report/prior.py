@@ -10,9 +10,9 @@ Everything is computed on the logarithm of FID or IS, because scales differ over
 import numpy as np
 import pandas as pd
 
-from ..config import ExperimentConfig
-from ..thesis import CONFIGURATIONS, author_runs
-from .report_tables import CELL, changed, one_per_seed, same_tokens, with_thesis_fcn
+from ...config import ExperimentConfig
+from ...thesis import CONFIGURATIONS, author_runs
+from .tables import CELL, changed, one_per_seed, same_tokens, with_thesis_fcn
 
 NAIVE_PRIOR, NC_PRIOR = "kept tied", "masked untied"
 PRIORS = (NAIVE_PRIOR, "masked tied", "kept untied", NC_PRIOR)

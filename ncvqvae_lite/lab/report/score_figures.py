@@ -12,14 +12,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from .. import plots
-from ..data import THESIS_DATASETS
-from ..errors import NotFound
-from ..thesis import CONFIGURATIONS, author_runs
+from ... import plots
+from ...data import THESIS_DATASETS
+from ...errors import NotFound
+from ...thesis import CONFIGURATIONS, author_runs
 from .panel_figures import configuration_name, datasets_of, short_name
-from .report_prior import PRIORS, prior_blocks, prior_rows
-from .report_tables import LEVEL, METRIC, comparable, floors
-from .report_tests import FEWEST, on_scale, pairs_that_differ
+from .prior import PRIORS, prior_blocks, prior_rows
+from .tables import LEVEL, METRIC, comparable, floors
+from .tests import FEWEST, on_scale, pairs_that_differ
 
 # What a score is called on its axis, and what it can be compared with: column of `floors` -> (line style, label).
 AXES = {
@@ -42,7 +42,7 @@ ARMS = (("regular", "none"), ("barlowtwins", "warp"), ("vibcreg", "gauss"))  # t
 def comparison(rows, metric):
     """One score of all 13 data sets and 7 configurations: our seeds over the range of the authors' 4 runs.
 
-    rows    of `report_tables.comparable`, perhaps none
+    rows    of `tables.comparable`, perhaps none
     metric  one of `AXES`, by the thesis' name
     """
     score, bounds = METRIC[metric], floors(rows)
@@ -176,11 +176,11 @@ def _prior_legend():
 def critical_difference(frame, metric):
     """Average ranks of the configurations over data sets; a bar joins those not told apart (Demšar 2006).
 
-    frame    of `report_tests`: data sets x configurations; data sets with a gap are left out
+    frame    of `tests`: data sets x configurations; data sets with a gap are left out
     raises   NotFound for fewer than 5 data sets
 
     Drawn by aeon: one bar for all where a Friedman test finds nothing, else pairwise Wilcoxon signed-rank tests on the
-    scale of `report_tests`, one-sided in the direction of the ranks, each at LEVEL / (configurations - 1). That does
+    scale of `tests`, one-sided in the direction of the ranks, each at LEVEL / (configurations - 1). That does
     not control all pairs, so a missing bar is no proof; nor is a bar, it can mean few data sets. How many pairs differ
     when all are corrected for is written below the ranks.
     """
