@@ -6,6 +6,8 @@ noise is independent. Every function takes x (B, C, L) and returns a new tensor 
 """
 
 import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 
@@ -103,7 +105,24 @@ def _warp(x, generator=None):
     return amplitude_resize(window_warp(x, generator=generator), generator=generator)
 
 
-AUGMENTATIONS = {"warp": _warp, "slice": slice_and_shuffle, "gauss": gaussian_noise}
+@dataclass(frozen=True)
+class Augmentation:
+    """One family of views, called as its function is; how it is named and drawn."""
+
+    fn: Callable
+    label: str
+    colour: str
+    settings: Mapping = field(default_factory=dict)
+
+    def __call__(self, x, generator=None, **arguments):
+        return self.fn(x, generator=generator, **arguments)
+
+
+AUGMENTATIONS = {
+    "warp": Augmentation(_warp, "warp", "#E69F00"),
+    "slice": Augmentation(slice_and_shuffle, "slice", "#56B4E9"),
+    "gauss": Augmentation(gaussian_noise, "gauss", "#CC79A7"),
+}
 
 
 def _take(x, index):

@@ -324,7 +324,7 @@ class TestZeroTail:
         torch.testing.assert_close(zero_tail(x)[:, 0], padded, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("augment", ALL, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("augment", ALL, ids=lambda f: getattr(f, "label", None) or f.__name__)
 class TestEveryAugmentation:
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
     def test_shape_dtype_device_and_input(self, augment, dtype):

@@ -146,6 +146,15 @@ def test_the_page_needs_nothing_from_outside(one_figure, campaign, tmp_path):
     assert "Not drawn: nothing was <kept>" in page.text and "<kept>" not in html
 
 
+def test_methods_and_augmentations_of_which_the_thesis_knows_nothing_do_not_stop_the_report(one_figure, tmp_path):
+    scores = dict(recon_val=0.5, recon_last_batch=0.6, fid=2.0, is_=1.5, cas=0.9, seconds_prior=100.0)
+    others = [cell(method="vicreg", augmentation="mirror", **scores), cell(method="elsewhere", **scores)]
+    frame(cell(**scores), *others).to_csv(tmp_path / "cells.csv", index=False)
+    out = write_report(tmp_path / "report.html", None, tmp_path / "cells.csv")
+    said = Page(out).text
+    assert "1 of 364 cells" in said and "VICReg mirror" in said and "elsewhere none" in said
+
+
 def test_an_empty_table_gives_an_empty_report(one_figure, tmp_path):
     (tmp_path / "cells.csv").write_text(",".join(COLUMNS) + "\n")
     page = Page(write_report(tmp_path / "report.html", None, tmp_path / "cells.csv"))
