@@ -33,13 +33,14 @@ ROOMS = (
         "config",
         "experiment",
         "thesis",
+        "tables",
         "plots",
         "nb",
         "lab",
         "cli",
     ),
 )
-NOT_CORE = ("lab", "plots", "nb", "cli")
+NOT_CORE = ("lab", "tables", "plots", "nb", "cli")
 TOP_LEVEL = {
     *("README.md", "environment.yml", "pyproject.toml", "constraints.txt", "Makefile", "LICENSE", "CITATION.cff"),
     *("notebooks", "ncvqvae_lite", "benchmarks", "data", "tests", ".ci", ".github", ".gitignore"),
