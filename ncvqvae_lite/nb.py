@@ -1,6 +1,8 @@
-"""What every notebook needs: seeds, checks that can fail, places for data and runs, tables as text (also for `cli`)."""
+"""What every notebook needs: seeds, checks that can fail, places for data and runs, descriptions as text.
 
-import csv
+Notebooks find here, as nb.check or nb.floors_table, what `nb_checks` and `tables` hold too.
+"""
+
 import json
 import os
 import random
@@ -13,16 +15,9 @@ import torch
 from .augmentations import AUGMENTATIONS
 from .config import PRESETS, ExperimentConfig, nearest
 from .errors import BadInput
-from .experiment_tokenizer import view_of
+from .files import read_csv
 from .nb_checks import CheckFailed, check, check_band, record, refused  # noqa: F401 (notebooks write nb.check)
-from .thesis import data_file
-
-COMPARISONS = (
-    ("fid", "generated, unconditional"),
-    ("fid_reconstruction", "test series after tokens and back"),
-    ("fid_train_test", "train series"),
-    ("fid_test_halves", "one half of test against the other"),
-)
+from .tables import floors_table, published_table, recorded_cells, recorded_runs  # noqa: F401
 
 
 def seed_everything(seed):
@@ -99,27 +94,6 @@ def chapter_config(preset, seed, **sizes):
     return make_dataclass("ChapterConfig", values, frozen=True)(**values)
 
 
-def recorded_runs(chapter):
-    """What recorded runs of a chapter found, as text: per preset and number the mean, the spread and the seeds.
-
-    The rows are in data/results/chapters.csv; notebooks/tools/record.py makes them.
-    """
-    found = {}
-    with open(data_file("results/chapters.csv"), newline="", encoding="utf-8") as f:
-        for row in csv.DictReader(f):
-            if row["chapter"] == chapter:
-                found.setdefault((row["name"], row["preset"]), []).append(float(row["value"]))
-    if not found:
-        return f"no recorded runs of chapter {chapter}"
-    width = max(len(name) for name, _ in found)
-    lines = [f"{'':{width}}  preset    mean      sd (over seeds)"]
-    names = list(dict.fromkeys(name for name, _ in found))
-    for (name, preset), values in sorted(found.items(), key=lambda i: (names.index(i[0][0]), PRESETS.index(i[0][1]))):
-        sd = f"{np.std(values, ddof=1):.2g}" if len(values) > 1 else "-"
-        lines.append(f"{name:{width}}  {preset:8}  {np.mean(values):<8.3g}  {sd} ({len(values)})")
-    return "\n".join(lines)
-
-
 # --- one experiment ---
 
 
@@ -178,6 +152,8 @@ def describe_data(ds):
 
 def views_of(cfg, x, generator):
     """Views of series x (n, C, L) by each augmentation, with this configuration's settings: name -> (n, C, L)."""
+    from .experiment_tokenizer import view_of  # what runs experiments is loaded by few chapters
+
     variants = {name: replace(cfg, method="vibcreg", augmentation=name) for name in AUGMENTATIONS}
     return {name: view_of(variant)(x, generator=generator) for name, variant in variants.items()}
 
@@ -199,71 +175,4 @@ def print_epochs(lines=4):
 
 def read_history(file):
     """The rows of a history.csv, one dict of floats per epoch; values that were not computed are absent."""
-    with open(file, newline="", encoding="utf-8") as f:
-        return [{name: float(text) for name, text in row.items() if text} for row in csv.DictReader(f)]
-
-
-def published_table(rows):
-    """`thesis.compare`'s rows as aligned text, with a heading that says what the published columns stand for."""
-    header = ("metric", "ours", "thesis mean", "authors' min", "authors' max", "verdict")
-    lines = [header]
-    for r in rows:
-        ours, mean, low, high = (
-            "-" if v is None else f"{v:.4g}" for v in (r.ours, r.thesis_mean, r.authors_min, r.authors_max)
-        )
-        lines.append((r.metric, ours, mean + "*" * r.misprint, low, high, r.verdict))
-    first, *widths, _ = (max(map(len, column)) for column in zip(*lines))
-    aligned = [
-        "  ".join([name.ljust(first), *(n.rjust(w) for n, w in zip(numbers, widths)), verdict]).rstrip()
-        for name, *numbers, verdict in lines
-    ]
-    published = next((r.published for r in rows if r.published), "")
-    heading = f"Published: {published} (4 runs)" if published else "Published: none, the thesis does not have this one"
-    notes = ["recon and val_perplexity: last test batch only, as the authors recorded them"]
-    if any(r.misprint for r in rows):
-        notes.append("* as printed; the authors' run files say otherwise")
-    return "\n".join([heading, *aligned, *notes])
-
-
-def floors_table(metrics):
-    """FID of the generated series beside what it can be compared with, as text; each line is against the test split.
-
-    Two real samples of the same source do not have FID 0, and no sample can be better than the tokenizer's decoder.
-    """
-    found = [(label, metrics[name]) for name, label in COMPARISONS if name in metrics]
-    if not found:
-        return "FID: not computed"
-    width = max(len(label) for label, _ in found)
-    lines = [f"{'FID against the test split of':{width}}  value"]
-    lines += [f"{label:{width}}  {value:.4g}" for label, value in found]
-    if "fid_train" in metrics:
-        lines.append(f"Generated against train instead of test: {metrics['fid_train']:.4g}")
-    if "fid_test_halves" in metrics and metrics["fid"] <= metrics["fid_test_halves"]:
-        lines.append("Generated series are as near as real ones here: too near, or too few to tell them apart by FID.")
-    if "is" in metrics:
-        lines.append(f"IS: {metrics['is']:.4g} generated, {metrics['is_real']:.4g} real test series")
-    return "\n".join(lines)
-
-
-RECORDED = {"recon_last_batch": "recon", "knn_acc": "KNN", "svm_acc": "SVM", "fid": "FID", "is": "IS", "cas": "CAS"}
-
-
-def recorded_cells(dataset, method, augmentation):
-    """Recorded runs of one cell as text, one line per run: its seed, preset, changed settings and main scores.
-
-    The rows are in data/results/cells.csv; `ncvqvae campaign export` adds finished runs. FID and IS are
-    comparable between lines with one FCN only, which is named by the first digits of its hash.
-    """
-    runs = {}
-    with open(data_file("results/cells.csv"), newline="", encoding="utf-8") as f:
-        for row in csv.DictReader(f):
-            if (row["dataset"], row["method"], row["augmentation"]) == (dataset, method, augmentation):
-                key = (row["preset"], row["ablation"], int(row["seed"]), row["fcn"][:4])
-                runs.setdefault(key, {})[row["metric"]] = float(row["value"])
-    if not runs:
-        return f"no recorded runs of {dataset}, {method} + {augmentation}"
-    lines = ["preset    seed  " + "".join(f"{short:>7}" for short in RECORDED.values()) + "  FCN   changed settings"]
-    for (preset, ablation, seed, fcn), scores in sorted(runs.items()):
-        values = (f"{scores[name]:7.3f}" if name in scores else f"{'-':>7}" for name in RECORDED)
-        lines.append(f"{preset:8}  {seed:4}  " + "".join(values) + f"  {fcn:4}  {ablation}".rstrip())
-    return "\n".join(lines)
+    return [{name: float(text) for name, text in row.items() if text} for row in read_csv(file)]

@@ -1,7 +1,8 @@
 """Every figure, one function each: it takes arrays or history rows and returns a matplotlib Figure.
 
 Colours are those of Okabe and Ito, which colour-blind readers can tell apart. A method and an augmentation have the
-same colour in every figure; what is real is grey. Nothing here touches pyplot, so a notebook shows a figure once.
+same colour in every figure (that of their records); what is real is grey. Nothing here touches pyplot, so a notebook
+shows a figure once.
 Letters: n series, C channels, L steps, K codes, k classes.
 """
 
@@ -15,9 +16,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 from PIL import Image
 
 from .errors import BadInput
+from .names import METHODS
 
-METHOD_COLOURS = {"regular": "#0072B2", "barlowtwins": "#D55E00", "vibcreg": "#009E73"}
-AUGMENTATION_COLOURS = {"none": "#999999", "warp": "#E69F00", "slice": "#56B4E9", "gauss": "#CC79A7"}
 REAL, PALE, INK = "#999999", "#CCCCCC", "#000000"
 CLASS_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#F0E442")
 CLASS_MARKERS = "osD^v<>P"
@@ -62,6 +62,15 @@ def colour_map(n_codes):
     return codes
 
 
+def augmentation_colour(name):
+    """Colour of an augmentation: grey for "none", black for one that is not registered."""
+    if name == "none":
+        return REAL
+    from .augmentations import AUGMENTATIONS  # loads torch, which most figures do without
+
+    return AUGMENTATIONS[name].colour if name in AUGMENTATIONS else INK
+
+
 def augmented_views(x, y, class_names, views, used=None):
     """One series of each class (grey) with its augmented views: rows are classes, columns augmentations.
 
@@ -77,7 +86,7 @@ def augmented_views(x, y, class_names, views, used=None):
         column[0].set_title(title, fontsize=TEXT, fontweight="bold" if name == used else "normal")
         for ax, row in zip(column, rows):
             ax.plot(x[row, 0], color=PALE, linewidth=3.5, label="original")
-            ax.plot(_array(view)[row, 0], color=AUGMENTATION_COLOURS[name], linewidth=1.2, label=f"view: {name}")
+            ax.plot(_array(view)[row, 0], color=augmentation_colour(name), linewidth=1.2, label=f"view: {name}")
         column[-1].set_xlabel(STEPS, fontsize=TEXT)
     _label_rows(axes, labels)
     fig.supylabel(SCALED + _channel_note(x), fontsize=TEXT)
@@ -95,7 +104,7 @@ def loss_curves(tokenizer_history, prior_history, method, augmentation="none"):
     """
     fig, axes = figure(1, 2, height=5)
     left, right = axes[0]
-    colour = METHOD_COLOURS[method]
+    colour = METHODS[method].colour
     both = [row | {"both": row["time"] + row["spectrum"]} for row in tokenizer_history if "time" in row]
     left.plot(*_column(both, "both"), color=colour, linewidth=2.5, label="reconstruction, train")
     _dots(left, tokenizer_history, "recon_val", "reconstruction, test")
@@ -103,7 +112,7 @@ def loss_curves(tokenizer_history, prior_history, method, augmentation="none"):
         "time": ("its part in time", dict(color=colour, linestyle="--")),
         "spectrum": ("its part in frequency", dict(color=colour, linestyle=":")),
         "commitment": ("commitment", dict(color=REAL)),
-        "augmented": ("augmented view", dict(color=AUGMENTATION_COLOURS[augmentation])),
+        "augmented": ("augmented view", dict(color=augmentation_colour(augmentation))),
         "ssl": ("SSL loss", dict(color=INK, linestyle="-.")),
     }
     for name, (label, style) in terms.items():
@@ -141,7 +150,8 @@ def reconstructions(x, x_hat, method, columns=3):
     fig, axes = figure(2, columns, height=4.4, sharex=True, sharey=True)
     for ax, row in zip(axes.flat, chosen.flat):
         ax.plot(x[row, 0], color=REAL, linewidth=2.2, label="test series")
-        ax.plot(x_hat[row, 0], color=METHOD_COLOURS[method], linewidth=1.3, label=f"reconstruction ({method})")
+        label = f"reconstruction ({METHODS[method].label})"
+        ax.plot(x_hat[row, 0], color=METHODS[method].colour, linewidth=1.3, label=label)
         ax.set_title(f"no. {row}, error {errors[row]:.2g}", fontsize=SMALL)
     _label_rows(axes, ("median error", "worst"))
     for ax in axes[-1]:
@@ -171,7 +181,7 @@ def token_usage(groups, codebook_size, method):
         if name == first:
             ax.bar(rank, share[order], width=0.9, color=PALE, label=label)
         else:
-            colour, marker = (METHOD_COLOURS[method], "o") if name == "generated" else (INK, "_")
+            colour, marker = (METHODS[method].colour, "o") if name == "generated" else (INK, "_")
             ax.plot(rank, share[order], marker, color=colour, markersize=6, markeredgewidth=2, label=label)
     ax.axhline(1 / codebook_size, color=INK, linewidth=1, linestyle=":", label="all codes alike")
     ax.set(xlabel=f"code, by its use in {first} (K = {codebook_size})", ylabel="share of the tokens")
@@ -182,6 +192,20 @@ def token_usage(groups, codebook_size, method):
     return fig
 
 
+def some(n, most, seed=0):
+    """At most `most` random ones of n series: their indices, in order."""
+    return np.sort(np.random.default_rng(seed).permutation(n)[:most])
+
+
+def tsne(features, perplexity=30.0, seed=0):
+    """t-SNE of features (n, D) in two dimensions: points (n, 2), and the perplexity, which few series lower."""
+    from sklearn.manifold import TSNE
+
+    perplexity = min(perplexity, (len(features) - 1) / 3)
+    drawn = TSNE(perplexity=perplexity, init="pca", random_state=seed)
+    return drawn.fit_transform(_array(features).astype(np.float64)), perplexity
+
+
 def latent_map(features, y, class_names, perplexity=30.0, seed=0, max_points=1000):
     """t-SNE of pooled latents in two dimensions, one colour and marker per class.
 
@@ -190,14 +214,11 @@ def latent_map(features, y, class_names, perplexity=30.0, seed=0, max_points=100
     seed        of the choice of at most `max_points` series and of t-SNE
     raises      BadInput for fewer than 4 series
     """
-    from sklearn.manifold import TSNE
-
-    features = _array(features).astype(np.float64)
+    features = _array(features)
     if len(features) < 4:
         raise BadInput(f"t-SNE of {len(features)} series shows nothing: give at least 4")
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(features))[:max_points])
-    perplexity = min(perplexity, (len(chosen) - 1) / 3)
-    points = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(features[chosen])
+    chosen = some(len(features), max_points, seed)
+    points, perplexity = tsne(features[chosen], perplexity, seed)
     fig, axes = figure(1, 1, height=5.2)
     ax = axes[0, 0]
     labels = np.zeros(len(chosen), dtype=int) if y is None else _array(y)[chosen]
@@ -227,7 +248,7 @@ def real_and_generated(real, y_real, generated, y_generated, class_names, method
     labels, rows = _first_of_each(y_real, class_names, 1)
     fig, axes = figure(len(rows), 2, height=max(3.4, 1.35 * len(rows) + 1.2), sharex=True, sharey="row")
     sides = (real, y_real, "real (test split)"), (generated, y_generated, "generated")
-    for column, (x, y, title), colour in zip(axes.T, sides, ("#555555", METHOD_COLOURS[method])):
+    for column, (x, y, title), colour in zip(axes.T, sides, ("#555555", METHODS[method].colour)):
         column[0].set_title(title, fontsize=TEXT)
         for ax, first in zip(column, rows):
             chosen = np.arange(len(x)) if y is None else np.flatnonzero(_array(y) == _array(y_real)[first])
@@ -250,7 +271,7 @@ def class_shares(real_classes, generated_classes, class_names, method):
     fig, axes = figure(1, 1, height=3.6)
     ax = axes[0, 0]
     place = np.arange(k)
-    sides = (("real (test split)", real_classes, REAL), ("generated", generated_classes, METHOD_COLOURS[method]))
+    sides = (("real (test split)", real_classes, REAL), ("generated", generated_classes, METHODS[method].colour))
     for shift, (label, classes, colour) in zip((-0.2, 0.2), sides):
         classes = _array(classes)
         share = np.bincount(classes, minlength=k) / len(classes)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .errors import BadInput, NotFound
+from .names import SCORES
 
 CONFIGURATIONS = (
     ("regular", "none"),
@@ -35,27 +36,31 @@ OWN_FCN = "own FCN: not comparable with the thesis"
 
 
 class Metric(NamedTuple):
-    """How one metric is called on both sides, and which direction is better ("lower", "higher" or None)."""
+    """How one metric is called on both sides."""
 
     name: str
     ours: str
     theirs: str
-    better: str | None
+
+    @property
+    def better(self):
+        """ "lower" or "higher"; "" where neither is."""
+        return SCORES[self.theirs].better if self.theirs in SCORES else ""
 
 
 # Two of ours are taken at another moment than theirs: `train_perplexity` is our mean over the last epoch, theirs the
 # last batch; `codebook_abs_*` ours after the last epoch, theirs at the last epoch that 200 divides (the same for 1000).
 METRICS = (
-    Metric("recon", "recon_last_batch", "recon_val", "lower"),
-    Metric("knn_acc", "knn_acc", "knn_acc", "higher"),
-    Metric("svm_acc", "svm_acc", "svm_acc", "higher"),
-    Metric("train_perplexity", "train_perplexity", "train_perplexity", None),
-    Metric("val_perplexity", "val_perplexity_last_batch", "val_perplexity", None),
-    Metric("codebook_abs_corr", "codebook_abs_corr", "codebook_abs_corr", None),
-    Metric("codebook_abs_cos", "codebook_abs_cos", "codebook_abs_cos", None),
-    Metric("fid", "fid", "fid", "lower"),
-    Metric("is", "is", "is", "higher"),
-    Metric("cas", "cas", "cas", "higher"),
+    Metric("recon", "recon_last_batch", "recon_val"),
+    Metric("knn_acc", "knn_acc", "knn_acc"),
+    Metric("svm_acc", "svm_acc", "svm_acc"),
+    Metric("train_perplexity", "train_perplexity", "train_perplexity"),
+    Metric("val_perplexity", "val_perplexity_last_batch", "val_perplexity"),
+    Metric("codebook_abs_corr", "codebook_abs_corr", "codebook_abs_corr"),
+    Metric("codebook_abs_cos", "codebook_abs_cos", "codebook_abs_cos"),
+    Metric("fid", "fid", "fid"),
+    Metric("is", "is", "is"),
+    Metric("cas", "cas", "cas"),
 )
 
 
@@ -192,6 +197,6 @@ def _verdict(metric, ours, theirs, own_fcn):
         return OWN_FCN
     if min(theirs) <= ours <= max(theirs):
         return "inside"
-    if metric.better is None:
+    if not metric.better:
         return "outside"
     return "better" if (ours < min(theirs)) == (metric.better == "lower") else "worse"

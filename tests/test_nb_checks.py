@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ncvqvae_lite import nb, nb_checks
+from ncvqvae_lite import nb, nb_checks, tables
 from ncvqvae_lite.errors import BadInput, NotFound
 
 QUICK = SimpleNamespace(preset="quick")
@@ -135,7 +135,7 @@ def test_recorded_runs_are_means_and_spreads_over_seeds(monkeypatch, tmp_path):
         "chapter,preset,seed,name,value,torch,machine\n"
         "03,quick,1,probe,0.5,2,x\n03,quick,2,probe,0.7,2,x\n03,paper,1,probe,0.9,2,x\n02,quick,1,probe,0.1,2,x\n"
     )
-    monkeypatch.setattr(nb, "data_file", lambda name: table)
+    monkeypatch.setattr(tables, "data_file", lambda name: table)
     lines = nb.recorded_runs("03").splitlines()
     assert lines[1].split() == ["probe", "quick", "0.6", "0.14", "(2)"]
     assert lines[2].split() == ["probe", "paper", "0.9", "-", "(1)"]

@@ -24,9 +24,9 @@ PACKAGE = ROOT / "ncvqvae_lite"
 # The order in which the course reads the package. A room imports from rooms above it; `<room>_*.py` belongs to <room>.
 ROOMS = (
     "errors numerics inference files names data_files generators data timefreq quantizer ssl_losses augmentations "
-    "tokenizer prior fcn metrics training config experiment thesis plots nb lab cli"
+    "tokenizer prior fcn metrics training config experiment thesis tables plots nb lab cli"
 ).split()
-NOT_CORE = ("lab", "plots", "nb", "cli")
+NOT_CORE = ("lab", "tables", "plots", "nb", "cli")
 TOP_LEVEL = {
     *("README.md", "environment.yml", "pyproject.toml", "constraints.txt", "Makefile", "LICENSE", "CITATION.cff"),
     *("notebooks", "ncvqvae_lite", "benchmarks", "data", "tests", ".ci", ".github", ".gitignore"),
@@ -118,11 +118,16 @@ def test_wheel_carries_tables_and_the_notebook_that_runs_a_cell(wheel):
     assert tops == {"ncvqvae_lite", f"ncvqvae_lite-{ncvqvae_lite.__version__}.dist-info"}
 
 
-def test_wheel_carries_the_campaigns_and_what_runs_them(wheel):
+def test_wheel_carries_the_campaigns_what_runs_them_and_the_page_of_the_report(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     lab = PACKAGE / "lab"
-    files = [lab / "Snakefile", *lab.glob("campaigns/*.toml"), *lab.glob("profiles/*/config.yaml")]
-    assert len(files) >= 6
+    files = [
+        lab / "report" / "page.html.j2",
+        lab / "Snakefile",
+        *lab.glob("campaigns/*.toml"),
+        *lab.glob("profiles/*/config.yaml"),
+    ]
+    assert len(files) >= 7
     assert names >= {path.relative_to(ROOT).as_posix() for path in files} | {"ncvqvae_lite/_data/reference_cost.csv"}
 
 

@@ -11,8 +11,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ncvqvae_lite import plots
+from ncvqvae_lite.augmentations import AUGMENTATIONS, Augmentation
 from ncvqvae_lite.errors import BadInput
 from ncvqvae_lite.metrics import perplexity
+from ncvqvae_lite.names import METHODS, Method
 
 CLASSES = ("a", "b", "c")
 
@@ -54,7 +56,7 @@ def test_augmented_views_shows_each_view_over_its_series(series):
             original, drawn = axes[row, column].lines
             np.testing.assert_array_equal(original.get_ydata(), x[row, 0])  # series 0, 1, 2 have classes 0, 1, 2
             np.testing.assert_array_equal(drawn.get_ydata(), np.asarray(view)[row, 0])
-            assert drawn.get_color() == plots.AUGMENTATION_COLOURS[name]
+            assert drawn.get_color() == plots.augmentation_colour(name)
     assert [ax.get_title() for ax in axes[0]] == ["warp", "slice (this run)", "gauss"]
     assert [ax.get_ylabel() for ax in axes[:, 0]] == ["class a", "class b", "class c"]
     assert legend(fig) == ["original", "view: warp", "view: slice", "view: gauss"]
@@ -87,8 +89,8 @@ def test_loss_curves_draws_terms_and_test_values():
     np.testing.assert_allclose(drawn["reconstruction, train"].get_ydata(), np.linspace(3, 1, 6) * 3)
     np.testing.assert_array_equal(drawn["reconstruction, test"].get_xydata(), [[0, 5], [6, 4]])
     assert {"commitment", "augmented view", "SSL loss"} < set(drawn)
-    assert drawn["augmented view"].get_color() == plots.AUGMENTATION_COLOURS["gauss"]
-    assert right.lines[0].get_color() == plots.METHOD_COLOURS["barlowtwins"]
+    assert drawn["augmented view"].get_color() == plots.augmentation_colour("gauss")
+    assert right.lines[0].get_color() == METHODS["barlowtwins"].colour
     np.testing.assert_array_equal(right.lines[1].get_xydata(), [[4, 1.5]])
     assert_legible(fig)
 
@@ -110,7 +112,7 @@ def test_reconstructions_picks_the_median_and_the_worst(series):
         np.testing.assert_array_equal(ax.lines[0].get_ydata(), x[row, 0])
         np.testing.assert_allclose(ax.lines[1].get_ydata(), x_hat[row, 0])
         assert f"error {errors[row]:.2g}" in ax.get_title()
-    assert legend(fig) == ["test series", "reconstruction (vibcreg)"]
+    assert legend(fig) == ["test series", "reconstruction (VIbCReg)"]
     assert_legible(fig)
 
 
@@ -133,7 +135,7 @@ def test_token_usage_shows_shares_and_perplexity():
     points = {line.get_label().split(":")[0]: line for line in ax.lines}
     order = np.argsort(-counts, kind="stable")
     np.testing.assert_allclose(points["generated"].get_ydata(), order == 5)
-    assert points["generated"].get_color() == plots.METHOD_COLOURS["vibcreg"]
+    assert points["generated"].get_color() == METHODS["vibcreg"].colour
     for (name, tokens), text in zip(groups.items(), legend(fig)):
         assert text == f"{name}: perplexity {perplexity(tokens, 8):.1f}"
     assert_legible(fig)
@@ -194,15 +196,30 @@ def test_class_shares_counts_both_sides():
     heights = [bar.get_height() for bar in fig.axes[0].patches]
     assert heights == [0.5, 0.25, 0.25, 0, 0, 1]
     assert legend(fig) == ["real (test split), n = 4", "generated, n = 2"]
-    assert to_hex(fig.axes[0].patches[-1].get_facecolor()).upper() == plots.METHOD_COLOURS["barlowtwins"]
+    assert to_hex(fig.axes[0].patches[-1].get_facecolor()).upper() == METHODS["barlowtwins"].colour
     assert_legible(fig)
     many = plots.class_shares(np.arange(60), np.arange(60), [str(i) for i in range(60)], "regular")
     assert len(many.axes[0].get_xticks()) <= 13
 
 
 def test_colours_of_methods_and_augmentations_are_all_different():
-    colours = [*plots.METHOD_COLOURS.values(), *plots.AUGMENTATION_COLOURS.values(), plots.INK]
+    colours = [METHODS[name].colour for name in METHODS]
+    colours += [plots.augmentation_colour(name) for name in ("none", *AUGMENTATIONS)] + [plots.INK]
     assert len({c.upper() for c in colours}) == len(colours)
+    assert plots.augmentation_colour("warp") == "#E69F00" and plots.augmentation_colour("none") == plots.REAL
+
+
+def test_what_is_registered_elsewhere_is_drawn_in_its_own_colour(series, monkeypatch):
+    monkeypatch.setitem(AUGMENTATIONS, "mirror", Augmentation(lambda x, generator=None: -x, "mirror", "#123456"))
+    monkeypatch.setitem(METHODS, "ours", Method("Ours", "#654321"))
+    x, y = series
+    fig = plots.augmented_views(x, y, CLASSES, {"warp": x, "mirror": AUGMENTATIONS["mirror"](x), "of a chapter": x})
+    assert [ax.lines[1].get_color() for ax in fig.axes[:3]] == ["#E69F00", "#123456", plots.INK]
+    rows = history(3, time=1, spectrum=2, augmented=3)
+    left = plots.loss_curves(rows, history(2, total=1), "ours", "mirror").axes[0]
+    drawn = {line.get_label(): line.get_color() for line in left.lines}
+    assert (drawn["reconstruction, train"], drawn["augmented view"]) == ("#654321", "#123456")
+    assert legend(plots.reconstructions(x, x, "ours")) == ["test series", "reconstruction (Ours)"]
 
 
 def test_no_figure_is_known_to_pyplot(series):

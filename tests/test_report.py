@@ -15,10 +15,9 @@ from test_report_tables import SONY, cell, frame
 from ncvqvae_lite import plots
 from ncvqvae_lite.cli import main
 from ncvqvae_lite.errors import BadInput, NotFound
-from ncvqvae_lite.lab import report, report_costs, report_figures, report_html
-from ncvqvae_lite.lab.campaign import costs as campaign_costs
-from ncvqvae_lite.lab.report import write_report
-from ncvqvae_lite.lab.report_tables import comparable, count_verdicts, thesis_tables
+from ncvqvae_lite.lab import report, text
+from ncvqvae_lite.lab.report import costs, entries, figures, write_report
+from ncvqvae_lite.lab.report.tables import comparable, count_verdicts, thesis_tables
 from ncvqvae_lite.lab.results import COLUMNS, load_cells
 
 
@@ -63,8 +62,8 @@ def one_figure(monkeypatch):
     """A report with one figure that can be drawn and one that cannot: drawing all takes seconds."""
     fig, _ = plots.figure()
     entries = [
-        report_figures.Shown("Priors", "A caption", fig),
-        report_figures.Shown("Curves", "", None, "nothing was <kept>"),
+        figures.Shown("Priors", "A caption", fig),
+        figures.Shown("Curves", "", None, "nothing was <kept>"),
     ]
     monkeypatch.setattr(report, "all_figures", lambda cells, runs: entries)
 
@@ -147,6 +146,15 @@ def test_the_page_needs_nothing_from_outside(one_figure, campaign, tmp_path):
     assert "Not drawn: nothing was <kept>" in page.text and "<kept>" not in html
 
 
+def test_methods_and_augmentations_of_which_the_thesis_knows_nothing_do_not_stop_the_report(one_figure, tmp_path):
+    scores = dict(recon_val=0.5, recon_last_batch=0.6, fid=2.0, is_=1.5, cas=0.9, seconds_prior=100.0)
+    others = [cell(method="vicreg", augmentation="mirror", **scores), cell(method="elsewhere", **scores)]
+    frame(cell(**scores), *others).to_csv(tmp_path / "cells.csv", index=False)
+    out = write_report(tmp_path / "report.html", None, tmp_path / "cells.csv")
+    said = Page(out).text
+    assert "1 of 364 cells" in said and "VICReg mirror" in said and "elsewhere none" in said
+
+
 def test_an_empty_table_gives_an_empty_report(one_figure, tmp_path):
     (tmp_path / "cells.csv").write_text(",".join(COLUMNS) + "\n")
     page = Page(write_report(tmp_path / "report.html", None, tmp_path / "cells.csv"))
@@ -174,25 +182,26 @@ def test_costs_are_medians_and_the_grid_is_scaled_by_arithmetic():
         cell(seed=5, ablation="prior_epochs=1", seconds_prior=1.0),
         cell("Wafer", "vibcreg", "gauss", seconds_prior=1000.0, seconds_tokenizer=2000.0),
     )
-    spent = report_costs.stage_seconds(rows).droplevel(report_costs.MACHINE)
+    spent = costs.stage_seconds(rows).droplevel(costs.MACHINE)
     assert spent.loc[SONY, ["naive", "prior"]].tolist() == [50.0, 110.0] and np.isnan(spent.loc[SONY, "nc"])
     assert spent.loc["Wafer", ["nc", "prior"]].tolist() == [2000.0, 1000.0] and np.isnan(spent.loc["Wafer", "naive"])
-    work = report_costs.reference_cost()
+    work = costs.reference_cost()
     assert work.shape == (13, 4) and work.loc["Wafer"].tolist() == [0.17, 0.86, 0.34, 0.73]
-    html = report_costs.costs(rows)
+    *timed, whole = [line[3] for line in costs.cost_table(rows).rows]  # of the prior
+    assert [entry.value for entry in timed] == ["2 min", "17 min"]
+    assert timed[0].small == (f"{0.008e6 / 110:.1f} GFLOP/s",)
     speed = (0.008 + 0.34) / 1110  # PFLOP per second, both data sets
-    assert report_costs.duration(28 * work.prior.sum() / speed) in html and "5.45 GFLOP/s" not in html
-    assert f"{0.008e6 / 110:.1f} GFLOP/s" in html
+    assert whole.value == text.duration(28 * work.prior.sum() / speed)
 
 
 def test_costs_in_bf16_stand_apart():
     rows = frame(
         cell(seed=1, seconds_prior=100.0), cell(seed=2, ablation="prior_precision=bf16 cas=False", seconds_prior=10.0)
     )
-    spent = report_costs.stage_seconds(rows).prior.droplevel(["device", "threads", "dataset"])
+    spent = costs.stage_seconds(rows).prior.droplevel(["device", "threads", "dataset"])
     assert spent.to_dict() == {"fp32": 100.0, "partly bf16": 10.0}
-    html = report_costs.costs(rows)
-    assert "cpu, 1 thread, fp32" in html and "cpu, 1 thread, partly bf16" in html
+    machines = {line[0].small[0] for line in costs.cost_table(rows).rows}
+    assert {"cpu, 1 thread, fp32", "cpu, 1 thread, partly bf16"} < machines
 
 
 def test_the_speed_of_recorded_cells_is_that_of_cells_that_made_their_tokenizer(monkeypatch):
@@ -202,15 +211,16 @@ def test_the_speed_of_recorded_cells_is_that_of_cells_that_made_their_tokenizer(
         cell(seed=1, ablation="precision=bf16 cas=False", seconds_tokenizer=3.0, seconds_prior=7.0),
     )
     monkeypatch.setattr(campaign_costs, "read_rows", lambda: rows.astype(str).to_dict("records"))
-    work = report_costs.reference_cost().loc[SONY]
+    work = costs.reference_cost().loc[SONY]
     assert campaign_costs._recorded_rates() == [pytest.approx(100.0 / (work.naive + work.prior))]
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(3.0, "3 s"), (119, "119 s"), (600, "10 min"), (9000, "2.5 h"), (1e6, "11.6 days")]
+    ("seconds", "said"),
+    [(3.0, "3 s"), (89, "89 s"), (119, "2 min"), (600, "10 min"), (7500, "2 h 05 min"), (1e6, "12 days")],
 )
 def test_durations(seconds, said):
-    assert report_costs.duration(seconds) == said
+    assert text.duration(seconds) == said
 
 
 # --- small things ---
@@ -229,12 +239,15 @@ def test_durations(seconds, said):
     ],
 )
 def test_numbers_keep_three_digits(value, said):
-    assert report_html.number(value) == said
+    assert entries.number(value) == said
 
 
-def test_texts_are_escaped():
-    table = report_html.table(["a < b"], [["x"]])
-    assert "a &lt; b" in table and report_html.paragraph("<script>") == '<p class="">&lt;script&gt;</p>'
+def test_texts_are_escaped(one_figure, campaign, tmp_path):
+    rows = pd.read_csv(campaign[0])
+    rows.assign(commit="<script>").to_csv(campaign[0], index=False)
+    out = write_report(tmp_path / "report.html", None, campaign[0])
+    assert "commit &lt;script&gt;" in out.read_text(encoding="utf-8") and "commit <script>" not in Page(out).text
+    assert "<script" not in out.read_text(encoding="utf-8")
 
 
 def test_what_is_wrong_is_one_sentence(tmp_path, capsys, monkeypatch):

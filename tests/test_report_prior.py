@@ -1,11 +1,12 @@
-"""`lab.report_prior`: which priors are paired, and the effects against regression and hand-made numbers."""
+"""`lab.report.prior`: which priors are paired, and the effects against regression and hand-made numbers."""
 
 import numpy as np
 import pytest
 from scipy import stats
 from test_report_tables import SONY, cell, frame
 
-from ncvqvae_lite.lab import report_prior as prior
+from ncvqvae_lite.config import ExperimentConfig
+from ncvqvae_lite.lab.report import prior
 from ncvqvae_lite.thesis import author_runs
 
 ABLATIONS = {
@@ -51,6 +52,14 @@ def blocks_of(cells, metric):
 
 
 # --- blocks ---
+
+
+@pytest.mark.parametrize("method", ["regular", "barlowtwins", "vibcreg"])
+def test_a_run_without_changes_has_the_prior_of_its_preset(method):
+    augmentation = "none" if method == "regular" else "warp"
+    cfg = ExperimentConfig.preset("paper", dataset=SONY, method=method, augmentation=augmentation)
+    assert prior._prior(method, "") == f"{cfg.mask_polarity} {cfg.head}"
+    assert prior._prior(method, "head=tied mask_polarity=kept") == prior.NAIVE_PRIOR
 
 
 def test_ablations_name_the_priors_of_each_arm():

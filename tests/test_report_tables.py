@@ -1,4 +1,4 @@
-"""`lab.report_tables`: which rows stand beside the thesis, what the verdicts say, what is counted."""
+"""`lab.report.tables`: which rows stand beside the thesis, what the verdicts say, what is counted."""
 
 import itertools
 
@@ -8,8 +8,8 @@ from scipy import stats
 
 from ncvqvae_lite.fcn import FCN
 from ncvqvae_lite.fcn_weights import THESIS_WEIGHTS, file_hash, weights_digest
-from ncvqvae_lite.lab import report_tables as tables
-from ncvqvae_lite.lab.report_prior import prior_rows
+from ncvqvae_lite.lab.report import tables
+from ncvqvae_lite.lab.report.prior import prior_rows
 from ncvqvae_lite.lab.results import COLUMNS, load_cells
 from ncvqvae_lite.thesis import CONFIGURATIONS, author_runs
 

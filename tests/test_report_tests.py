@@ -1,13 +1,13 @@
-"""`lab.report_tests`: the statistics against other computations, the thesis' claims against its own tables."""
+"""`lab.report.tests`: the statistics against other computations, the thesis' claims against its own tables."""
 
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from ncvqvae_lite.lab import report_tests as tests
+from ncvqvae_lite.lab.report import tests
 from ncvqvae_lite.thesis import author_runs
 
 
@@ -137,9 +137,42 @@ def test_all_pairs_are_one_family_two_sided_on_the_metrics_scale():
             for b in values.columns[i + 1 :]
         )
         rejected = next(step for step, value in enumerate(p) if value >= 0.05 / (21 - step))
-        assert 0 < rejected < 21 and tests.pairs_that_differ(values, metric) == (rejected, 21)
+        found = tests.pair_p(values, metric)
+        assert 0 < rejected < 21 == len(found) and sum(p < 0.05 for p in found.values()) == rejected
+    closest, farthest = frozenset(values.columns[:2]), frozenset(values.columns[[0, 6]])
+    assert found[closest] > found[farthest] == pytest.approx(21 * p[0])
     values.iloc[:9, 0] = np.nan  # 4 data sets are left: no p can be that small
-    assert tests.pairs_that_differ(values, "fid") == (0, 21)
+    assert set(tests.pair_p(values, "fid").values()) == {1}
+
+
+@pytest.mark.parametrize("metric", ["fid", "svm_acc"])
+def test_ranks_are_averages_over_data_sets_without_gaps(metric):
+    values = tests.authors_frame(metric)
+    values.iloc[3, 2] = np.nan
+    sign = 1 if metric == "fid" else -1
+    whole = np.delete(values.to_numpy(), 3, axis=0)
+    expected = dict(zip(values, stats.rankdata(sign * whole, axis=1).mean(axis=0)))
+    ranks = tests.average_ranks(values, metric)
+    assert ranks.to_dict() == pytest.approx(expected) and ranks.is_monotonic_increasing
+
+
+@pytest.mark.parametrize(
+    ("differ", "runs"),
+    [
+        ("", [(0, 4)]),
+        ("ae", [(0, 3), (1, 4)]),
+        ("ad be", [(0, 2), (1, 3), (2, 4)]),
+        ("ac bc", [(0, 1), (2, 4)]),
+        ("ab bc cd de", []),
+        ("ac", [(0, 1), (1, 4)]),  # a and e do not differ, but no bar can join them past c
+        ("bd", [(0, 2), (2, 4)]),
+        ("ab", [(1, 4)]),
+    ],
+)
+def test_bars_join_the_longest_runs_in_which_no_pair_differs(differ, runs):
+    p = {frozenset(pair): 0.5 for pair in combinations("abcde", 2)}
+    p |= {frozenset(pair): 0.049 for pair in differ.split()}
+    assert tests.not_told_apart("abcde", p) == runs
 
 
 # --- the thesis' claims, from its own tables ---

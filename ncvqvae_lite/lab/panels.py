@@ -92,15 +92,12 @@ def panel(folder):
 
 def latent_points(run, ds):
     """t-SNE (n, 2) of the pooled latents of at most 400 random test series, and their classes (n,)."""
-    from sklearn.manifold import TSNE
-
     from ..fcn import batched
+    from ..plots import some, tsne
 
-    chosen = np.sort(np.random.default_rng(0).permutation(len(ds.x_test))[:MOST_SERIES])
-    features = batched(run.tokenizer.features, (ds.x_test[chosen] - run.mean) / run.std).double().numpy()
-    perplexity = min(30.0, (len(chosen) - 1) / 3)
-    points = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(features)
-    return points, ds.y_test[chosen].numpy()
+    chosen = some(len(ds.x_test), MOST_SERIES)
+    features = batched(run.tokenizer.features, (ds.x_test[chosen] - run.mean) / run.std)
+    return tsne(features)[0], ds.y_test[chosen].numpy()
 
 
 def accepted_probabilities(run, n=SAMPLES, seed=PANEL_SEED):

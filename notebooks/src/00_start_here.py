@@ -31,6 +31,7 @@ import torch
 
 from ncvqvae_lite import nb, plots
 from ncvqvae_lite.data import load_dataset
+from ncvqvae_lite.names import METHODS
 from ncvqvae_lite.thesis import data_file
 
 generator = nb.seed_everything(seed)
@@ -62,11 +63,11 @@ spectrogram = stft(torch.from_numpy(x[:1, None]))[0]  # (2, F, W), real and imag
 axes[0, 0].plot(x[0], color=plots.REAL)
 axes[0, 1].imshow(spectrogram.norm(dim=0), aspect="auto", origin="lower", cmap="Greys")
 axes[0, 2].imshow(tokens[0], aspect="auto", origin="lower", cmap=codes, vmin=0, vmax=31)
-axes[0, 3].plot(x_hat[0], color=plots.METHOD_COLOURS["regular"])
+axes[0, 3].plot(x_hat[0], color=METHODS["regular"].colour)
 for ax, step in zip(axes[1], (0, 7, 10)):
     grid = np.ma.masked_less(example["steps"][step], 0)
     ax.imshow(grid, aspect="auto", origin="lower", cmap=codes, vmin=0, vmax=31)
-axes[1, 3].plot(example["drawn"], color=plots.METHOD_COLOURS["regular"])
+axes[1, 3].plot(example["drawn"], color=METHODS["regular"].colour)
 titles = "a series", "spectrogram", "its tokens", "decoded", "all hidden", "after 7 steps", "after 10", "a new series"
 for ax, title in zip(axes.flat, titles):
     ax.set_title(title, fontsize=plots.SMALL)

@@ -34,6 +34,7 @@ preset: str = "quick"  # quick, paper or improved
 import torch
 
 from ncvqvae_lite import nb, plots
+from ncvqvae_lite.names import METHODS
 
 generator = nb.seed_everything(seed)
 cfg = nb.chapter_config(
@@ -266,7 +267,7 @@ for name, (a, b) in clouds.items():
 # %%
 fig, axes = plots.figure(4, 2, height=6.6)
 labels = "sim", "var", "cov", "on-\ndiag.", "off-\ndiag."
-colours = ["#56B4E9"] * 3 + [plots.METHOD_COLOURS["barlowtwins"]] * 2
+colours = ["#56B4E9"] * 3 + [METHODS["barlowtwins"].colour] * 2
 for (left, right), (name, (a, b)) in zip(axes, clouds.items()):
     for z, colour, label in ((a, plots.REAL, "view 1"), (b, "#0072B2", "view 2")):
         left.plot(*z.T, ".", color=colour, markersize=3, label=label)
@@ -462,7 +463,7 @@ for B in (512, 128, 32, 16):
 fig, axes = plots.figure(1, 1, height=3.4)
 ax = axes[0, 0]
 for (B, spectrum), style in zip(spectra.items(), ("-", "--", "-.", ":")):
-    ax.plot(range(1, 65), spectrum, style, color=plots.METHOD_COLOURS["vibcreg"], linewidth=2.2, label=f"batch of {B}")
+    ax.plot(range(1, 65), spectrum, style, color=METHODS["vibcreg"].colour, linewidth=2.2, label=f"batch of {B}")
 ax.axhline(1, color=plots.INK, linewidth=0.8)
 ax.set_xlabel("direction of a group of 64 features")
 ax.set_ylabel("variance after IterNorm")
@@ -548,7 +549,7 @@ for D in (cfg.wide, 512, 64):
 fig, axes = plots.figure(1, 1, height=3.9)
 ax = axes[0, 0]
 for D, marker, line in zip((cfg.wide, 512, 64), "o^s", ("-", "--", ":")):
-    colour = plots.METHOD_COLOURS["barlowtwins"]
+    colour = METHODS["barlowtwins"].colour
     ax.plot(
         batch_sizes, [floors[D, B] for B in batch_sizes], marker, color=colour, markersize=8, label=f"random, D = {D}"
     )
@@ -778,8 +779,8 @@ runs = {
     "invariance only": train(functional.mse_loss),
     "VICReg": train(lambda a, b: ssl_losses.vicreg(a, b).total),
 }
-COLOURS = {"invariance only": plots.INK, "VICReg": "#56B4E9", "VIbCReg": plots.METHOD_COLOURS["vibcreg"]}
-COLOURS |= {"Barlow": plots.METHOD_COLOURS["barlowtwins"], "NT-Xent": "#CC79A7"}
+COLOURS = {"invariance only": plots.INK, "VICReg": METHODS["vicreg"].colour, "VIbCReg": METHODS["vibcreg"].colour}
+COLOURS |= {"Barlow": METHODS["barlowtwins"].colour, "NT-Xent": "#CC79A7"}
 before, after = (outputs(e, x_test[:300]) for e in (untrained, runs["invariance only"].encoder))
 pair = before.std(dim=0).topk(2).indices  # the two features that vary most before training
 shrunk = float(after.std(dim=0).mean() / before.std(dim=0).mean())

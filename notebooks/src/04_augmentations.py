@@ -435,8 +435,7 @@ x_two = series["TwoPatternsGenerated"][0][4:5]  # (1, 1, 128)
 fig, axes = plots.figure(3, 3, height=6.0, sharex=True, sharey=True)
 for ax, (name, augment) in zip(axes.flat, EVERY.items()):
     ax.plot(x_two[0, 0], color=plots.REAL, linewidth=2.5)
-    colour = plots.AUGMENTATION_COLOURS.get(name, plots.INK)
-    ax.plot(augment(x_two, generator=again())[0, 0], color=colour, linewidth=1.3)
+    ax.plot(augment(x_two, generator=again())[0, 0], color=plots.augmentation_colour(name), linewidth=1.3)
     ax.set_title(name, fontsize=plots.TEXT)
 for ax in axes[-1]:
     ax.set_xlabel(plots.STEPS)
@@ -652,7 +651,7 @@ fig, axes = plots.figure(1, 2, height=3.6, sharey=True)
 for ax, (method, gain) in zip(axes[0], gains.items()):
     for j, a in enumerate(AUGMENTED):
         spread = np.linspace(-0.2, 0.2, len(gain))  # side by side, in the order of the data sets
-        ax.plot(j + spread, gain[:, j], "o", color=plots.AUGMENTATION_COLOURS[a], markersize=5)
+        ax.plot(j + spread, gain[:, j], "o", color=plots.augmentation_colour(a), markersize=5)
         ax.plot((j - 0.3, j + 0.3), [np.median(gain[:, j])] * 2, color=plots.INK, linewidth=2)
     ax.axhline(0, color=plots.INK, linewidth=0.8, linestyle=":")
     ax.set_xticks(range(3), AUGMENTED)

@@ -35,6 +35,7 @@ preset: str = "quick"  # quick, paper or improved
 import torch
 
 from ncvqvae_lite import nb, plots
+from ncvqvae_lite.names import METHODS
 
 generator = nb.seed_everything(seed)
 cfg = nb.chapter_config(
@@ -403,7 +404,7 @@ for name, settings in ARMS.items():
 # of the noise: 40 tokens of 5 bits cannot hold it, and the decoder does not try.
 
 # %%
-COLOURS = dict(zip(ARMS, (plots.METHOD_COLOURS[m] for m in ("regular", "barlowtwins", "vibcreg"))))
+COLOURS = dict(zip(ARMS, (METHODS[m].colour for m in ("regular", "barlowtwins", "vibcreg"))))
 fig, axes = plots.figure(4, 3, height=6.4, sharex=True, sharey=True)
 rows = [int((y_test == k).nonzero()[0]) for k in range(4)]
 for column, (name, colour) in zip(axes.T, COLOURS.items()):
@@ -680,7 +681,7 @@ for ax, (method, augmentation) in zip(axes[0], PAIRS):
         gain = np.mean(ours["svm_acc"]) - np.mean(naive["svm_acc"])
         cost = np.mean(ours["recon_val"]) / np.mean(naive["recon_val"])
         effects[method, d] = gain, cost
-        ax.plot(gain, cost, "o", color=plots.METHOD_COLOURS[method], markersize=6)
+        ax.plot(gain, cost, "o", color=METHODS[method].colour, markersize=6)
         if gain > 0.12 or not 0.7 < cost < 1.6:
             name = ax.annotate(d, (gain, cost), xytext=(5, 4), textcoords="offset points", fontsize=plots.SMALL)
             name.set_in_layout(False)

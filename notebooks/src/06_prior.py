@@ -37,6 +37,7 @@ import numpy as np
 import torch
 
 from ncvqvae_lite import nb, plots
+from ncvqvae_lite.names import METHODS
 
 generator = nb.seed_everything(seed)
 cfg = nb.chapter_config(
@@ -309,7 +310,7 @@ for k in range(1, 11):
     )
     top.set(title=f"step {k}", xticks=[], yticks=[])
     bottom.plot(so_far[-1], color=plots.PALE, linewidth=3.5, label="after step 10")
-    bottom.plot(so_far[k], color=plots.METHOD_COLOURS["regular"], linewidth=1.5, label="so far")
+    bottom.plot(so_far[k], color=METHODS["regular"].colour, linewidth=1.5, label="so far")
     bottom.set(ylim=(float(so_far.min()) - 0.3, float(so_far.max()) + 0.3))
 for row in (0, 2):
     axes[row, 0].set_ylabel("row")
@@ -340,7 +341,7 @@ for ax, row in zip(axes[0], rows):
         drawn = decode(prior, grid.flatten().expand(8, -1), y_test[row].expand(8))[-1]
     completed[row] = drawn.view(8, F, W)
     ax.axvspan(0, 23 * keep / W, color=plots.PALE, alpha=0.5, linewidth=0)
-    ax.plot(tokenizer.decode(drawn)[:, 0].T, color=plots.METHOD_COLOURS["regular"], linewidth=0.9)
+    ax.plot(tokenizer.decode(drawn)[:, 0].T, color=METHODS["regular"].colour, linewidth=0.9)
     ax.plot(x_test[row, 0], color=plots.INK, linewidth=2)
     ax.set(title=f"test series no. {row}, class {int(y_test[row])}", xlabel="hour")
 axes[0, 0].set_ylabel(plots.SCALED)
@@ -587,7 +588,7 @@ nb.check_band(cfg, "06", "longest code over shortest", spread, {"random vectors"
 # %%
 from matplotlib.ticker import LogLocator
 
-from ncvqvae_lite.lab.report_prior import prior_blocks, prior_effects, prior_rows
+from ncvqvae_lite.lab.report.prior import prior_blocks, prior_effects, prior_rows
 from ncvqvae_lite.lab.results import load_cells
 
 recorded = load_cells()

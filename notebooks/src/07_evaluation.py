@@ -35,6 +35,7 @@ import numpy as np
 import torch
 
 from ncvqvae_lite import nb, plots
+from ncvqvae_lite.names import METHODS
 
 generator = nb.seed_everything(seed)
 cfg = nb.chapter_config(
@@ -479,7 +480,7 @@ ax.hist(shuffled, bins=40, color=plots.PALE, label="last batch, other orders")
 ax.axvline(float(errors.mean()), color=plots.INK, linewidth=2, label="all 1,029 series")
 ax.axvline(
     in_file_order[-1],
-    color=plots.METHOD_COLOURS["barlowtwins"],
+    color=METHODS["barlowtwins"].colour,
     linewidth=2,
     linestyle="--",
     label="last batch, file order",
@@ -558,7 +559,7 @@ true = np.average(batches.reshape(400, 5), axis=1, weights=[256, 256, 256, 256, 
 fig, axes = plots.figure(1, 1, height=3.2)
 axes[0, 0].plot(true, color=plots.INK, linewidth=2, label="accuracy on the test split")
 axes[0, 0].plot(
-    reported, color=plots.METHOD_COLOURS["barlowtwins"], linewidth=2, linestyle="--", label="running mean of batches"
+    reported, color=METHODS["barlowtwins"].colour, linewidth=2, linestyle="--", label="running mean of batches"
 )
 axes[0, 0].set(xlabel="epoch", ylabel="CAS", ylim=(0, 1))
 axes[0, 0].legend(fontsize=plots.SMALL, frameon=False, loc="lower right")
@@ -603,7 +604,7 @@ ax = axes[0, 0]
 for i, d in enumerate(THESIS_DATASETS):
     for c, shift, marker in zip(shown, (-0.15, 0.15), "os"):
         label = f"{c[0]} + {c[1]}" if i == 0 else None
-        ax.plot(runs[d, c], [i + shift] * 4, marker, color=plots.METHOD_COLOURS[c[0]], markersize=5, label=label)
+        ax.plot(runs[d, c], [i + shift] * 4, marker, color=METHODS[c[0]].colour, markersize=5, label=label)
 ax.set_yticks(range(13), THESIS_DATASETS)
 ax.invert_yaxis()
 ax.set(xscale="log", xlabel="FID of each of the authors' four runs")

@@ -39,6 +39,7 @@ import numpy as np
 import torch
 
 from ncvqvae_lite import nb, plots
+from ncvqvae_lite.names import METHODS
 
 generator = nb.seed_everything(seed)
 torch.set_flush_denormal(True)  # numbers near 0 become 0: some CPUs are very slow with them
@@ -532,8 +533,8 @@ for name, x in sources.items():
 # %%
 fig, axes = plots.figure(2, 3, height=4.4, sharex=True, sharey="row")
 for column, room in zip(axes.T, new_rooms):
-    column[0].plot(room[0], color=plots.METHOD_COLOURS["regular"], linewidth=1.6)
-    column[1].plot(room[1], color=plots.METHOD_COLOURS["regular"], linewidth=1.6, label="generated")
+    column[0].plot(room[0], color=METHODS["regular"].colour, linewidth=1.6)
+    column[1].plot(room[1], color=METHODS["regular"].colour, linewidth=1.6, label="generated")
     wanted_by_rule = 20 + 10 * warmth(room[None, 0])[0]
     column[1].plot(wanted_by_rule, "--", color=plots.INK, linewidth=1.6, label="the rule, from its power")
     column[1].set_xlabel(plots.STEPS)
@@ -565,7 +566,7 @@ fig, axes = plots.figure(1, 1, height=3.2)
 ax = axes[0, 0]
 bins = np.arange(-0.5, 41)
 ax.axvspan(15.5, 22.5, color="#F0E442", alpha=0.4, label="never happens")
-for (name, steps), colour in zip(duration.items(), (plots.REAL, plots.INK, plots.METHOD_COLOURS["regular"])):
+for (name, steps), colour in zip(duration.items(), (plots.REAL, plots.INK, METHODS["regular"].colour)):
     filled = name == "real rooms"
     kind = dict(histtype="stepfilled", alpha=0.6) if filled else dict(histtype="step", linewidth=1.8)
     ax.hist(steps.clamp(max=40), bins=bins, color=colour, label=name, **kind)
@@ -651,7 +652,7 @@ ax = axes[0, 0]
 highest = seen[:, 0].amax(dim=1)  # of each train room
 ax.axvspan(float(highest.min()), float(highest.max()), color=plots.PALE, alpha=0.6, label="peaks in the train rooms")
 ax.plot([0, 3.2], [0, 3.2], ":", color=plots.INK, label="nothing lost")
-ax.plot(*peaks.T, "o-", color=plots.METHOD_COLOURS["regular"], label="after tokens and back")
+ax.plot(*peaks.T, "o-", color=METHODS["regular"].colour, label="after tokens and back")
 ax.set(xlabel="peak power, median of the rooms (kW)", ylabel="after tokens (kW)")
 ax.legend(fontsize=plots.SMALL, frameon=False)
 fig

@@ -38,8 +38,10 @@ import numpy as np
 import pandas as pd
 
 from ncvqvae_lite import nb
-from ncvqvae_lite.lab import report_prior, report_tables, report_tests
-from ncvqvae_lite.lab.report_figures import all_figures
+from ncvqvae_lite.lab.report import prior as report_prior
+from ncvqvae_lite.lab.report import tables as report_tables
+from ncvqvae_lite.lab.report import tests as report_tests
+from ncvqvae_lite.lab.report.figures import all_figures
 from ncvqvae_lite.lab.results import load_cells
 
 cells = load_cells(table or None)
@@ -94,7 +96,7 @@ nb.check("values that are not finite", int((~np.isfinite(rows.value)).sum()), 0)
 # %% [markdown]
 # ## The claim, with the rest made equal
 #
-# The thesis compares a plain tokenizer (`regular`) with non-contrastive ones (NC; their loss is a self-supervised one, SSL).
+# The thesis compares a plain tokenizer (`regular`; "naive" in figures) with non-contrastive ones (NC; their loss is a self-supervised one, SSL).
 # But the reference changed more than the tokenizer. The *prior* was not the same on both sides. Chapter 6 took the two
 # priors apart; in short:
 #
@@ -317,9 +319,9 @@ for metric, count in said.items():
 nb.check("expected without any difference", won["fid"].by_chance["best of six"], 13 * 6 / 7, rtol=1e-12, digits=3)
 
 # %% [markdown]
-# A critical-difference diagram shows all seven at once: the average rank of each, and bars over groups. The
-# bars come from one-sided tests that are corrected less than for all pairs, so a missing bar is no proof. The line below
-# the ranks counts the pairs that differ once all 21 are corrected for: trust that number. First the authors' FID and SVM accuracy, then our runs where there are enough.
+# A critical-difference diagram shows all seven at once: the average rank of each. A bar joins neighbours of which no pair
+# differs once all 21 pairs are corrected for. It is no proof that they are equal: few data sets make long bars. First the
+# authors' FID and SVM accuracy, then our runs where there are enough.
 
 # %%
 show("Ranks by FID", "authors'")

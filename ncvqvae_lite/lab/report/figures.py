@@ -7,23 +7,16 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import NotFound
+from ...errors import NotFound
+from ...names import SCORES
+from ..panels import load_curves, load_panels
 from . import panel_figures, score_figures
 from .panel_figures import MOST_ROWS, datasets_of, thesis_curves, thesis_panels
-from .panels import load_curves, load_panels
-from .report_tables import comparable
-from .report_tests import TESTED, authors_frame, our_frame
+from .tables import comparable
+from .tests import TESTED, authors_frame, our_frame
 
-NAMES = {
-    "recon_val": "Reconstruction error",
-    "knn_acc": "KNN accuracy",
-    "svm_acc": "SVM accuracy",
-    "fid": "FID",
-    "is": "Inception score",
-    "cas": "CAS",
-}
 PRIOR = (
-    "Four priors, each trained on the same tokens. The thesis gave the first to the regular tokenizer and the last to "
+    "Four priors, each trained on the same tokens. The thesis gave the first to the naive tokenizer and the last to "
     "the non-contrastive (NC) ones; the other two were run here alone. Pale bars: the authors' runs."
 )
 COMPARISON = "Bars: the authors' four runs. Points: ours, with the thesis' recipe. A hatched bar has no run of ours."
@@ -36,11 +29,11 @@ NOTES = {
     "cas": "Line: accuracy of the same network trained on the real train split.",
 }
 RANKS = (
-    "Each data set ranks the seven configurations by their means over runs. Last line: pairs that differ, by two-sided "
-    "Wilcoxon tests (log scale for FID, IS and reconstruction), corrected by Holm for all 21. The bars are aeon's: "
-    "they join what one-sided tests in the direction of the observed ranks, each at a sixth of 5 %, do not tell apart. "
-    "That does not control the error over 21 pairs: a missing bar is no proof of a difference, and a bar none of "
-    "equality; it may mean too few data sets."
+    "Each data set ranks the seven configurations by their means over runs; the axis has the average of these ranks. "
+    "Pairs are compared by two-sided Wilcoxon signed-rank tests over data sets (log scale for FID, IS and "
+    "reconstruction), corrected by Holm for all 21. A bar joins neighbours of which no pair differs. It does not prove "
+    "them equal: it may mean too few data sets. Nor need two without a common bar differ: of those from the one to the "
+    "other some pair does."
 )
 CURVES = "Left and middle: SSL loss on the train split. Right: error of reconstructed test series."
 ACCURACY = "One line is one tokenizer while it trains, from its first probe after the start to the dot at its end."
@@ -71,9 +64,9 @@ def all_figures(cells, runs=None):
     whole = thesis_panels(panels)
     with_curves, with_panels = datasets_of(thesis_curves(curves).dataset), datasets_of(whole)
     shown = [_shown("Four priors on the same tokens", PRIOR, score_figures.matched_priors, cells)]
-    for metric, name in NAMES.items():
-        caption = f"{COMPARISON} {NOTES[metric]}"
-        shown.append(_shown(f"{name}: ours and the authors'", caption, score_figures.comparison, rows, metric))
+    for metric in TESTED:
+        title, caption = f"{_title(metric)}: ours and the authors'", f"{COMPARISON} {NOTES[metric]}"
+        shown.append(_shown(title, caption, score_figures.comparison, rows, metric))
     shown += _ranks("authors'", authors_frame) + _ranks("our", lambda metric: our_frame(rows, metric))
     for title, caption, draw in (
         ("Loss curves of the tokenizers", CURVES, panel_figures.loss_curves),
@@ -102,10 +95,16 @@ def _ranks(whose, frame):
     """One figure a metric; a single entry where none can be drawn."""
     shown = []
     for metric in TESTED:
-        title = f"Ranks by {NAMES[metric]}, {whose} runs"
+        title = f"Ranks by {_title(metric)}, {whose} runs"
         shown.append(_shown(title, RANKS, score_figures.critical_difference, frame(metric), metric))
     drawn = [entry for entry in shown if entry.figure]
     return shown if drawn else [shown[0]._replace(title=f"Ranks by any score, {whose} runs")]
+
+
+def _title(metric):
+    """A score's name at the start of a title."""
+    name = SCORES[metric].label
+    return name[0].upper() + name[1:]
 
 
 def _paged(title, caption, draw, data, datasets):

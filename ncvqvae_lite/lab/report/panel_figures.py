@@ -1,30 +1,25 @@
 """Figures of the report that look inside runs: loss curves, latents, the sampler's certainty, series of each class.
 
 They take what `panels` keeps: a list of panels, or the frame of loss curves. Where a figure is a grid, its columns are
-the seven configurations of the thesis; a cell of which no run was kept is hatched and says so. Only runs with the
-thesis' recipe are shown.
+the seven configurations of the thesis and others of which a run was kept; a place of which none was kept is hatched and
+says so. Only runs with the thesis' recipe are shown, and methods that are registered.
 """
 
 import textwrap
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 
-from .. import plots
-from ..data import THESIS_DATASETS
-from ..thesis import CONFIGURATIONS
-from .report_tables import FREE, bf16_settings, changed
+from ... import plots
+from ...data import THESIS_DATASETS
+from ...names import METHODS, arm
+from ...thesis import CONFIGURATIONS
+from ..panels import CURVE_KEY
+from .tables import FREE, bf16_settings, changed
 
-METHOD_NAMES = {"regular": "regular", "barlowtwins": "Barlow", "vibcreg": "VIbCReg"}
 MOST_ROWS = 5  # data sets in one figure
-NC_METHODS = ("barlowtwins", "vibcreg")
-TEST_ERROR = "test error (MSE)"
-
-
-def configuration_name(method, augmentation):
-    """Short name of a configuration on an axis: "regular", "Barlow warp", "VIbCReg gauss"."""
-    return METHOD_NAMES[method] + ("" if augmentation == "none" else f" {augmentation}")
 
 
 def short_name(dataset):
@@ -36,7 +31,7 @@ def thesis_panels(panels):
     """Panels of runs with the thesis' recipe: (data set, method, augmentation) -> panel with fewest parts in bf16."""
     found = {}
     for panel in sorted(panels, key=lambda panel: bf16_settings(panel["ablation"])):
-        if panel["preset"] == "paper" and set(changed(panel["ablation"])) <= FREE:
+        if panel["preset"] == "paper" and set(changed(panel["ablation"])) <= FREE and panel["method"] in METHODS:
             found.setdefault((panel["dataset"], panel["method"], panel["augmentation"]), panel)
     return found
 
@@ -47,7 +42,12 @@ def datasets_of(keys):
     return [name for name in THESIS_DATASETS if name in found]
 
 
-# --- one small picture per cell ---
+def _columns(found):
+    """(method, augmentation) of each column of a grid of `thesis_panels`."""
+    return [*CONFIGURATIONS, *sorted({key[1:] for key in found} - set(CONFIGURATIONS))]
+
+
+# --- one small picture per run ---
 
 
 def latent_maps(panels, datasets):
@@ -80,15 +80,16 @@ def _accepted(ax, panel):
     steps, bins = shares.shape
     means = shares @ ((np.arange(bins) + 0.5) / bins)
     ax.imshow(shares.T, aspect="auto", origin="lower", extent=(0.5, steps + 0.5, 0, 1), cmap="Greys", vmin=0, vmax=0.4)
-    ax.plot(np.arange(1, steps + 1), means, color=plots.METHOD_COLOURS[panel["method"]], linewidth=2)
+    ax.plot(np.arange(1, steps + 1), means, color=METHODS[panel["method"]].colour, linewidth=2)
     ax.set(xticks=[1, steps], yticks=[0, 1])
 
 
 def _grid(panels, datasets, draw, xlabel, ylabel=""):
     found = thesis_panels(panels)
-    fig, axes = plots.figure(len(datasets), len(CONFIGURATIONS), height=1.3 + 1.15 * len(datasets))
+    columns = _columns(found)
+    fig, axes = plots.figure(len(datasets), len(columns), height=1.3 + 1.15 * len(datasets))
     for row, dataset in zip(axes, datasets):
-        for ax, configuration in zip(row, CONFIGURATIONS):
+        for ax, configuration in zip(row, columns):
             if (dataset, *configuration) in found:
                 draw(ax, found[dataset, *configuration])
                 ax.tick_params(labelbottom=ax in axes[-1])
@@ -96,7 +97,7 @@ def _grid(panels, datasets, draw, xlabel, ylabel=""):
                 not_kept(ax)
         _label_first(row)
         row[0].set_ylabel(short_name(dataset), fontsize=plots.SMALL)
-    _name_columns(axes[0])
+    _name_columns(axes[0], columns)
     fig.supxlabel(xlabel, fontsize=plots.TEXT)
     fig.supylabel(ylabel, fontsize=plots.TEXT)
     return fig
@@ -108,52 +109,53 @@ def class_samples(panels, dataset):
     At most 4 classes. Grey: between the .1 and .9 quantile of the real series; in the first column their median. Of 5
     generated series one is bold. Values beyond twice the grey range are cut off.
     """
-    found = {key[1:]: panel for key, panel in thesis_panels(panels).items() if key[0] == dataset}
-    any_run = next(iter(found.values()))
+    found = {key: panel for key, panel in thesis_panels(panels).items() if key[0] == dataset}
+    any_run, columns = next(iter(found.values())), _columns(found)
     shown = any_run["shown"]
-    fig, axes = plots.figure(len(shown), 1 + len(CONFIGURATIONS), height=1.3 + 1.2 * len(shown), sharey="row")
+    fig, axes = plots.figure(len(shown), 1 + len(columns), height=1.3 + 1.2 * len(shown), sharey="row")
     for k, row in enumerate(axes):
         low, median, high = any_run["real"][k].astype(float)
-        drawn = [row[0], *(ax for ax, configuration in zip(row[1:], CONFIGURATIONS) if configuration in found)]
-        for ax in drawn:
-            ax.fill_between(any_run["time"], low, high, color=plots.PALE, linewidth=0)
-        _lines(row[0], any_run["time"], median[None], plots.INK)
-        for ax, configuration in zip(row[1:], CONFIGURATIONS):
-            if configuration in found:
-                panel = found[configuration]
-                _lines(ax, panel["time"], panel["generated"][k], plots.METHOD_COLOURS[configuration[0]])
-            else:
+        _lines(row[0], any_run, k, median[None], plots.INK)
+        for ax, configuration in zip(row[1:], columns):
+            panel = found.get((dataset, *configuration))
+            if panel is None:
                 not_kept(ax)
+            else:
+                _lines(ax, panel, k, panel["generated"][k], METHODS[configuration[0]].colour)
         name = textwrap.shorten(f"class {any_run['class_names'][shown[k]]}", 14, placeholder="…")
         row[0].set_ylabel(name, fontsize=plots.SMALL)
         row[0].yaxis.set_major_locator(MaxNLocator(3))
         margin = (high.max() - low.min()) / 2
         row[0].set_ylim(low.min() - margin, high.max() + margin)
     axes[0, 0].set_title("real\n(test)", fontsize=plots.SMALL)
-    _name_columns(axes[0, 1:])
+    _name_columns(axes[0, 1:], columns)
     fig.suptitle(f"{dataset}: generated for a class, on the real range (raw units)", fontsize=plots.TEXT)
     fig.supxlabel(f"time (steps 0 to {any_run['time'][-1]})", fontsize=plots.TEXT)
     return fig
 
 
-def _lines(ax, time, series, colour):
+def _lines(ax, panel, k, series, colour):
+    """Series over the range of real ones of class no. k; the first of them is bold."""
+    low, _, high = panel["real"][k].astype(float)
+    ax.fill_between(panel["time"], low, high, color=plots.PALE, linewidth=0)
     for i, x in enumerate(series.astype(float)[::-1]):
         bold = i == len(series) - 1
-        ax.plot(time, x, color=colour, linewidth=1.4 if bold else 0.7, alpha=1 if bold else 0.5)
+        ax.plot(panel["time"], x, color=colour, linewidth=1.4 if bold else 0.7, alpha=1 if bold else 0.5)
     ax.set_xticks([])
 
 
-def _name_columns(axes):
-    for ax, configuration in zip(axes, CONFIGURATIONS):
-        ax.set_title(configuration_name(*configuration).replace(" ", "\n"), fontsize=plots.SMALL)
+def _name_columns(axes, columns):
+    for ax, configuration in zip(axes, columns):
+        ax.set_title(arm(*configuration).replace(" ", "\n"), fontsize=plots.SMALL)
 
 
 def not_kept(ax):
-    """Mark axes as a cell of which no run was kept: hatched, and said."""
+    """Mark axes as a place of which no run was kept: hatched, and said."""
     ax.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False, which="both")
     ax.patch.set(facecolor="white", edgecolor=plots.PALE, hatch="////")
-    ax.text(0.5, 0.5, "not\nkept", transform=ax.transAxes, ha="center", va="center", fontsize=plots.SMALL,
-            bbox=dict(facecolor="white", edgecolor="none", pad=1))  # fmt: skip
+    box = dict(facecolor="white", edgecolor="none", pad=1)
+    middle = dict(transform=ax.transAxes, ha="center", va="center", bbox=box)
+    ax.text(0.5, 0.5, "not\nkept", fontsize=plots.SMALL, **middle)
 
 
 def _label_first(row):
@@ -166,10 +168,19 @@ def _label_first(row):
 # --- loss curves ---
 
 
+class Column(NamedTuple):
+    """One column of a figure of loss curves: the SSL loss of one method, or the error of all."""
+
+    title: str
+    term: str
+    method: str | None = None
+
+
 def thesis_curves(curves):
     """The rows of `load_curves` with the thesis' recipe, perhaps none."""
     alike = np.array([set(changed(text)) <= FREE for text in curves.ablation], bool)
-    return curves[(curves.preset == "paper") & alike & curves.dataset.isin(THESIS_DATASETS)]
+    known = curves.dataset.isin(THESIS_DATASETS) & curves.method.isin(list(METHODS))
+    return curves[(curves.preset == "paper") & alike & known]
 
 
 def loss_curves(curves, datasets):
@@ -178,37 +189,22 @@ def loss_curves(curves, datasets):
     Colours are augmentations in the SSL columns and methods in the last one; a line is a seed.
     """
     rows = thesis_curves(curves)
-    fig, axes = plots.figure(len(datasets), 3, height=2.1 + 2.2 * len(datasets), sharex=True)
+    rows, columns = rows[rows.epoch > 0], _curve_columns(rows)
+    fig, axes = plots.figure(len(datasets), len(columns), height=2.1 + 2.2 * len(datasets), sharex=True)
     for row, dataset in zip(axes, datasets):
-        of_set = rows[rows.dataset == dataset]
-        for ax, method in zip(row, NC_METHODS):
-            _curves(ax, of_set[of_set.method == method], "ssl", plots.AUGMENTATION_COLOURS, "augmentation")
-        _curves(row[2], of_set, "recon_val", plots.METHOD_COLOURS, "method")
+        for ax, column in zip(row, columns):
+            for run, colour in _runs(ax, rows[rows.dataset == dataset], column):
+                ax.plot(run.epoch, run[column.term], color=colour, linewidth=1.3)
+                ax.set(xscale="log")
+                ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+                ax.xaxis.set_minor_formatter(NullFormatter())
+                ax.yaxis.set_major_locator(MaxNLocator(4))
         row[0].set_ylabel(short_name(dataset), fontsize=plots.TEXT)
-    for ax, title in zip(axes[0], ("SSL loss, Barlow", "SSL loss, VIbCReg", TEST_ERROR)):
-        ax.set_title(title, fontsize=plots.TEXT)
-    for ax in axes[-1]:
-        ax.set_xlabel("epoch (log scale)", fontsize=plots.TEXT)
-    fig.legend(handles=_curve_legend(), loc="outside lower center", ncols=3, fontsize=plots.SMALL, frameon=False)
+    for top, bottom, column in zip(axes[0], axes[-1], columns):
+        top.set_title(column.title, fontsize=plots.TEXT)
+        bottom.set_xlabel("epoch (log scale)", fontsize=plots.TEXT)
+    fig.legend(handles=_curve_legend(rows), loc="outside lower center", ncols=3, fontsize=plots.SMALL, frameon=False)
     return fig
-
-
-def _curves(ax, rows, term, colours, colour_by):
-    rows = rows[rows[term].notna() & (rows.epoch > 0)]
-    if not len(rows):
-        return not_kept(ax)
-    for _, run in rows.groupby(["method", "augmentation", "seed", "ablation"]):
-        ax.plot(run.epoch, run[term], color=colours[run[colour_by].iloc[0]], linewidth=1.3)
-    ax.set(xscale="log")
-    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.yaxis.set_major_locator(MaxNLocator(4))
-
-
-def _curve_legend():
-    augmentations = [(f"view: {name}", c) for name, c in plots.AUGMENTATION_COLOURS.items() if name != "none"]
-    methods = [(METHOD_NAMES[name], colour) for name, colour in plots.METHOD_COLOURS.items()]
-    return [Line2D([], [], color=colour, label=label) for label, colour in augmentations + methods]
 
 
 def accuracy_by_loss(curves, datasets):
@@ -217,31 +213,50 @@ def accuracy_by_loss(curves, datasets):
     If a lower loss meant better latents, lines would run to the upper left. A seed is a line; epoch 0 is left out.
     """
     rows = thesis_curves(curves)
-    rows = rows.assign(ssl=rows.groupby(list(rows.columns[:6])).ssl.ffill())
+    rows = rows.assign(ssl=rows.groupby(list(CURVE_KEY)).ssl.ffill())
     rows = rows[rows.knn_acc.notna() & (rows.epoch > 0)]
-    fig, axes = plots.figure(len(datasets), 3, height=2.1 + 2.4 * len(datasets), sharey="row")
+    columns = _curve_columns(rows)
+    fig, axes = plots.figure(len(datasets), len(columns), height=2.1 + 2.4 * len(datasets), sharey="row")
+    end = dict(marker="o", markeredgecolor=plots.INK)
     for row, dataset in zip(axes, datasets):
-        of_set = rows[rows.dataset == dataset]
-        for ax, method in zip(row, NC_METHODS):
-            _paths(ax, of_set[of_set.method == method], "ssl", plots.AUGMENTATION_COLOURS, "augmentation")
-        _paths(row[2], of_set, "recon_val", plots.METHOD_COLOURS, "method")
+        for ax, column in zip(row, columns):
+            for run, colour in _runs(ax, rows[rows.dataset == dataset], column):
+                ax.plot(run[column.term], run.knn_acc, color=colour, linewidth=0.9, alpha=0.7)
+                ax.plot(run[column.term].iloc[-1], run.knn_acc.iloc[-1], color=colour, markersize=6, **end)
+                ax.xaxis.set_major_locator(MaxNLocator(4))
         _label_first(row)
         row[0].set_ylabel(short_name(dataset), fontsize=plots.TEXT)
-    for ax, label in zip(axes[-1], ("SSL loss, Barlow", "SSL loss, VIbCReg", TEST_ERROR)):
-        ax.set_xlabel(label, fontsize=plots.TEXT)
+    for ax, column in zip(axes[-1], columns):
+        ax.set_xlabel(column.title, fontsize=plots.TEXT)
     fig.supylabel("KNN accuracy (fraction of test)", fontsize=plots.TEXT)
-    end = Line2D([], [], color="white", marker="o", markeredgecolor=plots.INK, label="end of training")
-    handles = [*_curve_legend(), end]
+    handles = [*_curve_legend(rows), Line2D([], [], color="white", label="end of training", **end)]
     fig.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=plots.SMALL, frameon=False)
     return fig
 
 
-def _paths(ax, rows, term, colours, colour_by):
-    rows = rows[rows[term].notna()]
-    if not len(rows):
-        return not_kept(ax)
-    for _, run in rows.groupby(["method", "augmentation", "seed", "ablation"]):
-        colour = colours[run[colour_by].iloc[0]]
-        ax.plot(run[term], run.knn_acc, color=colour, linewidth=0.9, alpha=0.7)
-        ax.plot(run[term].iloc[-1], run.knn_acc.iloc[-1], "o", color=colour, markeredgecolor=plots.INK, markersize=6)
-    ax.xaxis.set_major_locator(MaxNLocator(4))
+def _curve_columns(rows):
+    """The SSL loss of each method of the thesis or of these rows that has one, then the test error of all."""
+    shown = {method for method, _ in CONFIGURATIONS} | set(rows.method)
+    methods = [name for name, method in METHODS.items() if method.loss and name in shown]
+    ssl = [Column(f"SSL loss, {METHODS[name].label}", "ssl", name) for name in methods]
+    return [*ssl, Column("test error (MSE)", "recon_val")]
+
+
+def _runs(ax, rows, column):
+    """(rows of one tokenizer, its colour) for each that belongs to the column; hatched axes without any."""
+    rows = rows[rows[column.term].notna()]
+    if column.method:
+        rows = rows[rows.method == column.method]
+    if rows.empty:
+        not_kept(ax)
+    for (_, method, augmentation, *_), run in rows.groupby(list(CURVE_KEY)):
+        yield run, plots.augmentation_colour(augmentation) if column.method else METHODS[method].colour
+
+
+def _curve_legend(rows):
+    """A line for each augmentation and each method of the thesis or of these rows."""
+    methods, augmentations = zip(*CONFIGURATIONS)
+    views = [name for name in dict.fromkeys([*augmentations, *rows.augmentation]) if name != "none"]
+    lines = [(f"view: {name}", plots.augmentation_colour(name)) for name in views]
+    lines += [(METHODS[name].label, METHODS[name].colour) for name in dict.fromkeys([*methods, *rows.method])]
+    return [Line2D([], [], color=colour, label=label) for label, colour in lines]

@@ -10,11 +10,11 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from ..thesis import CONFIGURATIONS, author_runs, thesis_cells
-from .report_tables import LEVEL, METRIC, thesis_fcn
+from ...thesis import CONFIGURATIONS, METRICS, author_runs, thesis_cells
+from .tables import LEVEL, METRIC, thesis_fcn
 
 NAIVE, *NC = [f"{method}-{augmentation}" for method, augmentation in CONFIGURATIONS]
-TESTED = ("recon_val", "knn_acc", "svm_acc", "fid", "is", "cas")
+TESTED = tuple(metric.theirs for metric in METRICS if metric.better)
 ON_LOG_SCALE = ("recon_val", "fid", "is")  # no common unit over data sets: ratios; accuracies: differences
 FEWEST = 5  # data sets; with 5 the smallest p that a signed-rank test can give is 1/16
 RULE = (
@@ -33,7 +33,7 @@ def authors_frame(metric):
 
 
 def our_frame(rows, metric):
-    """Means over our seeds, from rows of `report_tables.comparable`."""
+    """Means over our seeds, from rows of `tables.comparable`."""
     rows = rows[rows.metric == METRIC[metric].ours]
     means = rows.groupby(["dataset", "method", "augmentation"]).value.mean()
     return _frame(lambda *cell: means.get(cell, np.nan))
@@ -121,15 +121,38 @@ def holm(p):
     return corrected
 
 
-def pairs_that_differ(frame, metric):
-    """(how many pairs of configurations differ, how many there are), corrected by Holm for all pairs.
+# --- all configurations at once ---
+
+
+def average_ranks(frame, metric):
+    """Average rank of each configuration over data sets without a gap, best (1) first; `metric` gives the direction."""
+    return frame.dropna().rank(axis=1, ascending=METRIC[metric].better == "lower").mean().sort_values(kind="stable")
+
+
+def pair_p(frame, metric):
+    """p of every pair of configurations, {frozenset of two names: p}, corrected by Holm for all pairs.
 
     frame     as above; data sets with a gap are left out
     metric    the thesis' name; it decides the scale. Two-sided, so the direction does not matter
     """
     frame = on_scale(frame.dropna(), metric)
-    p = holm([signed_rank_p(frame[one] - frame[other]) for one, other in combinations(frame, 2)])
-    return int((p < LEVEL).sum()), len(p)
+    pairs = list(combinations(frame, 2))
+    p = holm([signed_rank_p(frame[one] - frame[other]) for one, other in pairs])
+    return dict(zip(map(frozenset, pairs), p))
+
+
+def not_told_apart(names, p):
+    """(first, last) place of each longest run of neighbours in `names` in which no pair of `pair_p` differs."""
+    runs = []
+    for first in range(len(names)):
+        last = first
+        for place in range(first + 1, len(names)):
+            if any(p[frozenset((names[place], other))] < LEVEL for other in names[first:place]):
+                break
+            last = place
+        if last > first and (not runs or last > runs[-1][1]):  # else a part of the run before
+            runs.append((first, last))
+    return runs
 
 
 # --- the best of six ---

@@ -4,46 +4,36 @@ Each function returns a figure in the manner of `plots`, or raises NotFound with
 draw. A cell without a run of ours is hatched or says "not run".
 """
 
-import sys
-
 import numpy as np
-from matplotlib import rc_context, rcParams
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from .. import plots
-from ..data import THESIS_DATASETS
-from ..errors import NotFound
-from ..thesis import CONFIGURATIONS, author_runs
-from .panel_figures import configuration_name, datasets_of, short_name
-from .report_prior import PRIORS, prior_blocks, prior_rows
-from .report_tables import LEVEL, METRIC, comparable, floors
-from .report_tests import FEWEST, on_scale, pairs_that_differ
+from ... import plots
+from ...data import THESIS_DATASETS
+from ...errors import NotFound
+from ...names import METHODS, SCORES, arm
+from ...thesis import CONFIGURATIONS, author_runs
+from .panel_figures import datasets_of, short_name
+from .prior import PRIORS, prior_blocks, prior_rows
+from .tables import LEVEL, METRIC, comparable, floors
+from .tests import FEWEST, average_ranks, not_told_apart, pair_p
 
-# What a score is called on its axis, and what it can be compared with: column of `floors` -> (line style, label).
-AXES = {
-    "recon_val": "reconstruction error, last test batch (MSE, scaled)",
-    "knn_acc": "accuracy of 5 nearest neighbours (fraction of test)",
-    "svm_acc": "accuracy of a linear SVM (fraction of test)",
-    "fid": "FID of generated against test series (lower is better)",
-    "is": "inception score of generated series (higher is better)",
-    "cas": "CAS: accuracy on test, trained on generated (fraction)",
-}
+# What a score can be compared with: column of `floors` -> (line style, label).
 BOUNDS = {
     "fid": {"fid_test_halves": (":", "two halves of the test split"), "fid_train_test": ("--", "train against test")},
     "is": {"is_real": ("--", "real test series")},
     "cas": {"fcn_accuracy": ("--", "the same net trained on real series")},
 }
-PRIOR_NAMES = ("kept, tied\n(thesis: regular)", "masked, tied", "kept, untied", "masked, untied\n(thesis: NC)")
+PRIOR_NAMES = ("kept, tied\n(thesis: naive)", "masked, tied", "kept, untied", "masked, untied\n(thesis: NC)")
 ARMS = (("regular", "none"), ("barlowtwins", "warp"), ("vibcreg", "gauss"))  # the tokens of the matched-prior campaign
 
 
 def comparison(rows, metric):
     """One score of all 13 data sets and 7 configurations: our seeds over the range of the authors' 4 runs.
 
-    rows    of `report_tables.comparable`, perhaps none
-    metric  one of `AXES`, by the thesis' name
+    rows    of `tables.comparable`, perhaps none
+    metric  one of `tests.TESTED`
     """
     score, bounds = METRIC[metric], floors(rows)
     ours = rows[rows.metric == score.ours].groupby(["dataset", "method", "augmentation"]).value
@@ -52,7 +42,7 @@ def comparison(rows, metric):
     for ax, dataset in zip(axes.flat, THESIS_DATASETS):
         for place, configuration in enumerate(CONFIGURATIONS):
             theirs = np.array(author_runs(dataset, *configuration)[score.theirs])
-            colour = plots.METHOD_COLOURS[configuration[0]]
+            colour = METHODS[configuration[0]].colour
             _compared(ax, place, ours.get((dataset, *configuration), np.array([])), theirs, colour)
         _bounds(ax, bounds.loc[dataset], metric)
         ax.set_title(short_name(dataset), fontsize=plots.SMALL)
@@ -60,13 +50,13 @@ def comparison(rows, metric):
         ax.margins(x=0.07)
         if metric == "fid":
             ax.set_xlim(left=0)
-        ax.set_yticks(range(len(CONFIGURATIONS)), [configuration_name(*c) for c in CONFIGURATIONS])
+        ax.set_yticks(range(len(CONFIGURATIONS)), [arm(*c) for c in CONFIGURATIONS])
         ax.set_ylim(len(CONFIGURATIONS) - 0.4, -0.6)
         ax.xaxis.set_major_locator(MaxNLocator(3))
         ax.tick_params(axis="y", length=0, labelleft=ax in axes[:, 0])
     for ax in axes.flat[len(THESIS_DATASETS) :]:
         ax.set_axis_off()
-    fig.supxlabel(AXES[metric], fontsize=plots.TEXT)
+    fig.supxlabel(SCORES[metric].axis, fontsize=plots.TEXT)
     fig.legend(handles=_comparison_legend(metric), loc=(0.46, 0.05), fontsize=plots.SMALL, frameon=False)
     return fig
 
@@ -103,8 +93,8 @@ def _comparison_legend(metric):
 def matched_priors(cells):
     """FID of the four priors on the same tokens, one panel per data set: one point a seed, one line a seed.
 
-    The thesis gave `regular` one prior and the NC arms another. Here every prior meets the same tokens, so that what a
-    prior does and what the tokens do are seen apart.
+    The thesis gave the naive arm one prior and the NC arms another. Here every prior meets the same tokens, so that
+    what a prior does and what the tokens do are seen apart.
     """
     blocks, bounds = prior_blocks(prior_rows(cells, "fid")), floors(comparable(cells))
     datasets = datasets_of(blocks.index[blocks.notna().sum(axis=1) > 1])
@@ -116,8 +106,8 @@ def matched_priors(cells):
     for ax in axes.flat[len(datasets) :]:
         ax.set_axis_off()
     for ax, dataset in zip(axes.flat, datasets):
-        for shift, arm in zip((-0.26, 0, 0.26), ARMS):
-            _prior_points(ax, blocks, dataset, arm, shift)
+        for shift, configuration in zip((-0.26, 0, 0.26), ARMS):
+            _prior_points(ax, blocks, dataset, configuration, shift)
         _bounds(ax, bounds.loc[dataset], "fid")
         ax.set_title(dataset if columns < 3 else short_name(dataset), fontsize=plots.TEXT)
         ax.set_xscale("log")
@@ -137,12 +127,12 @@ def matched_priors(cells):
     return fig
 
 
-def _prior_points(ax, blocks, dataset, arm, shift):
+def _prior_points(ax, blocks, dataset, configuration, shift):
     """One arm's tokens in one panel: a row of `blocks` is one seed."""
-    colour = plots.METHOD_COLOURS[arm[0]]
-    values = blocks[[key[:3] == (dataset, *arm) for key in blocks.index]].to_numpy()  # (seeds, priors)
-    authors = np.array(author_runs(dataset, *arm)["fid"])
-    own = 0 if arm[0] == "regular" else len(PRIORS) - 1  # the thesis' prior of this arm
+    colour = METHODS[configuration[0]].colour
+    values = blocks[[key[:3] == (dataset, *configuration) for key in blocks.index]].to_numpy()  # (seeds, priors)
+    authors = np.array(author_runs(dataset, *configuration)["fid"])
+    own = 0 if configuration[0] == "regular" else len(PRIORS) - 1  # the thesis' prior of this arm
     ax.barh(own + shift, np.ptp(authors), left=authors.min(), height=0.24, color=colour, alpha=0.25, linewidth=0)
     for seed in values:
         ax.plot(seed, np.arange(len(PRIORS)) + shift, "-o", color=colour, linewidth=0.7, markersize=4.5, alpha=0.8)
@@ -159,10 +149,7 @@ def _prior_legend():
     mean = dict(color=plots.INK, marker="|", linestyle="", markersize=11, markeredgewidth=2.5)
     handles = []
     for method, augmentation in ARMS:
-        colour, label = (
-            plots.METHOD_COLOURS[method],
-            f"tokens of {configuration_name(method, augmentation)} (line: a seed)",
-        )
+        colour, label = METHODS[method].colour, f"tokens of {arm(method, augmentation)} (line: a seed)"
         handles.append(Line2D([], [], color=colour, marker="o", linewidth=0.7, markersize=4.5, label=label))
     return [
         *handles,
@@ -174,39 +161,41 @@ def _prior_legend():
 
 
 def critical_difference(frame, metric):
-    """Average ranks of the configurations over data sets; a bar joins those not told apart (Demšar 2006).
+    """Average ranks of the configurations over data sets; a bar joins those not told apart (after Demšar, 2006).
 
-    frame    of `report_tests`: data sets x configurations; data sets with a gap are left out
+    frame    of `tests`: data sets x configurations; data sets with a gap are left out
     raises   NotFound for fewer than 5 data sets
 
-    Drawn by aeon: one bar for all where a Friedman test finds nothing, else pairwise Wilcoxon signed-rank tests on the
-    scale of `report_tests`, one-sided in the direction of the ranks, each at LEVEL / (configurations - 1). That does
-    not control all pairs, so a missing bar is no proof; nor is a bar, it can mean few data sets. How many pairs differ
-    when all are corrected for is written below the ranks.
+    A bar joins each longest run of neighbours in which no pair differs by `tests.pair_p`, which is corrected for all
+    pairs. It is no proof that they are equal: it can mean few data sets.
     """
     frame = frame.dropna()
     if len(frame) < FEWEST:
         raise NotFound(f"{len(frame)} data sets have all configurations, ranks need at least {FEWEST}")
-    if "matplotlib.pyplot" not in sys.modules:  # its notebook backend would change how all other figures are shown
-        rcParams["backend"] = "agg"
-    from aeon.visualisation import plot_critical_difference
-    from matplotlib import pyplot
-
-    names = [configuration_name(*configuration) for configuration in CONFIGURATIONS]
-    colours = {name: plots.METHOD_COLOURS[method] for name, (method, _) in zip(names, CONFIGURATIONS)}
-    with rc_context({"figure.dpi": plots.DPI}):
-        fig, ax = plot_critical_difference(
-            on_scale(frame, metric).to_numpy(), names, highlight=colours, lower_better=METRIC[metric].better == "lower",
-            alpha=LEVEL, test="wilcoxon", correction="holm", width=plots.WIDTH, textspace=2.3,
-        )  # fmt: skip
-    pyplot.close(fig)  # it is shown by its value, as ours are
-    fig.__class__ = plots.NotebookFigure
-    for text in ax.texts:
-        text.set_fontsize(plots.TEXT if text.get_text() in names else plots.SMALL)
-    differ, pairs = pairs_that_differ(frame, metric)
-    note = (
-        f"average rank over {len(frame)} data sets (1 is best)\n"
-        f"{differ} of {pairs} pairs differ: two-sided Wilcoxon tests, corrected by Holm for all pairs"
-    )
-    ax.text(0.5, 1, note, ha="center", va="bottom", fontsize=plots.SMALL)
+    ranks, p = average_ranks(frame, metric), pair_p(frame, metric)
+    bars = not_told_apart(list(ranks.index), p)
+    left, first_row = (len(ranks) + 1) // 2, 0.5 + 0.3 * len(bars)  # names on the left; y of the highest name
+    fig, axes = plots.figure(1, 1, height=1.6 + 0.32 * (first_row + left))
+    ax = axes[0, 0]
+    for i, (first, last) in enumerate(bars):
+        ends = ranks.iloc[first] - 0.06, ranks.iloc[last] + 0.06
+        ax.plot(ends, [0.35 + 0.3 * i] * 2, color=plots.INK, linewidth=4, solid_capstyle="butt")
+    for place, (name, rank) in enumerate(ranks.items()):
+        configuration = name.split("-")
+        colour, on_left = METHODS[configuration[0]].colour, place < left
+        row = first_row + (place if on_left else len(ranks) - 1 - place)
+        end = 0.7 if on_left else len(ranks) + 0.3
+        ax.plot([rank, rank, end], [0, row, row], color=colour, linewidth=1.5)
+        side = dict(ha="right" if on_left else "left", va="center", fontsize=plots.TEXT)
+        text = f"{arm(*configuration)} {rank:.2f}" if on_left else f"{rank:.2f} {arm(*configuration)}"
+        ax.text(end + (-0.1 if on_left else 0.1), row, text, color=colour, **side)
+    ax.set(xlim=(-2.4, len(ranks) + 3.4), ylim=(first_row + left - 0.4, 0), yticks=[])
+    ax.set_xticks(range(1, len(ranks) + 1))
+    ax.xaxis.tick_top()
+    ax.spines[["left", "bottom"]].set_visible(False)
+    ax.spines["top"].set(visible=True, bounds=(1, len(ranks)))
+    ax.set_title(f"average rank over {len(frame)} data sets (1 is best)", fontsize=plots.SMALL)
+    differ = sum(value < LEVEL for value in p.values())
+    note = f"{differ} of {len(p)} pairs differ: two-sided Wilcoxon tests, corrected by Holm for all pairs"
+    ax.set_xlabel(note, fontsize=plots.SMALL)
     return fig

@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from ..thesis import CONFIGURATIONS, METRICS, author_runs, data_file, thesis_cells
+from ...thesis import CONFIGURATIONS, METRICS, author_runs, data_file, thesis_cells
 
 SEEDS = (1, 2, 3, 5)  # of the thesis
 RUNS = 4  # of the authors, per cell
