@@ -10,10 +10,10 @@ import builtins
 import functools
 import hashlib
 import inspect
-import io
 import json
-import tokenize
 from pathlib import Path
+
+from . import errors
 
 PACKAGE = Path(__file__).parent
 NO_NUMBERS = {"config", "config_digest", "errors", "experiment_folders", "files", "names"}
@@ -70,83 +70,41 @@ def code_of(function):
 
 # --- code without prose ---
 
+# Fields of a syntax tree that are for people and type checkers.
+PROSE = {"annotation", "returns", "type_comment", "type_params", "kind"}
+
 
 @functools.lru_cache
 def bare_code(source):
-    """Python source without what cannot change a number; line by line, so that equal code gives equal text."""
-    tree, lines = ast.parse(source), [line.encode() for line in source.splitlines()]
-    cuts, imports = _comments(source), []
+    """The syntax tree of a Python source without what cannot change a number, as text."""
+    tree = ast.parse(source)
+    imports = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             place = getattr(node, "level", 0) * "." + (getattr(node, "module", "") or "")
-            imports += [f"import {place} {alias.name} {alias.asname}" for alias in node.names]
-            cuts.append(_span(node))
-        else:
-            cuts += _prose_in(node, lines)
-    for (row, column), (end_row, end_column) in reversed(_outermost(cuts)):
-        lines[row] = lines[row][:column] + lines[end_row][end_column:]
-        del lines[row + 1 : end_row + 1]
-    bare = [line.decode().rstrip() for line in lines]
-    return "\n".join([*(line for line in bare if line), *sorted(imports)])
+            imports += [f"{place} {alias.name} {alias.asname}" for alias in node.names]
+    return "\n".join([repr(_code(tree)), *sorted(imports)])
 
 
-def _outermost(spans):
-    """The spans in their order, without those that lie in another one."""
-    kept = []
-    for span in sorted(spans):
-        if not kept or span[0] >= kept[-1][1]:
-            kept.append(span)
-    return kept
+def _code(node):
+    """A node as nested lists: its kind, then its fields. (`ast.dump` is not the same in all versions of Python.)"""
+    if isinstance(node, list):
+        return [_code(part) for part in node if not _is_prose(part)]
+    if not isinstance(node, ast.AST):
+        return node
+    skipped = PROSE | ({"args", "keywords"} if isinstance(node, ast.Call) and _speaks(node.func) else set())
+    fields = [(name, value) for name, value in ast.iter_fields(node) if name not in skipped and value not in (None, [])]
+    return [type(node).__name__, *([name, _code(value)] for name, value in fields)]
 
 
-def _prose_in(node, lines):
-    """Spans of the docstring, the annotation or the texts that a node holds."""
-    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-        yield _span(node.body[0])
-    if isinstance(node, ast.FunctionDef) and node.returns is not None:
-        yield _arrow(node.returns, lines), _end(node.returns)
-    if isinstance(node, ast.arg) and node.annotation is not None:
-        yield (node.lineno - 1, node.col_offset + len(node.arg.encode())), _end(node.annotation)
-    if isinstance(node, ast.AnnAssign):
-        yield _end(node.target), _end(node.annotation)
-    if isinstance(node, ast.Call) and _speaks(node.func):
-        yield _end(node.func), _end(node)
+def _is_prose(node):
+    """Docstrings and other texts that stand alone; imports, which are listed apart."""
+    text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return text or isinstance(node, ast.Import | ast.ImportFrom)
 
 
 def _speaks(called):
     """Whether a call is one of an exception, a warning or print: its arguments are for people."""
     name = getattr(called, "id", getattr(called, "attr", ""))
-    if name in ("print", "warn") or name in _our_errors():
-        return True
-    return isinstance(getattr(builtins, name, None), type) and issubclass(getattr(builtins, name), BaseException)
-
-
-@functools.lru_cache
-def _our_errors():
-    return {node.name for node in ast.parse(_source("errors")).body if isinstance(node, ast.ClassDef)}
-
-
-def _span(node):
-    return (node.lineno - 1, node.col_offset), _end(node)
-
-
-def _end(node):
-    return node.end_lineno - 1, node.end_col_offset
-
-
-def _arrow(annotation, lines):
-    """Where the `->` before an annotation begins."""
-    row, end = annotation.lineno - 1, annotation.col_offset
-    while (column := lines[row].rfind(b"->", 0, end)) < 0:
-        row, end = row - 1, None
-    return row, len(lines[row][:column].rstrip())
-
-
-def _comments(source):
-    """Spans of the comments."""
-    found = []
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            row, column = token.start[0] - 1, len(token.line[: token.start[1]].encode())
-            found.append(((row, column), (row, column + len(token.string.encode()))))
-    return found
+    kind = getattr(errors, name, getattr(builtins, name, None))
+    return name in ("print", "warn") or (isinstance(kind, type) and issubclass(kind, BaseException))

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import ncvqvae_lite
-from ncvqvae_lite.config_digest import bare_code
+from ncvqvae_lite.config_digest import imported_by
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "ncvqvae_lite"
@@ -228,19 +228,16 @@ def test_an_import_from_below_is_found(tmp_path, file, line, name):
 # ---- size --------------------------------------------------------------------------------------------------------
 
 
-def lines_in(path):
-    return len(path.read_text().splitlines())
+METHOD = (
+    "numerics inference timefreq quantizer ssl_losses augmentations tokenizer prior fcn metrics training training_optim "
+    "training_checkpoint training_engine training_tokenizer training_prior training_fcn"
+).split()
 
 
-def test_no_module_is_two_modules():
-    long = {path.name: lines_in(path) for path in PACKAGE.rglob("*.py") if lines_in(path) > 300}
-    assert not long, f"more than 300 lines: {long}"
-
-
-def test_the_core_can_be_read_in_a_course():
-    core = [path for path in PACKAGE.glob("*.py") if path.stem == "__init__" or room_of(path.stem) not in NOT_CORE]
-    total = sum(len(bare_code(path.read_text()).splitlines()) for path in core)  # no docstrings, comments, blank lines
-    assert total < 2600, f"the core has {total} lines of code, expected about 2,500"
+def test_the_method_can_be_read_in_a_course():
+    total = sum(len((PACKAGE / f"{room}.py").read_text().splitlines()) for room in METHOD)
+    assert total <= 2300, f"the rooms of the method have {total} lines, expected at most 2,300"
+    assert {room for room in imported_by("experiment_cell") if not room.startswith("experiment")} == set(METHOD)
 
 
 # ---- the top level -----------------------------------------------------------------------------------------------

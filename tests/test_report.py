@@ -16,6 +16,7 @@ from ncvqvae_lite import plots
 from ncvqvae_lite.cli import main
 from ncvqvae_lite.errors import BadInput, NotFound
 from ncvqvae_lite.lab import report, text
+from ncvqvae_lite.lab.campaign import costs as campaign_costs
 from ncvqvae_lite.lab.report import costs, entries, figures, write_report
 from ncvqvae_lite.lab.report.tables import comparable, count_verdicts, thesis_tables
 from ncvqvae_lite.lab.results import COLUMNS, load_cells
