@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import nn
 
-from .errors import TrainingDiverged, UserError
+from .errors import BadInput, TrainingDiverged, UserError
 from .numerics import fast_matmul, keep_freed_memory
 from .training_checkpoint import clone, copy, restore, save
-from .training_optim import SCHEDULES, Optim
+from .training_optim import SCHEDULES, Optim, Player, adamw, optimizers_of
 
 
 def derive_seed(*parts):
@@ -45,7 +46,7 @@ class FitLoss(NamedTuple):
 
 
 class StepEngine:
-    """Trains `module` with AdamW.
+    """Trains `module`, by AdamW if nothing else is said.
 
     module       every trained parameter and every buffer that a step changes
     draw         (index, generator) -> tuple of batch tensors; what is random in a batch is drawn here
@@ -57,10 +58,32 @@ class StepEngine:
     micro_batch  split a batch into parts of this size and add up their gradients (same gradient, less memory);
                  only for losses that average over independent series
     precision    "fp32" or "bf16": format of the networks' matrix products
+    optimizers   (module, lr, optim, capturable) -> list of torch optimisers: see `adamw`
+    second       Player that moves after `module` in each step, on the same batch: a GAN's discriminator. Its terms join
+                 the history; an average of the weights leaves it out
     """
 
-    def __init__(self, module, draw, loss, *, terms, n, optim: Optim, seed, micro_batch=None, precision="fp32"):
-        self.module, self.draw, self.loss, self.terms = module, draw, loss, tuple(terms)
+    def __init__(
+        self,
+        module,
+        draw,
+        loss,
+        *,
+        terms,
+        n,
+        optim: Optim,
+        seed,
+        micro_batch=None,
+        precision="fp32",
+        optimizers=adamw,
+        second=None,
+    ):
+        self.module, self.draw, self.loss = module, draw, loss
+        players = [Player(module, loss, terms, optimizers), *([second] if second else [])]
+        self.networks = nn.ModuleList(player.module for player in players)
+        self.terms = tuple(name for player in players for name in player.terms)
+        if len(set(self.terms)) < len(self.terms):
+            raise BadInput(f"expected a name of its own for each term of the losses, got {', '.join(self.terms)}")
         self.n, self.optim, self.seed, self.precision = n, optim, seed, precision
         self.sizes = batch_sizes(n, optim.batch_size)
         self.micro_batch = micro_batch or max(self.sizes)
@@ -75,30 +98,37 @@ class StepEngine:
         self.history = torch.full((self.epochs, len(self.terms)), torch.nan, device=self.device)
         self.average = clone(module.state_dict()) if optim.average else {}
         self.graphs = {}
-        settings = dict(betas=optim.betas, weight_decay=optim.weight_decay, capturable=self.device.type == "cuda")
-        self.optimizer = torch.optim.AdamW(module.parameters(), lr=self.lr, fused=True, **settings)
-        self._create_moments()
+        on_gpu = self.device.type == "cuda"
+        self.moves = [(player, optimizers_of(player, self.lr, optim, on_gpu)) for player in players]
+        self.optimizers = [optimizer for _, own in self.moves for optimizer in own]
 
     # --- one step: no host synchronisation, fixed shapes ---
 
     def step(self, index):
         """One optimisation step on the series `index` (B,)."""
         self.lr.copy_(self.optim.lr * SCHEDULES[self.optim.schedule](self.steps_done, self.total_steps))
-        self.optimizer.zero_grad(set_to_none=True)
-        parts = zip(*(t.split(self.micro_batch) for t in self.draw(index, self.generator)), strict=True)
-        sums = 0
-        for part in parts:
-            with fast_matmul(self.precision, self.device.type):
-                terms = self.loss(*part, self.generator)
-            (terms[0] * (len(part[0]) / len(index))).backward()
-            sums = sums + torch.stack([term.detach().float() for term in terms]) * len(part[0])
-        self.optimizer.step()
-        self.sums += sums
-        is_bad = ~torch.isfinite(sums[0]) & (self.first_bad < 0)
+        batch = self.draw(index, self.generator)
+        sums = [self._move(player, own, batch) for player, own in self.moves]
+        self.sums += torch.cat(sums)
+        is_bad = ~torch.isfinite(sum(terms[0] for terms in sums)) & (self.first_bad < 0)
         self.first_bad.copy_(torch.where(is_bad, self.steps_done, self.first_bad))
         self.steps_done += 1
         if self.average:
             self._move_average()
+
+    def _move(self, player, optimizers, batch):
+        """One player's step on a batch; returns its terms, summed over the series."""
+        for optimizer in self.optimizers:  # of all players: a loss may reach into the other's network
+            optimizer.zero_grad(set_to_none=True)
+        sums = 0
+        for part in zip(*(t.split(self.micro_batch) for t in batch), strict=True):
+            with fast_matmul(self.precision, self.device.type):
+                terms = player.loss(*part, self.generator)
+            (terms[0] * (len(part[0]) / len(batch[0]))).backward()
+            sums = sums + torch.stack([term.detach().float() for term in terms]) * len(part[0])
+        for optimizer in optimizers:
+            optimizer.step()
+        return sums
 
     @torch.no_grad()
     def _move_average(self):
@@ -133,7 +163,8 @@ class StepEngine:
         for size in dict.fromkeys(self.sizes):
             graph, static_index = torch.cuda.CUDAGraph(), index[:size].clone()
             graph.register_generator_state(self.generator)
-            self.optimizer.zero_grad(set_to_none=True)
+            for optimizer in self.optimizers:
+                optimizer.zero_grad(set_to_none=True)
             with torch.cuda.graph(graph):
                 self.step(static_index)
             self.graphs[size] = graph, static_index
@@ -160,13 +191,13 @@ class StepEngine:
             done, evaluations = restore(checkpoint, self)
         elif extra := self._evaluate(on_epoch, 0):
             evaluations[0] = extra
-        self.module.train()
+        self.networks.train()
         if self.device.type == "cuda" and done < self.epochs:
             self.capture()
         saved_at = reported_at = time.monotonic()
         reported = done * len(self.sizes)  # steps
         for epoch in range(done, self.epochs):
-            self.module.train()
+            self.networks.train()
             self._run_epoch(epoch)
             try:
                 extra = self._evaluate(on_epoch, epoch + 1)
@@ -225,7 +256,7 @@ class StepEngine:
 
     def _raise_if_diverged(self, checkpoint):
         step = int(self.first_bad)
-        if step < 0 and not all(bool(torch.isfinite(p).all()) for p in self.module.parameters()):
+        if step < 0 and not all(bool(torch.isfinite(p).all()) for p in self.networks.parameters()):
             step = int(self.steps_done)
         if step >= 0:
             kept = " The last good checkpoint is kept." if checkpoint and checkpoint.exists() else ""
@@ -238,29 +269,17 @@ class StepEngine:
 
     def state(self):
         """Everything that a step changes, as a nested dict of the live tensors."""
-        moments = [self.optimizer.state[p] for p in self.module.parameters()]
-        counters = {name: getattr(self, name) for name in ("steps_done", "first_bad", "sums", "history")}
         return {
-            "module": self.module.state_dict(),
+            "networks": self.networks.state_dict(),
             "average": self.average,
-            "moments": moments,
-            "counters": counters,
+            "moments": [[o.state[p] for group in o.param_groups for p in group["params"]] for o in self.optimizers],
+            "counters": {name: getattr(self, name) for name in ("steps_done", "first_bad", "sums", "history")},
         }
 
     @torch.no_grad()
     def load_state(self, state):
         """Copy a state into the live tensors, which captured graphs refer to."""
         copy(self.state(), state)
-
-    @torch.no_grad()
-    def _create_moments(self):
-        """One step with learning rate 0 and zero gradients makes the moments exist and changes no parameter."""
-        for p in self.module.parameters():
-            p.grad = torch.zeros_like(p)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        for moments in self.optimizer.state.values():
-            moments["step"].zero_()
 
 
 @contextlib.contextmanager

@@ -2,8 +2,11 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
+from torch import nn
 
 from .errors import BadInput
 
@@ -74,3 +77,52 @@ class Optim:
         """These settings with some fields changed; a number of steps takes the place of the number of epochs."""
         without_epochs = {"epochs": None} if fields.get("steps") is not None else {}
         return dataclasses.replace(self, **without_epochs | fields)
+
+
+def adamw(module, lr, optim, capturable):
+    """The usual optimisers of a module: one AdamW over all its parameters.
+
+    lr          () tensor that the schedule moves
+    capturable  True on a GPU, where the steps are captured
+    returns     list of torch optimisers; together they hold each parameter of the module once
+    """
+    settings = dict(betas=optim.betas, weight_decay=optim.weight_decay, capturable=capturable)
+    return [torch.optim.AdamW(module.parameters(), lr=lr, fused=True, **settings)]
+
+
+class Player(NamedTuple):
+    """A network and what it minimises."""
+
+    module: nn.Module  # every trained parameter and every buffer that a step changes
+    loss: Callable  # (*tensors, generator) -> NamedTuple of scalar tensors; its first field is minimised
+    terms: tuple  # names of these scalars
+    optimizers: Callable = adamw
+
+
+def optimizers_of(player, lr, optim, capturable):
+    """A player's optimisers, their state as it is before the first step; raises BadInput if they cannot be resumed.
+
+    To make the state, every parameter makes one step from 0 with gradient 0; then it gets its value back.
+    """
+    optimizers = player.optimizers(player.module, lr, optim, capturable)
+    parameters = [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
+    if sorted(map(id, parameters)) != sorted(map(id, player.module.parameters())):
+        raise BadInput("expected optimisers that together hold each parameter of the module once")
+    values = [p.detach().clone() for p in parameters]
+    with torch.no_grad():
+        for p in parameters:
+            p.zero_()
+            p.grad = torch.zeros_like(p)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            for moments in optimizer.state.values():
+                for name, value in moments.items():
+                    if not torch.is_tensor(value):
+                        kind = type(optimizer).__name__
+                        raise BadInput(f"the state {name!r} of {kind} is {value!r}: make it a tensor, to be resumed")
+                    if name == "step":
+                        value.zero_()
+        for p, value in zip(parameters, values, strict=True):
+            p.copy_(value)
+    return optimizers

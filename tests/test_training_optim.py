@@ -104,7 +104,7 @@ def test_steps_follow_the_schedule(schedule):
 def test_betas_reach_the_optimiser():
     engine = toy_engine(betas=(0.5, 0.75), epochs=1)
     engine.step(torch.arange(5))
-    moments = engine.optimizer.state[engine.module[0].weight]
+    moments = engine.optimizers[0].state[engine.module[0].weight]
     gradient = engine.module[0].weight.grad
     torch.testing.assert_close(moments["exp_avg"], 0.5 * gradient)
     torch.testing.assert_close(moments["exp_avg_sq"], 0.25 * gradient**2)
@@ -160,7 +160,6 @@ def test_all_state_is_there_before_the_first_step():
 
     engine = toy_engine()
     before = shapes(engine)
-    for moments in engine.state()["moments"]:
-        assert not any(value.any() for value in moments.values())
+    assert not any(value.any() for value in flat(engine.state()["moments"]).values())
     engine.step(torch.arange(5))
     assert shapes(engine) == before

@@ -12,26 +12,28 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ncvqvae_lite.training_engine import StepEngine
 from ncvqvae_lite.training_optim import Optim
 
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
 
 class ToyLoss(NamedTuple):
     total: torch.Tensor
     size: torch.Tensor
 
 
-def toy_engine(n=17, noise=0.1, wrap_loss=lambda terms: terms, seed=0, settings=None, **optim):
+def toy_engine(n=17, noise=0.1, wrap_loss=lambda terms: terms, seed=0, device="cpu", settings=None, **optim):
     """Least squares with a small network and noisy inputs, in batches of 5; `batches` keeps what was drawn.
 
     settings  of StepEngine
     """
     generator = torch.Generator().manual_seed(1)
-    x, y = torch.randn(n, 3, generator=generator), torch.randn(n, 1, generator=generator)
+    x, y = (torch.randn(n, dim, generator=generator).to(device) for dim in (3, 1))
     with torch.random.fork_rng():
         torch.manual_seed(2)
-        net = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
+        net = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1)).to(device)
     batches = []
 
     def draw(index, rng):
-        batches.append((x[index] + noise * torch.randn(len(index), 3, generator=rng), y[index]))
+        batches.append((x[index] + noise * torch.randn(len(index), 3, generator=rng, device=device), y[index]))
         return batches[-1]
 
     def loss(inputs, targets, _):
