@@ -12,7 +12,7 @@ from .experiment_folders import claim, discard_checkpoints
 from .files import hold, write_json, writing_to
 from .training_engine import derive_seed, epochs_for
 
-OPTIM = ("batch_size", "lr", "weight_decay", "schedule")
+OPTIM = ("batch_size", "lr", "weight_decay", "schedule", "average")
 
 
 @dataclass(frozen=True)

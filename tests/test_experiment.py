@@ -779,3 +779,25 @@ def test_vicreg_trains_with_its_own_loss(tmp_path):
     metrics = run_experiment(cfg, SERIES, tmp_path, device="cpu")
     assert metrics["recon_val"] > 0
     assert (cfg.tokenizer_folder(tmp_path) / "metrics.json").exists()
+
+
+# --- how the stages are trained ---
+
+
+def test_settings_of_a_training_reach_it(tmp_path, monkeypatch):
+    """Schedule, average and steps of both stages, under their names in the configuration."""
+    seen = {}
+    for module, name in ((experiment_tokenizer, "train_tokenizer"), (experiment_prior, "train_prior")):
+        train = getattr(module, name)
+        monkeypatch.setattr(
+            module, name, lambda *a, name=name, train=train, **k: seen.update({name: k}) or train(*a, **k)
+        )
+    cfg = micro(schedule="one-cycle", average=0.5, lr=0.002, prior_average=0.9, prior_lr=0.003, prior_batch_size=16)
+    plain = run_experiment(micro(), SERIES, tmp_path, device="cpu")
+    metrics = run_experiment(cfg, SERIES, tmp_path, device="cpu")
+    wanted = {
+        "train_tokenizer": dict(schedule="one-cycle", average=0.5, lr=0.002, batch_size=16, epochs=3),
+        "train_prior": dict(schedule="cosine", average=0.9, lr=0.003, batch_size=16, epochs=2),
+    }
+    assert {name: {key: seen[name][key] for key in wanted[name]} for name in wanted} == wanted
+    assert metrics["recon_val"] != plain["recon_val"]
