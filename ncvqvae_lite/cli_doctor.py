@@ -130,10 +130,9 @@ def state_in(source, name):
     folder = source.folder()
     if not folder:
         return f"{source.state}: {source.label}" if name in source.names() else None
-    found = find_files(folder, name)
-    if not found:
+    files, absent = find_files(folder, name)
+    if not files:
         return None
-    files, absent = found
     if absent:
         return f"partial: {absent[0].parent} has no {absent[0].name}"
     if len(files) == 1:

@@ -25,12 +25,10 @@ from .errors import BadInput, NotFound
 from .files import atomic, cache_dir
 from .generators import GENERATORS, SIGNS, _raw_two_patterns  # noqa: F401 (two of them for those who look here)
 
-# fmt: off
-THESIS_DATASETS = (
-    "FordA", "ElectricDevices", "StarLightCurves", "Wafer", "ECG5000", "TwoPatterns", "UWaveGestureLibraryAll", "FordB",
-    "ShapesAll", "SonyAIBORobotSurface1", "SonyAIBORobotSurface2", "Symbols", "Mallat",
+THESIS_DATASETS = tuple(
+    "FordA ElectricDevices StarLightCurves Wafer ECG5000 TwoPatterns UWaveGestureLibraryAll FordB ShapesAll "
+    "SonyAIBORobotSurface1 SonyAIBORobotSurface2 Symbols Mallat".split()
 )
-# fmt: on
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -117,16 +115,16 @@ def load_dataset(name, root=None):
     _check_name(name)
     if root is not None and name not in GENERATORS:
         found = _read(root, name, "in the folder given as root")
-        if not found:
+        if found is None:
             held = _nearest(name, data_files.names_in(root))
             raise NotFound(f"{name} is not in {root}, which holds {held}: correct the name or add {name}.npz there")
         return found
     for source in SOURCES.values():
         found = source.find(name)
-        if found:
+        if found is not None:
             return found
     near = _nearest(name, set().union(*(source.names() for source in SOURCES.values())))
-    if not data_files.has_aeon():
+    if not data_files.archive_names():  # aeon's, which is an extra
         raise NotFound(
             f"{name} is not on this machine, which has {near}, and what brings the archive, aeon, is not installed: "
             "pip install 'ncvqvae-lite[data]', or set NCVQVAE_DATA to a folder that has it"
@@ -161,18 +159,13 @@ def _folder(label, folder, where):
         label,
         find=lambda name: _read(folder(), name, where) if folder() else None,
         names=lambda: data_files.names_in(folder()) if folder() else set(),
-        folder=folder,
+        folder=lambda: Path(folder()).expanduser() if folder() else None,
     )
 
 
 def _read(folder, name, where):
     found = data_files.read_folder(folder, name)
     return found and _build(*found[:4], name, f"read from {found.files}, {where}")
-
-
-def _named_folder():
-    named = os.environ.get("NCVQVAE_DATA")
-    return Path(named).expanduser() if named else None
 
 
 def _from_cache(name):
@@ -214,7 +207,7 @@ def _download(name):
 
 SOURCES = {  # in the order in which they are looked at
     "made": Source("made by the package", _made, lambda: set(GENERATORS)),
-    "folder": _folder("$NCVQVAE_DATA", _named_folder, "in the folder that NCVQVAE_DATA names"),
+    "folder": _folder("$NCVQVAE_DATA", lambda: os.environ.get("NCVQVAE_DATA"), "in the folder that NCVQVAE_DATA names"),
     "bundle": _folder("bundled with aeon", data_files.bundled_folder, "which aeon bundles"),
     "cache": Source("downloaded earlier", _from_cache, lambda: data_files.names_in(cache_dir()), cache_dir),
     "archive": Source("downloaded when it is first used", _download, data_files.archive_names, state="missing"),

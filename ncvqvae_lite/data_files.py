@@ -46,10 +46,10 @@ def _file_sets(folder, name):
 
 
 def find_files(folder, name):
-    """(files of `name`, those of them that are absent), a complete set if there is one; None where all are absent."""
+    """(files of `name`, those of them that are absent), a complete set if there is one; of none ((), [])."""
     sets = [(files, [file for file in files if not file.exists()]) for files in _file_sets(folder, name)]
     begun = [(files, absent) for files, absent in sets if len(absent) < len(files)]
-    return min(begun, key=lambda found: len(found[1]), default=None)
+    return min(begun, key=lambda found: len(found[1]), default=((), []))
 
 
 def read_folder(folder, name):
@@ -60,10 +60,9 @@ def read_folder(folder, name):
     folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise NotFound(f"found no folder {folder}, expected one with {name}: correct --data (root) or NCVQVAE_DATA")
-    found = find_files(folder, name)
-    if not found:
+    files, absent = find_files(folder, name)
+    if not files:
         return None
-    files, absent = found
     if len(files) == 1:
         return read_npz(*files)
     train, test = files
@@ -166,11 +165,6 @@ def one_line(error):
 # ---- aeon: what it bundles, what it downloads
 
 
-def has_aeon():
-    """Whether aeon, which the extra `data` installs, is there."""
-    return importlib.util.find_spec("aeon") is not None
-
-
 def bundled_folder():
     """The folder of the series that come with aeon, found without importing aeon (seconds); None without aeon."""
     spec = importlib.util.find_spec("aeon")
@@ -180,7 +174,7 @@ def bundled_folder():
 
 def archive_names():
     """Names that aeon can download; none without aeon."""
-    if not has_aeon():
+    if not importlib.util.find_spec("aeon"):
         return set()
     from aeon.datasets.tsc_datasets import tsc_zenodo
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -254,10 +255,14 @@ def test_truncated_npz(capsys, tmp_path, no_training):
     assert_user_error(capsys, on_tiny(file.parent, tmp_path / "runs"), "Tiny.npz is no .npz")
 
 
+@pytest.mark.skipif(not find_spec("aeon"), reason="aeon is not installed (the extra `data`)")
 def test_unknown_data_set_is_set_beside_the_archives_names(capsys, tmp_path, no_training):
     assert_user_error(
         capsys, ["replicate", "--dataset", "ECG500", "--out", str(tmp_path)], "ECG500", "nearest: ECG5000"
     )
+
+
+def test_data_set_with_a_name_that_is_none(capsys, tmp_path, no_training):
     assert_user_error(capsys, ["replicate", "--dataset", "a/b", "--out", str(tmp_path)], "'a/b'", "letters")
 
 
@@ -572,6 +577,7 @@ def test_fid_is_set_beside_the_thesis_only_with_its_weights(is_thesis, capsys, t
 # --- notebooks ---
 
 
+@pytest.mark.skipif(not find_spec("papermill"), reason="the extra `notebooks` is not installed")
 def test_notebook_gets_the_run_and_its_path_is_printed(first_run, capsys, monkeypatch):
     runner = pytest.importorskip("ncvqvae_lite.lab.runner")
     data, runs, _ = first_run
