@@ -566,7 +566,7 @@ def test_how_a_job_ends_and_whether_it_is_tried_again(case, tmp_path, monkeypatc
 def test_only_a_cell_that_a_quicker_command_holds_is_waited_for(error, attempts, tmp_path, monkeypatch):
     errors, seen = [error], []
 
-    def replicate_notebook(*_):
+    def replicate_notebook(*_, **__):
         seen.append(1)
         if errors:
             raise errors.pop()

@@ -39,14 +39,13 @@ class KernelDied(NotebookFailed):
     """The process that runs the cells ended by itself: killed, by hand or for lack of memory."""
 
 
-def run_notebook(name_or_path, parameters, output, *, cwd=None):
+def run_notebook(name_or_path, parameters, output):
     """Execute a notebook with these parameters and write it to `output`, which appears only when every cell has run.
 
     name_or_path   a percent script (.py), a notebook (.ipynb), or a name such as "08_replicate"
     parameters     name -> Python value, replacing values of the cell tagged `parameters`; the others stay
     output         .ipynb file. While it runs, and after a failure, the cells done so far are in OUTPUT.partial.ipynb;
-                   what the kernel wrote to stderr is in OUTPUT.log
-    cwd            working directory of the kernel; None takes the output's folder
+                   what the kernel wrote to stderr is in OUTPUT.log. Its folder is the kernel's working directory
     returns        output, as a Path
     raises         BadInput before anything starts for an unknown name, another type, or a notebook without parameters;
                    an error of `ncvqvae_lite.errors` that a cell raised, as itself; MemoryError; NotebookFailed;
@@ -60,13 +59,13 @@ def run_notebook(name_or_path, parameters, output, *, cwd=None):
     partial, log_file = output.with_suffix(".partial.ipynb"), output.with_suffix(".log")
     with writing_to(output.parent):
         output.parent.mkdir(parents=True, exist_ok=True)
-        with open(log_file, "w", encoding="utf-8") as log, kernel_class(cwd or output.parent, log) as kernel:
+        with open(log_file, "w", encoding="utf-8") as log, kernel_class(output.parent, log) as kernel:
             _execute(notebook, partial, parameters, kernel, log)
         os.replace(partial, output)
     return output
 
 
-def replicate_notebook(cfg, out, data=None, fcn=None, settings=None):
+def replicate_notebook(cfg, out, data=None, fcn=None, *, settings):
     """Execute notebook 08 for one cell and put it into the cell's folder; returns the path.
 
     The notebook runs what is left of the experiment. Beside it, written last, notebook.json names its code, so that
@@ -75,12 +74,8 @@ def replicate_notebook(cfg, out, data=None, fcn=None, settings=None):
     cfg        ExperimentConfig
     out        folder of all runs
     data, fcn  folder of the series and FCN weights, as for `load_dataset` and `run_experiment`; None for their defaults
-    settings   fields that differ from the preset, by name; None finds them in cfg
+    settings   fields of cfg that differ from its preset, by name
     """
-    if settings is None:
-        from ..nb import changed_settings
-
-        settings = changed_settings(cfg)
     parameters = {name: getattr(cfg, name) for name in CELL}
     parameters |= {"preset": cfg.preset_name, "settings": json.dumps(settings)}
     for name, place in (("out", out), ("data", data), ("fcn", fcn)):

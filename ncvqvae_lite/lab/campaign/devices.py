@@ -32,13 +32,12 @@ def slurm_job():
 
 
 @contextlib.contextmanager
-def gpu_slot(folder, slots, given=False, poll=2.0):
+def gpu_slot(folder, slots, given=False):
     """Within the block, $CUDA_VISIBLE_DEVICES names one GPU that at most `slots` jobs of this run folder share.
 
     folder  where the locks lie: <host>-gpu<i>-slot<j>.lock
     slots   jobs on one GPU at a time
     given   True where a scheduler has given this very job its GPU
-    poll    seconds between two looks at the locks while all slots are taken
     Without a GPU, or with a given one, nothing is changed. The system frees the slot of a job that is killed.
     """
     gpus = [] if given else visible_gpus()
@@ -48,7 +47,7 @@ def gpu_slot(folder, slots, given=False, poll=2.0):
     before = os.environ.get("CUDA_VISIBLE_DEVICES")
     with contextlib.ExitStack() as slot:
         while (gpu := _free_gpu(slot, folder, gpus, slots)) is None:
-            time.sleep(poll)
+            time.sleep(2.0)
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
         try:
             yield gpu

@@ -138,7 +138,7 @@ def execute(cfg, plan, job, folder):
         with hold(folder, wait=True):
             pass
         try:
-            return replicate_notebook(cfg, plan["out"], plan["data"], job["weights"], job["settings"])
+            return replicate_notebook(cfg, plan["out"], plan["data"], job["weights"], settings=job["settings"])
         except errors.RunFolderHeld:  # by a command that was quicker: wait for it, too
             continue
 
