@@ -1,74 +1,36 @@
 """Every figure, one function each: it takes arrays or history rows and returns a matplotlib Figure.
 
-Colours are those of Okabe and Ito, which colour-blind readers can tell apart. A method and an augmentation have the
-same colour in every figure (that of their records); what is real is grey. Nothing here touches pyplot, so a notebook
-shows a figure once.
-Letters: n series, C channels, L steps, K codes, k classes.
+`plots_style` has what they share. Letters: n series, C channels, L steps, K codes, k classes.
 """
 
-import io
 import textwrap
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
-from PIL import Image
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from .errors import BadInput
 from .names import METHODS
+from .plots_style import (  # noqa: F401 (notebooks write plots.figure)
+    CLASS_COLOURS,
+    CLASS_MARKERS,
+    DPI,
+    INK,
+    PALE,
+    REAL,
+    SCALED,
+    SMALL,
+    STEPS,
+    TEXT,
+    WIDTH,
+    NotebookFigure,
+    augmentation_colour,
+    colour_map,
+    figure,
+    legend_below,
+    plain_log_ticks,
+)
 
-REAL, PALE, INK = "#999999", "#CCCCCC", "#000000"
-CLASS_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#F0E442")
-CLASS_MARKERS = "osD^v<>P"
-
-WIDTH, DPI = 7.2, 100  # inches and dots per inch: text stays legible when a page shows a figure at half its width
-TEXT, SMALL = 13, 11.5  # points
 MAX_CLASSES = 4  # rows of a figure with one row per class
-SCALED = "value (train std = 1)"
-STEPS = "time (steps)"
-
-
-class NotebookFigure(Figure):
-    """A figure that notebooks show by themselves; equal data give equal bytes (fixed dpi, no version, no date)."""
-
-    def _repr_png_(self):
-        """PNG with a palette: line drawings need a third of the bytes that true colour takes."""
-        drawn, small = io.BytesIO(), io.BytesIO()
-        self.savefig(drawn, format="png", dpi=DPI, metadata={"Software": None})
-        Image.open(drawn).convert("RGB").quantize(256).save(small, format="png", optimize=True)
-        return small.getvalue()
-
-
-def figure(rows=1, columns=1, height=4.0, sharex=False, sharey=False):
-    """A figure in the style of all others, and its axes as an array (rows, columns); height in inches, 7.2 wide.
-
-    For the drawings of a chapter: `fig, axes = figure(1, 2)`, draw on `axes[0, 0]`, and end the cell with `fig`.
-    """
-    fig = NotebookFigure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
-    axes = fig.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
-    for ax in axes.flat:
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.tick_params(labelsize=SMALL)
-        for text in (ax.xaxis.label, ax.yaxis.label, ax.title):
-            text.set_size(TEXT)
-    return fig, axes
-
-
-def colour_map(n_codes):
-    """A matplotlib colour map for tokens 0..n_codes-1; hidden tokens (masked values) are pale grey."""
-    codes = colormaps["viridis"].resampled(n_codes)
-    codes.set_bad(PALE)
-    return codes
-
-
-def augmentation_colour(name):
-    """Colour of an augmentation: grey for "none", black for one that is not registered."""
-    if name == "none":
-        return REAL
-    from .augmentations import AUGMENTATIONS  # loads torch, which most figures do without
-
-    return AUGMENTATIONS[name].colour if name in AUGMENTATIONS else INK
 
 
 def augmented_views(x, y, class_names, views, used=None):
@@ -90,8 +52,7 @@ def augmented_views(x, y, class_names, views, used=None):
         column[-1].set_xlabel(STEPS, fontsize=TEXT)
     _label_rows(axes, labels)
     fig.supylabel(SCALED + _channel_note(x), fontsize=TEXT)
-    handles = [axes[0, 0].lines[0], *(ax.lines[1] for ax in axes[0])]
-    fig.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=SMALL, frameon=False)
+    legend_below(fig, [axes[0, 0].lines[0], *(ax.lines[1] for ax in axes[0])], 4)
     return fig
 
 
@@ -120,9 +81,7 @@ def loss_curves(tokenizer_history, prior_history, method, augmentation="none"):
         if np.any(values > 0):
             left.plot(epochs, values, label=label, linewidth=1.6, **style)
     left.set_yscale("log")
-    left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    left.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    left.yaxis.set_minor_formatter(NullFormatter())
+    plain_log_ticks(left.yaxis, LogLocator(subs=(1, 2, 5)))
     left.set_title("tokenizer (stage 1)", fontsize=TEXT)
     left.set_ylabel("loss term (log scale)", fontsize=TEXT)
 
@@ -157,8 +116,7 @@ def reconstructions(x, x_hat, method, columns=3):
     for ax in axes[-1]:
         ax.set_xlabel(STEPS, fontsize=TEXT)
     fig.supylabel(SCALED + _channel_note(x), fontsize=TEXT)
-    handles = axes[0, 0].get_legend_handles_labels()[0]
-    fig.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=SMALL, frameon=False)
+    legend_below(fig, axes[0, 0].lines, 2)
     return fig
 
 
@@ -192,18 +150,13 @@ def token_usage(groups, codebook_size, method):
     return fig
 
 
-def some(n, most, seed=0):
-    """At most `most` random ones of n series: their indices, in order."""
-    return np.sort(np.random.default_rng(seed).permutation(n)[:most])
-
-
 def tsne(features, perplexity=30.0, seed=0):
     """t-SNE of features (n, D) in two dimensions: points (n, 2), and the perplexity, which few series lower."""
     from sklearn.manifold import TSNE
 
     perplexity = min(perplexity, (len(features) - 1) / 3)
-    drawn = TSNE(perplexity=perplexity, init="pca", random_state=seed)
-    return drawn.fit_transform(_array(features).astype(np.float64)), perplexity
+    fit = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform
+    return fit(_array(features).astype(np.float64)), perplexity
 
 
 def latent_map(features, y, class_names, perplexity=30.0, seed=0, max_points=1000):
@@ -217,13 +170,12 @@ def latent_map(features, y, class_names, perplexity=30.0, seed=0, max_points=100
     features = _array(features)
     if len(features) < 4:
         raise BadInput(f"t-SNE of {len(features)} series shows nothing: give at least 4")
-    chosen = some(len(features), max_points, seed)
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(features))[:max_points])
     points, perplexity = tsne(features[chosen], perplexity, seed)
     fig, axes = figure(1, 1, height=5.2)
     ax = axes[0, 0]
     labels = np.zeros(len(chosen), dtype=int) if y is None else _array(y)[chosen]
-    few = len(class_names) <= len(CLASS_COLOURS)
-    if few:
+    if len(class_names) <= len(CLASS_COLOURS):
         for label in np.unique(labels):
             name = f"class {class_names[label]}" if class_names else "unlabelled"
             style = dict(color=CLASS_COLOURS[label] if class_names else REAL, marker=CLASS_MARKERS[label], label=name)
@@ -231,8 +183,7 @@ def latent_map(features, y, class_names, perplexity=30.0, seed=0, max_points=100
         ax.legend(fontsize=SMALL, markerscale=1.6, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     else:
         dots = ax.scatter(*points.T, c=labels, cmap="viridis", s=22, alpha=0.75, linewidths=0)
-        bar = fig.colorbar(dots, ax=ax)
-        bar.set_label("class (its number)", fontsize=TEXT)
+        fig.colorbar(dots, ax=ax).set_label("class (its number)", fontsize=TEXT)
     ax.set_title(f"t-SNE, perplexity {perplexity:.3g}, {len(chosen)} of {len(features)} test series", fontsize=TEXT)
     ax.set(xlabel="t-SNE axis 1 (no unit)", ylabel="t-SNE axis 2 (no unit)", xticks=[], yticks=[])
     return fig

@@ -195,8 +195,13 @@ def _verdict(metric, ours, theirs, own_fcn):
         return NOT_IN_THESIS
     if own_fcn and metric.name in ("fid", "is"):
         return OWN_FCN
-    if min(theirs) <= ours <= max(theirs):
+    return verdict(ours, theirs, metric.better)
+
+
+def verdict(value, theirs, better):
+    """ "inside" the range of `theirs`; else "better" or "worse", or "outside" where neither direction is better."""
+    if min(theirs) <= value <= max(theirs):
         return "inside"
-    if not metric.better:
+    if not better:
         return "outside"
-    return "better" if (ours < min(theirs)) == (metric.better == "lower") else "worse"
+    return "better" if (value < min(theirs)) == (better == "lower") else "worse"

@@ -93,9 +93,9 @@ def panel(folder):
 def latent_points(run, ds):
     """t-SNE (n, 2) of the pooled latents of at most 400 random test series, and their classes (n,)."""
     from ..fcn import batched
-    from ..plots import some, tsne
+    from ..plots import tsne
 
-    chosen = some(len(ds.x_test), MOST_SERIES)
+    chosen = np.sort(np.random.default_rng(0).permutation(len(ds.x_test))[:MOST_SERIES])
     features = batched(run.tokenizer.features, (ds.x_test[chosen] - run.mean) / run.std)
     return tsne(features)[0], ds.y_test[chosen].numpy()
 

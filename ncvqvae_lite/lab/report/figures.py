@@ -32,8 +32,8 @@ RANKS = (
     "Each data set ranks the seven configurations by their means over runs; the axis has the average of these ranks. "
     "Pairs are compared by two-sided Wilcoxon signed-rank tests over data sets (log scale for FID, IS and "
     "reconstruction), corrected by Holm for all 21. A bar joins neighbours of which no pair differs. It does not prove "
-    "them equal: it may mean too few data sets. Nor need two without a common bar differ: of those from the one to the "
-    "other some pair does."
+    "them equal: it may mean too few data sets. Two names without a common bar need not differ either; some pair among "
+    "the names from the one to the other does."
 )
 CURVES = "Left and middle: SSL loss on the train split. Right: error of reconstructed test series."
 ACCURACY = "One line is one tokenizer while it trains, from its first probe after the start to the dot at its end."

@@ -6,11 +6,10 @@ says so. Only runs with the thesis' recipe are shown, and methods that are regis
 """
 
 import textwrap
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator
 
 from ... import plots
 from ...data import THESIS_DATASETS
@@ -168,14 +167,6 @@ def _label_first(row):
 # --- loss curves ---
 
 
-class Column(NamedTuple):
-    """One column of a figure of loss curves: the SSL loss of one method, or the error of all."""
-
-    title: str
-    term: str
-    method: str | None = None
-
-
 def thesis_curves(curves):
     """The rows of `load_curves` with the thesis' recipe, perhaps none."""
     alike = np.array([set(changed(text)) <= FREE for text in curves.ablation], bool)
@@ -193,17 +184,16 @@ def loss_curves(curves, datasets):
     fig, axes = plots.figure(len(datasets), len(columns), height=2.1 + 2.2 * len(datasets), sharex=True)
     for row, dataset in zip(axes, datasets):
         for ax, column in zip(row, columns):
-            for run, colour in _runs(ax, rows[rows.dataset == dataset], column):
-                ax.plot(run.epoch, run[column.term], color=colour, linewidth=1.3)
+            for run, colour in _runs(ax, rows[rows.dataset == dataset], *column):
+                ax.plot(run.epoch, run[column[0]], color=colour, linewidth=1.3)
                 ax.set(xscale="log")
-                ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-                ax.xaxis.set_minor_formatter(NullFormatter())
+                plots.plain_log_ticks(ax.xaxis)
                 ax.yaxis.set_major_locator(MaxNLocator(4))
         row[0].set_ylabel(short_name(dataset), fontsize=plots.TEXT)
-    for top, bottom, column in zip(axes[0], axes[-1], columns):
-        top.set_title(column.title, fontsize=plots.TEXT)
+    for top, bottom, title in zip(axes[0], axes[-1], columns.values()):
+        top.set_title(title, fontsize=plots.TEXT)
         bottom.set_xlabel("epoch (log scale)", fontsize=plots.TEXT)
-    fig.legend(handles=_curve_legend(rows), loc="outside lower center", ncols=3, fontsize=plots.SMALL, frameon=False)
+    plots.legend_below(fig, _curve_legend(rows), 3)
     return fig
 
 
@@ -220,37 +210,33 @@ def accuracy_by_loss(curves, datasets):
     end = dict(marker="o", markeredgecolor=plots.INK)
     for row, dataset in zip(axes, datasets):
         for ax, column in zip(row, columns):
-            for run, colour in _runs(ax, rows[rows.dataset == dataset], column):
-                ax.plot(run[column.term], run.knn_acc, color=colour, linewidth=0.9, alpha=0.7)
-                ax.plot(run[column.term].iloc[-1], run.knn_acc.iloc[-1], color=colour, markersize=6, **end)
+            for run, colour in _runs(ax, rows[rows.dataset == dataset], *column):
+                ax.plot(run[column[0]], run.knn_acc, color=colour, linewidth=0.9, alpha=0.7)
+                ax.plot(run[column[0]].iloc[-1], run.knn_acc.iloc[-1], color=colour, markersize=6, **end)
                 ax.xaxis.set_major_locator(MaxNLocator(4))
         _label_first(row)
         row[0].set_ylabel(short_name(dataset), fontsize=plots.TEXT)
-    for ax, column in zip(axes[-1], columns):
-        ax.set_xlabel(column.title, fontsize=plots.TEXT)
+    for ax, title in zip(axes[-1], columns.values()):
+        ax.set_xlabel(title, fontsize=plots.TEXT)
     fig.supylabel("KNN accuracy (fraction of test)", fontsize=plots.TEXT)
-    handles = [*_curve_legend(rows), Line2D([], [], color="white", label="end of training", **end)]
-    fig.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=plots.SMALL, frameon=False)
+    plots.legend_below(fig, [*_curve_legend(rows), Line2D([], [], color="white", label="end of training", **end)], 4)
     return fig
 
 
 def _curve_columns(rows):
-    """The SSL loss of each method of the thesis or of these rows that has one, then the test error of all."""
+    """{(term, method): title}: the SSL loss of each method of the thesis or of these rows, then the error of all."""
     shown = {method for method, _ in CONFIGURATIONS} | set(rows.method)
-    methods = [name for name, method in METHODS.items() if method.loss and name in shown]
-    ssl = [Column(f"SSL loss, {METHODS[name].label}", "ssl", name) for name in methods]
-    return [*ssl, Column("test error (MSE)", "recon_val")]
+    ssl = {("ssl", name): f"SSL loss, {m.label}" for name, m in METHODS.items() if m.loss and name in shown}
+    return ssl | {("recon_val", None): "test error (MSE)"}
 
 
-def _runs(ax, rows, column):
-    """(rows of one tokenizer, its colour) for each that belongs to the column; hatched axes without any."""
-    rows = rows[rows[column.term].notna()]
-    if column.method:
-        rows = rows[rows.method == column.method]
+def _runs(ax, rows, term, method):
+    """(rows of one tokenizer, its colour) for each of the method (None: of all) that has the term; hatched without."""
+    rows = rows[rows[term].notna() & (rows.method.isin([method] if method else METHODS))]
     if rows.empty:
         not_kept(ax)
-    for (_, method, augmentation, *_), run in rows.groupby(list(CURVE_KEY)):
-        yield run, plots.augmentation_colour(augmentation) if column.method else METHODS[method].colour
+    for (_, of_run, augmentation, *_), run in rows.groupby(list(CURVE_KEY)):
+        yield run, plots.augmentation_colour(augmentation) if method else METHODS[of_run].colour
 
 
 def _curve_legend(rows):

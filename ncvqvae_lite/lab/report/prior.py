@@ -27,12 +27,6 @@ EFFECTS = {
     "interaction": {NC_PRIOR: 1, "kept untied": -1, "masked tied": -1, NAIVE_PRIOR: 1},
 }
 WHOLE = next(iter(EFFECTS))
-RULE = (
-    "Ratios are geometric means; below 1 the first named has the lower value. Intervals are 95 % t intervals of the "
-    "log ratio: within a data set over its seeds, each seed's priors on the same tokens; over data sets over their "
-    "mean log ratios, all data sets alike, from three data sets on. The interaction is the ratio masked : kept with an "
-    "untied head over that with a tied one."
-)
 
 
 def prior_rows(cells, metric):

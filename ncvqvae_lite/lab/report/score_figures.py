@@ -7,7 +7,7 @@ draw. A cell without a run of ours is hatched or says "not run".
 import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from ... import plots
 from ...data import THESIS_DATASETS
@@ -112,9 +112,7 @@ def matched_priors(cells):
         ax.set_title(dataset if columns < 3 else short_name(dataset), fontsize=plots.TEXT)
         ax.set_xscale("log")
         decades = np.ptp(np.log10(ax.get_xlim()))
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 3) if decades < 2.5 else (1,)))
-        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        ax.xaxis.set_minor_formatter(NullFormatter())
+        plots.plain_log_ticks(ax.xaxis, LogLocator(subs=(1, 3) if decades < 2.5 else (1,)))
         ax.set_yticks(range(len(PRIORS)), PRIOR_NAMES)
         ax.set_ylim(len(PRIORS) - 0.45, -0.55)
         ax.tick_params(axis="y", length=0, labelleft=ax in axes[:, 0])
@@ -123,7 +121,7 @@ def matched_priors(cells):
     for ax in axes.flat[len(datasets) - columns : len(datasets)]:
         ax.set_xlabel("FID (log scale)", fontsize=plots.TEXT)
     axes[lines // 2, 0].set_ylabel("prior: masks, head", fontsize=plots.TEXT)
-    fig.legend(handles=_prior_legend(), loc="outside lower center", ncols=2, fontsize=plots.SMALL, frameon=False)
+    plots.legend_below(fig, _prior_legend(), 2)
     return fig
 
 

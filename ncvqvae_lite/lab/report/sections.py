@@ -48,7 +48,6 @@ def matched_prior(cells, trail):
         "headline": prior.headline(effects["fid"]),
         "priors": _prior_table(rows["fid"], effects["fid"], trail),
         "effects": [_effect_table(found, SCORES[metric].label) for metric, found in effects.items()],
-        "rule": prior.RULE,
         "ssl": _ssl_table(prior.ssl_effects(blocks["fid"])),
     }
 
@@ -178,7 +177,6 @@ def paired_tests(rows):
         frames = tests.authors_frame(metric), tests.our_frame(rows, metric)
         found[metric] = [tests.paired_tests(frame, metric) for frame in frames]
     return {
-        "rule": tests.RULE,
         "summary": _summary(found),
         "wins": _wins(),
         "tables": [_test_table(both, metric) for metric, both in found.items()],

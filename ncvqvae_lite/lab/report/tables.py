@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from ...thesis import CONFIGURATIONS, METRICS, author_runs, data_file, thesis_cells
+from ...thesis import CONFIGURATIONS, METRICS, author_runs, data_file, thesis_cells, verdict
 
 SEEDS = (1, 2, 3, 5)  # of the thesis
 RUNS = 4  # of the authors, per cell
@@ -164,13 +164,6 @@ def _ours(statistic, metric, values, theirs):
         value = values.min() if metric.better == "lower" else values.max()
         word, different = verdict(value, theirs, metric.better) if n >= RUNS else TOO_FEW_SEEDS, None
     return {"ours": value, "sd": spread, "n": n, "verdict": word, "differs": different}
-
-
-def verdict(value, theirs, better):
-    """ "inside" the range of `theirs`, else "better" or "worse"; `better` is "lower" or "higher"."""
-    if min(theirs) <= value <= max(theirs):
-        return INSIDE
-    return BETTER if (value < min(theirs)) == (better == "lower") else WORSE
 
 
 def differs(ours, theirs):

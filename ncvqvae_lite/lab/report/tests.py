@@ -17,11 +17,6 @@ NAIVE, *NC = [f"{method}-{augmentation}" for method, augmentation in CONFIGURATI
 TESTED = tuple(metric.theirs for metric in METRICS if metric.better)
 ON_LOG_SCALE = ("recon_val", "fid", "is")  # no common unit over data sets: ratios; accuracies: differences
 FEWEST = 5  # data sets; with 5 the smallest p that a signed-rank test can give is 1/16
-RULE = (
-    "Wilcoxon signed-rank test over data sets (two-sided, exact), p corrected by Holm for the six configurations of "
-    "one metric; FID, IS and reconstruction on log scale, so their effect is a ratio. r is the matched-pairs "
-    "rank-biserial correlation: 1 where NC is better on every data set, -1 where on none."
-)
 
 
 # --- frames ---
