@@ -103,9 +103,9 @@ def save_module(module, file, arguments):
     from safetensors.torch import save  # here, so that those who read tables and folders need not load torch
 
     state = {name: value.contiguous() for name, value in module.state_dict().items()}
-    metadata = {"arguments": json.dumps(arguments), "class": type(module).__name__}
+    how = json.dumps({"class": type(module).__name__, **arguments})  # one entry: several would come in any order
     with atomic(file, "wb") as stream:
-        stream.write(save(state, metadata=metadata))
+        stream.write(save(state, metadata={"arguments": how}))
 
 
 def load_module(file, *classes):
@@ -117,12 +117,11 @@ def load_module(file, *classes):
         raise NotFound(f"no {file.name} in {file.parent}: expected a folder that {wanted}.save wrote")
     try:
         with safe_open(file, framework="pt") as opened:
-            metadata = opened.metadata()
-            arguments = json.loads(metadata["arguments"])
+            arguments = json.loads(opened.metadata()["arguments"])
             state = {name: opened.get_tensor(name) for name in opened.keys()}
     except Exception as error:
         raise BadInput(f"{file} is not a saved {wanted} ({error}): delete it and save or train again") from error
-    named = metadata.get("class", classes[0].__name__)
+    named = arguments.pop("class", classes[0].__name__)
     try:
         module = {cls.__name__: cls for cls in classes}[named](**arguments)
         module.load_state_dict(state)

@@ -17,7 +17,18 @@ import numpy as np
 import pytest
 import torch
 
-from ncvqvae_lite import cli, cli_doctor, cli_options, cli_progress, experiment, experiment_stages, fcn_weights
+from ncvqvae_lite import (
+    cli,
+    cli_doctor,
+    cli_options,
+    cli_progress,
+    experiment,
+    experiment_cas,
+    experiment_fcn,
+    experiment_prior,
+    experiment_tokenizer,
+    fcn_weights,
+)
 from ncvqvae_lite.cli import main
 from ncvqvae_lite.cli_campaign import Run
 from ncvqvae_lite.cli_replicate import Replicate
@@ -53,9 +64,8 @@ def no_training(monkeypatch):
     def train(*_, **__):
         pytest.fail("a training was started")
 
-    for module, name in [(experiment, "train_fcn")] + [
-        (experiment_stages, f"train_{what}") for what in ("tokenizer", "prior", "fcn")
-    ]:
+    trainings = {experiment_tokenizer: "train_tokenizer", experiment_prior: "train_prior", experiment_fcn: "train_fcn"}
+    for module, name in (trainings | {experiment_cas: "train_fcn"}).items():
         monkeypatch.setattr(module, name, train)
 
 
@@ -326,7 +336,7 @@ def test_full_disk_during_training(capsys, tmp_path, monkeypatch):
     def train(*_, **__):
         raise RuntimeError("[enforce fail at inline_container.cc:659] . PytorchStreamWriter: file write failed")
 
-    monkeypatch.setattr(experiment_stages, "train_fcn", train)
+    monkeypatch.setattr(experiment_fcn, "train_fcn", train)
     assert_user_error(capsys, on_tiny(write_tiny(tmp_path / "data"), tmp_path / "runs"), "disk is full")
 
 

@@ -142,7 +142,7 @@ class TestFiles:
         monkeypatch.setattr(os, "replace", full_disk)
         with torch.no_grad():
             net.head.bias[0] += 1
-        with pytest.raises(RunFolderError, match="No space left"):
+        with pytest.raises(RunFolderError, match="the disk is full"):
             net.save(tmp_path / "fcn.safetensors")
         assert file_hash(tmp_path / "fcn.safetensors") == before
         assert os.listdir(tmp_path) == ["fcn.safetensors"]

@@ -21,8 +21,7 @@ import torch
 
 from ncvqvae_lite import ExperimentConfig, cell_folder, load_dataset, load_run, nb, plots, run_experiment, two_patterns
 from ncvqvae_lite.augmentations import AUGMENTATIONS, Augmentation
-from ncvqvae_lite.data import SOURCES, Source
-from ncvqvae_lite.data_files import RawSplits
+from ncvqvae_lite.data import SOURCES, Source, from_arrays
 from ncvqvae_lite.experiment import not_computed
 from ncvqvae_lite.experiment_tokenizer import ssl_loss_of, view_of
 from ncvqvae_lite.lab.campaign import load_campaign
@@ -51,7 +50,8 @@ def mean_step(evidence):
 def find(name):
     made = two_patterns(40, 20, 32)
     if name == "Mine":
-        return RawSplits(made.x_train, made.y_train, made.x_test, made.y_test, "memory")
+        arrays = (made.x_train, made.y_train, made.x_test, made.y_test)
+        return from_arrays(*arrays, name=name, source="made in memory")
 
 
 AUGMENTATIONS["upside"] = Augmentation(upside_down, "upside down", "#123456")
@@ -106,7 +106,7 @@ def test_additions_from_outside_the_package_are_run_drawn_and_listed(tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["source"].startswith("read from memory, in memory")
+    assert found["source"] == "made in memory"
     assert found["loss"][0] == found["loss"][1] and found["ssl"] > 0 and found["view"]
     assert 0 < found["metrics"]["mean_step"] and 0 < found["metrics"]["mean_step_real"]
     assert found["folder"] == "pull-upside" and "mean_step" not in found["absent"]

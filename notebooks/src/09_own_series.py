@@ -39,7 +39,6 @@ import numpy as np
 import torch
 
 from ncvqvae_lite import nb, plots
-from ncvqvae_lite.names import METHODS
 
 generator = nb.seed_everything(seed)
 torch.set_flush_denormal(True)  # numbers near 0 become 0: some CPUs are very slow with them
@@ -531,6 +530,8 @@ for name, x in sources.items():
 # blue line leaves the dashed one, the room is impossible, however natural it looks.
 
 # %%
+from ncvqvae_lite.names import METHODS
+
 fig, axes = plots.figure(2, 3, height=4.4, sharex=True, sharey="row")
 for column, room in zip(axes.T, new_rooms):
     column[0].plot(room[0], color=METHODS["regular"].colour, linewidth=1.6)
