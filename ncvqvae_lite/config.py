@@ -263,6 +263,8 @@ def check_name(kind, value, known):
 def nearest(value, known):
     """', did you mean ...?' for names close to `value`, or nothing."""
     close = difflib.get_close_matches(str(value), list(known), n=2, cutoff=0.6)
+    likeness = [difflib.SequenceMatcher(None, name, str(value)).ratio() for name in close]
+    close = [name for name, like in zip(close, likeness) if like > likeness[0] - 0.05]  # the second one if as near
     return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 

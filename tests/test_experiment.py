@@ -160,8 +160,8 @@ def test_metrics_against_the_files_that_the_run_left(run):
     if run.cfg.probe_statistics == "running":
         z = [loaded.tokenizer.features(x).double().numpy() for x in (x_train, x_test)]
         both = minmax_scale(z[0]), (z[1] - z[0].min(axis=0)) / np.ptp(z[0], axis=0)
-        knn = KNeighborsClassifier(5).fit(both[0], SERIES.y_train)
-        assert metrics["knn_acc"] == pytest.approx(knn.score(both[1], SERIES.y_test), abs=0.02)
+        knn = KNeighborsClassifier(5).fit(both[0], SERIES.y_train.numpy())
+        assert metrics["knn_acc"] == pytest.approx(knn.score(both[1], SERIES.y_test.numpy()), abs=0.02)
 
     with np.load(run.folder / "samples.npz") as samples:
         x, tokens, classes = samples["x"], samples["tokens"], samples["fcn_class"]
