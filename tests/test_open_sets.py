@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import ncvqvae_lite
 
 ADDITIONS = '''
@@ -108,7 +110,7 @@ def test_additions_from_outside_the_package_are_run_drawn_and_listed(tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["source"] == "made in memory"
-    assert found["loss"][0] == found["loss"][1] and found["ssl"] > 0 and found["view"]
+    assert found["loss"][0] == pytest.approx(found["loss"][1], rel=1e-6) and found["ssl"] > 0 and found["view"]
     assert 0 < found["metrics"]["mean_step"] and 0 < found["metrics"]["mean_step_real"]
     assert found["folder"] == "pull-upside" and "mean_step" not in found["absent"]
     assert found["cells"] == ["Mine pull-upside seed 1", "Mine regular-none seed 1"]
