@@ -51,8 +51,8 @@ class Evidence:
     @cached_property
     def features(self):
         """(n, 128) of the feature net, of "test", "generated", "reconstructed" and "train" series."""
-        return {name: batched(self.fcn.features, getattr(self, name)) for name in
-                ("test", "generated", "reconstructed", "train")}  # fmt: skip
+        names = ("test", "generated", "reconstructed", "train")
+        return {name: batched(self.fcn.features, getattr(self, name)) for name in names}
 
     @cached_property
     def probabilities(self):

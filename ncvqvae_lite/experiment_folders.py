@@ -45,9 +45,10 @@ def claim(folder, settings, ds, device):
 
 
 def discard_checkpoints(folder):
-    """Delete the checkpoints of a finished stage; a kill may have left them beside its results."""
-    for checkpoint in Path(folder).glob("*.checkpoint"):
-        checkpoint.unlink()
+    """Delete the checkpoints of a finished stage, and half-written files that a kill left beside its results."""
+    for pattern in ("*.checkpoint", "*.partial"):
+        for file in Path(folder).glob(pattern):
+            file.unlink()
 
 
 def environment(device):
