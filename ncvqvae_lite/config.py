@@ -32,6 +32,10 @@ def _has_views(cfg):
     return METHODS[cfg.method].loss is not None
 
 
+def _trains(method):
+    return lambda cfg: cfg.method == method
+
+
 def _whitens(cfg):
     return METHODS[cfg.method].whiten
 
@@ -62,8 +66,7 @@ def _loss_settings():
     for name, method in METHODS.items():
         weights = {"weight": method.scale, **method.weights} if method.loss else {}
         for weight, value in weights.items():
-            read = lambda cfg, name=name: cfg.method == name  # noqa: E731
-            yield f"{method.prefix or name}_{weight}", float, _field(TOKENIZER, value, NOT_NEGATIVE, read=read)
+            yield f"{method.prefix or name}_{weight}", float, _field(TOKENIZER, value, NOT_NEGATIVE, read=_trains(name))
 
 
 # The weights of the losses are made from METHODS: barlow_weight, barlow_offdiagonal, vibcreg_weight, vibcreg_sim, ...

@@ -5,6 +5,7 @@ results are written last. Equal seeds give equal numbers on one CPU, interrupted
 summed in an order that varies.
 """
 
+import functools
 import json
 import os
 import warnings
@@ -63,7 +64,7 @@ def _resume(cfg, ds, session, folder, fcn_weights):
     settings |= {"tokenizer": os.path.relpath(cfg.tokenizer_folder(session.out_dir), folder)}
     settings |= {"fcn": file_hash(fcn_weights) if fcn_weights else "own"}
     settings |= {"scale_mean": scaled.mean, "scale_std": scaled.std}
-    make = lambda: make_cell(cfg, ds, scaled, session, folder, fcn_weights)  # noqa: E731
+    make = functools.partial(make_cell, cfg, ds, scaled, session, folder, fcn_weights)
     return stage(folder, settings, ds, session, make, wait=False)
 
 
