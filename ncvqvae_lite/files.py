@@ -1,4 +1,7 @@
-"""Files that are whole or not there, folders that one process holds, and the place of what is kept between runs."""
+"""Reading and writing: files that are whole or not there, and folders that one process holds.
+
+Here a write that fails (a full or read-only disk, a missing permission) becomes the one sentence that the user reads.
+"""
 
 import contextlib
 import csv

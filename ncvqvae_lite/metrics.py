@@ -1,8 +1,9 @@
 """How tokenizers, tokens and generated series are judged (chapter 07; thesis, Mathisen 2024; paper, arXiv 2408.16613).
 
-Arrays may be numpy or torch; everything is computed in float64 and returned as plain numbers. Only
-`reconstruction_error` runs a network: the others take features, probabilities or tokens, which
-`inference.batched(net.features, x)` and its like give.
+Arrays may be numpy or torch; everything is computed in float64 and returned as plain numbers. The functions take
+features, probabilities or tokens, which `inference.batched(net.features, x)` and its like give. Only
+`reconstruction_error` runs a network: it averages the squared errors that the tokenizer itself computes
+(`tokenizer.squared_errors`, which training minimises too).
 """
 
 import warnings

@@ -30,7 +30,8 @@ def one_cycle(step, total):
     return torch.where(step <= top, rise, fall)
 
 
-# (steps done, a () float64 tensor; steps in all) -> learning rate in units of the largest, a () tensor
+# (steps done, a () float64 tensor; steps in all) -> learning rate in units of the largest, a () tensor.
+# The settings `schedule` and `prior_schedule` of config.py, which loads no torch, name them too.
 SCHEDULES = {"cosine": cosine, "one-cycle": one_cycle}
 
 

@@ -19,6 +19,7 @@ from ncvqvae_lite.config_digest import bare_code, imported_by
 from ncvqvae_lite.errors import BadInput
 from ncvqvae_lite.names import METHODS, Method
 from ncvqvae_lite.thesis import CONFIGURATIONS
+from ncvqvae_lite.training_optim import SCHEDULES
 
 PACKAGE = Path(ncvqvae_lite.__file__).parent
 ARMS = [*CONFIGURATIONS, ("vicreg", "warp")]
@@ -249,6 +250,11 @@ def test_one_number_has_one_folder_however_it_is_written():
 def test_presets_do_not_share_a_cell():
     for method, augmentation in ARMS:
         assert len({preset(name, method, augmentation).cell_folder(OUT) for name in PRESETS}) == len(PRESETS)
+
+
+def test_schedules_have_the_same_names_where_they_are_chosen_and_where_they_are_computed():
+    chosen = {f.name: f.metadata["choices"] for f in FIELDS if f.name.endswith("schedule")}
+    assert chosen == dict.fromkeys(("schedule", "prior_schedule"), tuple(SCHEDULES))
 
 
 # --- methods as records ---
