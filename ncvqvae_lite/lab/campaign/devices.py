@@ -33,7 +33,9 @@ def slurm_job():
 
 @contextlib.contextmanager
 def gpu_slot(folder, slots, given=False):
-    """Within the block, $CUDA_VISIBLE_DEVICES names one GPU that at most `slots` jobs of this run folder share.
+    """Hold, within the block, one GPU that at most `slots` jobs of this run folder share.
+
+    $CUDA_VISIBLE_DEVICES names it from then on, for this process and those that it starts.
 
     folder  where the locks lie: <host>-gpu<i>-slot<j>.lock
     slots   jobs on one GPU at a time
@@ -44,17 +46,11 @@ def gpu_slot(folder, slots, given=False):
     if not gpus:
         yield None
         return
-    before = os.environ.get("CUDA_VISIBLE_DEVICES")
     with contextlib.ExitStack() as slot:
         while (gpu := _free_gpu(slot, folder, gpus, slots)) is None:
             time.sleep(2.0)
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-        try:
-            yield gpu
-        finally:
-            del os.environ["CUDA_VISIBLE_DEVICES"]
-            if before is not None:
-                os.environ["CUDA_VISIBLE_DEVICES"] = before
+        yield gpu
 
 
 def _free_gpu(stack, folder, gpus, slots):
