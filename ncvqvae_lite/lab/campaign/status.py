@@ -14,11 +14,9 @@ def describe(planned):
     lines += _at_work(planned)
     old = sum(p.lacks_notebook for p in planned)
     if old:
-        advice = "`run` executes it, trains nothing"
-        lines.append(f"{counted(old, 'finished cell')} without an up-to-date notebook: {advice}")
-    lines.append(str(estimate(planned)))
-    lines += failures(planned)
-    return lines
+        without = f"{counted(old, 'finished cell')} without an up-to-date notebook"
+        lines.append(f"{without}: `run` executes it, trains nothing")
+    return [*lines, str(estimate(planned)), *failures(planned)]
 
 
 def grid(planned):
