@@ -15,7 +15,7 @@ from pathlib import Path
 from ...files import hold, read_json, write_json, writing_to
 from ..runner import own_environment
 from ..text import duration
-from .devices import slurm_job, visible_gpus
+from .devices import visible_gpus
 from .state import BUG, KILLED, TRANSIENT, read_mark, write_failure
 
 JOB = (sys.executable, "-m", "ncvqvae_lite.lab.campaign.job")  # and the plan's file, and the name of a job
@@ -40,8 +40,8 @@ def new_session(folder, jobs, out, *, data, threads, slots, timeout):
     """
     session = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     shared = {"out": str(Path(out).resolve()), "data": str(data.resolve()) if data else None}
-    shared |= {"threads": threads, "slots": slots, "timeout": timeout, "gpus": len(visible_gpus())}
-    shared |= {"slurm_job": slurm_job(), "retries": RETRIES, "mem_mb": MEM_MB, "python": sys.executable}
+    shared |= {"threads": threads, "slots": slots, "timeout": timeout, "retries": RETRIES, "mem_mb": MEM_MB}
+    shared |= {"gpus": len(visible_gpus()), "slurm_job": os.environ.get("SLURM_JOB_ID"), "python": sys.executable}
     with writing_to(session):
         write_json(session / "plan.json", shared | {"jobs": {job.name: job.record() for job in jobs}})
     return (session / "plan.json").resolve()

@@ -22,7 +22,7 @@ from ...config import ExperimentConfig
 from ...files import hold, read_json, write_json, writing_to
 from ..runner import KernelDied, NotebookFailed, is_out_of_memory, replicate_notebook
 from . import state
-from .devices import gpu_slot, slurm_job
+from .devices import gpu_slot
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 KINDS = {  # subclasses before their bases
@@ -140,7 +140,8 @@ def make(plan, job, folder, late):
     with hold(folder, wait=True, name=".job.lock"):
         if is_made(job["kind"], cfg, folder):
             return
-        slot = gpu_slot(Path(plan["out"]) / "campaigns", plan["slots"], given=slurm_job() != plan["slurm_job"])
+        submitted = os.environ.get("SLURM_JOB_ID") != plan["slurm_job"]  # else, as after `salloc`, jobs share its GPUs
+        slot = gpu_slot(Path(plan["out"]) / "campaigns", plan["slots"], given=submitted)
         with state.alive_in(folder), slot, time_limit(plan["timeout"], late):
             if job["kind"] != "cell":
                 return make_stage(job["kind"], cfg, plan)
