@@ -105,7 +105,7 @@ class Run(_Campaign):
         made = {job.folder for job in left}
         for p in planned:
             if p.folder in made:
-                print(f"{p.cell.label}: {'notebook only' if p.lacks_notebook else p.state}")
+                print(f"{p.label}: {'notebook only' if p.lacks_notebook else p.state}")
         shared = sum(job.kind != "cell" for job in left)
         before = f", and before them {shared} shared feature nets or tokenizers" if shared else ""
         print(f"Campaign {campaign.name}: {totals(planned)}")

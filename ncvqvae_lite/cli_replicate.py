@@ -99,16 +99,16 @@ class Replicate:
             _say(f"FID and IS: {_judge(cfg, self.out, weights, own_fcn, metrics)}")
         _say(f"Run folder: {folder}")
         if self.notebook:
-            return _execute_notebook(cfg, self, weights, changes)
+            return _execute_notebook(cfg, self, weights)
         return 0
 
 
-def _execute_notebook(cfg, command, weights, changes):
+def _execute_notebook(cfg, command, weights):
     """Run notebook 08 over the finished run; returns the exit code, 1 if a cell fails (the traceback is printed)."""
     from .lab.runner import NotebookFailed, replicate_notebook
 
     try:
-        notebook = replicate_notebook(cfg, command.out, data=command.data, fcn=weights, settings=changes)
+        notebook = replicate_notebook(cfg, command.out, data=command.data, fcn=weights)
     except NotebookFailed as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

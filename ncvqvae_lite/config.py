@@ -206,6 +206,12 @@ class ExperimentConfig(LossSettings):
         cell = dict(dataset=dataset, method=method, augmentation=augmentation, seed=seed, preset_name=name)
         return cls(**cell, **values | changes)
 
+    def changes(self):
+        """The fields that differ from what the preset has for this cell, by name."""
+        cell = {name: getattr(self, name) for name in ("dataset", "method", "augmentation", "seed")}
+        plain = vars(self.preset(self.preset_name, **cell))
+        return {name: value for name, value in vars(self).items() if value != plain[name]}
+
     def settings(self, stage):
         """The fields that `stage` reads itself, as a dict; data set, method, augmentation and seed are in its path."""
         of_stage = {f.name: f.metadata["read"] for f in fields(self) if f.metadata.get("stage") == stage}

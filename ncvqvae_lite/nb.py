@@ -116,16 +116,12 @@ def experiment_config(dataset, method, augmentation, seed, preset, settings="{}"
     return ExperimentConfig.preset(os.environ.get("NCVQVAE_PRESET") or preset, **cell, **changes)
 
 
-def changed_settings(cfg):
-    """The fields of a configuration that differ from its preset's, as a dict."""
-    cell = dict(dataset=cfg.dataset, method=cfg.method, augmentation=cfg.augmentation, seed=cfg.seed)
-    plain = vars(ExperimentConfig.preset(cfg.preset_name, **cell))
-    return {name: value for name, value in vars(cfg).items() if value != plain[name]}
+changed_settings = ExperimentConfig.changes  # of a configuration: its fields that differ from its preset's, as a dict
 
 
 def describe_config(cfg):
     """A few lines of text: which cell this is, how long it trains, what differs from the preset."""
-    changed = changed_settings(cfg)
+    changed = cfg.changes()
     return "\n".join(
         (
             f"data set   {cfg.dataset}",

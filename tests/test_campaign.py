@@ -512,9 +512,9 @@ def session(tmp_path, tasks, **changes):
 
 
 def one_cell(tmp_path, kind="cell"):
-    cell = dict(dataset="TwoPatternsGenerated", method="regular", augmentation="none", seed=1)
-    return {"kind": kind, "label": "a cell", "folder": str(tmp_path / "cell"), "needs": [], "cell": cell,
-            "preset": "quick", "settings": SETTINGS, "weights": None, "stages": []}  # fmt: skip
+    cfg = ExperimentConfig.preset("quick", dataset="TwoPatternsGenerated", **SETTINGS)
+    return {"kind": kind, "label": "a cell", "folder": str(tmp_path / "cell"), "needs": [], "cfg": vars(cfg),
+            "weights": None, "stages": []}  # fmt: skip
 
 
 ENDS = {
@@ -622,7 +622,7 @@ def test_shared_stages_are_what_the_cell_would_have_made(tmp_path, monkeypatch):
     small = two_patterns(40, 20, 32)
     monkeypatch.setattr("ncvqvae_lite.data.load_dataset", lambda *_: small)
     task = one_cell(tmp_path)
-    cfg = ExperimentConfig.preset("quick", **task["cell"], **SETTINGS)
+    cfg = ExperimentConfig(**task["cfg"])
     run_experiment(cfg, small, tmp_path / "whole", device="cpu")
     out = tmp_path / "shared"
     stages = {"fcn": (cfg.fcn_folder(out), "fcn.safetensors")}

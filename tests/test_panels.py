@@ -1,30 +1,28 @@
-"""`lab.panels`: what figures need of finished runs is small, belongs to committed code, and says what the run did."""
+"""tools/panels.py: what figures need of finished runs is small, of committed code, and says what the run did."""
 
 import csv
 import io
 import json
 import math
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from ncvqvae_lite import data
 from ncvqvae_lite.config import ExperimentConfig
 from ncvqvae_lite.data import two_patterns
 from ncvqvae_lite.errors import BadInput
 from ncvqvae_lite.experiment import Run, cell_folder, load_run, run_experiment
-from ncvqvae_lite.lab import panels
-from ncvqvae_lite.lab.panels import (
-    accepted_probabilities,
-    export_curves,
-    export_panels,
-    load_curves,
-    load_panels,
-    panel,
-)
+from ncvqvae_lite.lab.report.panel_figures import CURVE_KEY, load_curves, load_panels
 from ncvqvae_lite.prior import MaskGIT
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks" / "tools"))
+
+import panels
+from panels import accepted_probabilities, export_curves, export_panels, panel
 
 MICRO = dict(epochs=2, prior_epochs=1, fcn_epochs=1, cas=False, min_steps=0, prior_min_steps=0, fcn_min_steps=0)
 KEPT_EACH_STEP = [100 * n for n in (1, 1, 3, 3, 4, 5, 5, 6, 6, 6)]  # N = 40 tokens, T = 10 steps, 100 series
@@ -49,7 +47,7 @@ def cell(series, tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _same_series(series, monkeypatch):
-    monkeypatch.setattr(data, "load_dataset", lambda name: series)
+    monkeypatch.setattr(panels, "load_dataset", lambda name: series)
 
 
 def edit(file, **changes):
@@ -157,7 +155,7 @@ def test_code_that_was_not_committed_is_refused(cell, tmp_path, commit):
 
 
 def test_other_series_of_the_same_name_are_refused(cell, monkeypatch):
-    monkeypatch.setattr(data, "load_dataset", lambda name: two_patterns(n_train=40, n_test=60, seed=1))
+    monkeypatch.setattr(panels, "load_dataset", lambda name: two_patterns(n_train=40, n_test=60, seed=1))
     with pytest.raises(BadInput, match="made from other series"):
         panel(cell)
 
@@ -235,4 +233,4 @@ def test_what_ships_is_small_and_whole():
             and np.isfinite(found["generated"]).all()
         )
     curves = load_curves()
-    assert not curves.duplicated([*panels.CURVE_KEY, "epoch"]).any()
+    assert not curves.duplicated([*CURVE_KEY, "epoch"]).any()

@@ -14,7 +14,6 @@ from scipy.stats import rankdata
 from ncvqvae_lite import plots
 from ncvqvae_lite.data import THESIS_DATASETS
 from ncvqvae_lite.errors import NotFound
-from ncvqvae_lite.lab.panels import CURVE_COLUMNS
 from ncvqvae_lite.lab.report import figures, panel_figures, score_figures
 from ncvqvae_lite.lab.report.tables import comparable, thesis_fcn
 from ncvqvae_lite.lab.report.tests import authors_frame
@@ -66,7 +65,7 @@ def curves_of(dataset, method, augmentation, seed=1):
     frame["ssl"] = np.nan if method == "regular" else [np.nan, 1.1, 0.8, 0.6, 0.5]
     frame["knn_acc"] = [0.3, np.nan, np.nan, 0.6, 0.7]
     cell = dict(dataset=dataset, method=method, augmentation=augmentation, seed=seed, preset="paper", ablation="")
-    return frame.assign(**cell).reindex(columns=list(CURVE_COLUMNS))
+    return frame.assign(**cell).reindex(columns=list(panel_figures.CURVE_COLUMNS))
 
 
 def assert_legible(fig):

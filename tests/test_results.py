@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,9 +15,12 @@ from ncvqvae_lite.config import ExperimentConfig
 from ncvqvae_lite.data import two_patterns
 from ncvqvae_lite.errors import BadInput, NotFound
 from ncvqvae_lite.experiment import cell_folder, load_run, run_experiment
-from ncvqvae_lite.lab import example
 from ncvqvae_lite.lab.results import COLUMNS, cell_rows, export, finished_cells, load_cells, main, read_rows
 from ncvqvae_lite.thesis import data_file
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks" / "tools"))
+
+import example
 
 MICRO = dict(epochs=1, prior_epochs=1, fcn_epochs=1, cas=False, min_steps=0, prior_min_steps=0, fcn_min_steps=0)
 

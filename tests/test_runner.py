@@ -192,7 +192,7 @@ def small(tmp_path_factory):
 @pytest.mark.parametrize(("method", "augmentation"), [("regular", "none"), ("vibcreg", "slice")])
 def test_notebook_08_runs_a_cell_end_to_end(small, tmp_path, method, augmentation):
     cfg = nb.experiment_config("Small", method, augmentation, 2, "quick", json.dumps(MICRO))
-    path = runner.replicate_notebook(cfg, tmp_path / "runs", data=small, settings=MICRO)
+    path = runner.replicate_notebook(cfg, tmp_path / "runs", data=small)
     assert path == cfg.cell_folder((tmp_path / "runs").resolve()) / "notebook.ipynb"
     metrics = json.loads((path.parent / "metrics.json").read_text())
     text = printed(path)
@@ -216,7 +216,7 @@ def test_notebook_08_runs_a_cell_end_to_end(small, tmp_path, method, augmentatio
     if method != "regular":
         return
     before = (path.parent / "metrics.json").stat().st_mtime_ns
-    again = printed(runner.replicate_notebook(cfg, tmp_path / "runs", data=small, settings=MICRO))
+    again = printed(runner.replicate_notebook(cfg, tmp_path / "runs", data=small))
     assert "epochs\n" not in again.split("finished")[0].split("source")[1]  # nothing was trained twice
     assert (path.parent / "metrics.json").stat().st_mtime_ns == before
 

@@ -4,6 +4,7 @@
 adds every finished cell under RUNS. The table that ships, data/results/cells.csv, is read by `load_cells`.
 """
 
+import argparse
 import csv
 import math
 import sys
@@ -11,10 +12,9 @@ from dataclasses import fields
 from pathlib import Path
 
 from ..config import ExperimentConfig
-from ..errors import BadInput, NotFound
+from ..errors import BadInput, NotFound, UserError
 from ..files import read_json, write_csv, writing_to
 from ..thesis import data_file
-from . import command
 
 CELL = ("dataset", "method", "augmentation", "seed")
 KEY = (*CELL, "preset", "ablation", "fcn")
@@ -184,11 +184,16 @@ def finished_cells(runs):
 
 
 def main(argv=None):
-    def work(runs, table):
-        print(f"{export(finished_cells(runs), table)} cells exported to {table}")
-
-    about = "Add the finished cells of a run folder to a table of results."
-    return command(work, about, {"runs": {}, "table": {}}, argv)
+    parser = argparse.ArgumentParser(description="Add the finished cells of a run folder to a table of results.")
+    for name in ("runs", "table"):
+        parser.add_argument(name, type=Path)
+    given = parser.parse_args(argv)
+    try:
+        print(f"{export(finished_cells(given.runs), given.table)} cells exported to {given.table}")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def run_notebook(name_or_path, parameters, output):
     return output
 
 
-def replicate_notebook(cfg, out, data=None, fcn=None, *, settings):
+def replicate_notebook(cfg, out, data=None, fcn=None):
     """Execute notebook 08 for one cell and put it into the cell's folder; returns the path.
 
     The notebook runs what is left of the experiment. Beside it, written last, notebook.json names its code, so that
@@ -74,10 +74,9 @@ def replicate_notebook(cfg, out, data=None, fcn=None, *, settings):
     cfg        ExperimentConfig
     out        folder of all runs
     data, fcn  folder of the series and FCN weights, as for `load_dataset` and `run_experiment`; None for their defaults
-    settings   fields of cfg that differ from its preset, by name
     """
     parameters = {name: getattr(cfg, name) for name in CELL}
-    parameters |= {"preset": cfg.preset_name, "settings": json.dumps(settings)}
+    parameters |= {"preset": cfg.preset_name, "settings": json.dumps(cfg.changes())}
     for name, place in (("out", out), ("data", data), ("fcn", fcn)):
         parameters[name] = "" if place is None else str(Path(place).resolve())
     folder, code = cfg.cell_folder(out, file_hash(fcn) if fcn else "own"), code_digest(REPLICATE)

@@ -16,15 +16,15 @@ A run folder is named by its settings, so a cell that two campaigns share is one
 """
 
 import itertools
+import json
 import re
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...config import ExperimentConfig, check_name, nearest
+from ...config import THESIS_AUGMENTATIONS, ExperimentConfig, augmentation_names, check_name, nearest
 from ...errors import BadInput, NotFound
 from ...names import METHODS
-from ...thesis import CONFIGURATIONS
 from ..results import CELL
 
 SHIPPED = Path(__file__).parents[1] / "campaigns"
@@ -39,7 +39,6 @@ class Cell:
     """One seed of one configuration of one data set."""
 
     cfg: ExperimentConfig
-    settings: dict  # what differs from the preset, as the campaign says it
     ablation: str  # the ablation's own settings as text, "" where the campaign has none
 
     @property
@@ -63,21 +62,19 @@ class Campaign:
 
     def cells(self):
         """Data set after data set; in each, all configurations of one seed before the next seed."""
-        axes = (self.datasets, self.seeds, self.configurations, self.ablations or ({},))
-        return [self._cell(*place) for place in itertools.product(*axes)]
-
-    def _cell(self, dataset, seed, configuration, ablation):
-        method, _, augmentation = configuration.partition("-")
-        settings = self.settings | ablation
-        cell = dict(dataset=dataset, method=method, augmentation=augmentation, seed=seed)
-        cfg = ExperimentConfig.preset(self.preset, **cell, **settings)
-        return Cell(cfg, settings, " ".join(f"{name}={_shown(value)}" for name, value in ablation.items()))
+        found, axes = [], (self.datasets, self.seeds, self.configurations, self.ablations or ({},))
+        for dataset, seed, configuration, ablation in itertools.product(*axes):
+            method, _, augmentation = configuration.partition("-")
+            cell = dict(dataset=dataset, method=method, augmentation=augmentation, seed=seed)
+            cfg = ExperimentConfig.preset(self.preset, **cell, **self.settings | ablation)
+            words = [f"{name}={json.dumps(value)}".replace('"', "") for name, value in ablation.items()]
+            found.append(Cell(cfg, " ".join(words)))
+        return found
 
     def part(self, datasets=(), configurations=(), seeds=(), settings=None):
         """The same campaign for some of its data sets, configurations and seeds, and with other settings.
 
-        settings  as for `changed`
-        raises    BadInput for what the campaign does not have
+        raises    BadInput for what the campaign does not have, and for settings that its ablations vary
         """
         chosen = {}
         for axis, values in zip(LISTS, (datasets, configurations, seeds)):
@@ -87,16 +84,13 @@ class Campaign:
                     close, listed = nearest(value, map(str, has)), ", ".join(map(str, has))
                     raise BadInput(f"campaign {self.name} has no {axis[:-1]} {value}{close}: it has {listed}")
             chosen[axis] = tuple(value for value in has if value in values or not values)
-        part = replace(self, **chosen)
-        return part.changed(settings) if settings else part
-
-    def changed(self, settings):
-        """The same campaign with other settings, which may not touch what its ablations vary; BadInput if they do."""
+        if not settings:
+            return replace(self, **chosen)
         for name in settings.keys() & set(itertools.chain(*self.ablations)):
             raise BadInput(f"--set {name}: the ablations of campaign {self.name} vary it, write a campaign file")
-        changed = replace(self, settings=self.settings | settings)
-        _check_cells(changed, f"campaign {self.name}")
-        return changed
+        part = replace(self, settings=self.settings | settings, **chosen)
+        _check_cells(part)
+        return part
 
 
 def shipped():
@@ -117,25 +111,21 @@ def load_campaign(name_or_file):
             raise NotFound(f"no campaign {name_or_file}{close}: name a TOML file or one of {', '.join(shipped())}")
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
+        _check_content(content)
+        values = content | {axis: tuple(content[axis]) for axis in LISTS}
+        campaign = Campaign(file.stem, **OPTIONAL | values)
+        _check_cells(campaign)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"{file} is no TOML ({error}): see {SHIPPED / 'smoke.toml'} for an example") from None
-    try:
-        _check_keys(content)
-        _check_values(content)
     except BadInput as error:
         raise BadInput(f"{file}: {error}") from None
-    values = content | {axis: tuple(content[axis]) for axis in LISTS}
-    campaign = Campaign(file.stem, **OPTIONAL | values)
-    _check_cells(campaign, file)
     return campaign
 
 
 def check_configuration(name):
     """Raise BadInput unless `name` is METHOD-AUGMENTATION, both registered and fit for each other."""
-    if name not in configurations({augmentation for _, augmentation in CONFIGURATIONS}):
-        from ...augmentations import AUGMENTATIONS  # here: torch is loaded only for names that the thesis does not have
-
-        check_name("configuration", name, configurations(("none", *AUGMENTATIONS)))
+    if name not in configurations(THESIS_AUGMENTATIONS):  # torch is loaded only for names that the thesis does not have
+        check_name("configuration", name, configurations(augmentation_names()))
 
 
 def configurations(augmentations):
@@ -143,21 +133,17 @@ def configurations(augmentations):
     return [f"{m}-{a}" for m in METHODS for a in augmentations if (a == "none") == (METHODS[m].loss is None)]
 
 
-def _check_keys(content):
-    for key in content:
+def _check_content(content):
+    """Raise BadInput for keys and values of another kind than a campaign has, and for names that are none."""
+    for key, value in content.items():
         if key not in KEYS:
             raise BadInput(f"unknown key {key!r}{nearest(key, KEYS)}, expected {', '.join(KEYS)}")
+        if not isinstance(value, KEYS[key]):
+            raise BadInput(f"{key} must be {KINDS[KEYS[key]]}, got {value!r}")
     needed = [key for key in KEYS if key not in OPTIONAL]
     for key in needed:
         if key not in content:
             raise BadInput(f"it lacks {key}, expected {', '.join(needed)}")
-
-
-def _check_values(content):
-    """Raise BadInput for values of another kind than a campaign has, and for names that are none."""
-    for key, value in content.items():
-        if not isinstance(value, KEYS[key]):
-            raise BadInput(f"{key} must be {KINDS[KEYS[key]]}, got {value!r}")
     for key, kind in LISTS.items():
         if not content[key]:
             raise BadInput(f"{key} is empty, expected at least one")
@@ -173,22 +159,14 @@ def _check_values(content):
         raise BadInput("ablations must be tables, written [[ablations]] with settings below")
 
 
-def _check_cells(campaign, source):
+def _check_cells(campaign):
     """Build every cell once, so that a wrong setting is found now; no two may be the same run."""
-    seen, settings = {}, [*campaign.settings, *itertools.chain(*campaign.ablations)]
-    for name in (*CELL, "preset", "preset_name"):
-        if name in settings:
-            raise BadInput(f"{source}: {name} is no setting, the campaign lists it by itself")
-    try:
-        cells = campaign.cells()
-    except BadInput as error:
-        raise BadInput(f"{source}: {error}") from None
-    for cell in cells:
+    for name in (*campaign.settings, *itertools.chain(*campaign.ablations)):
+        if name in (*CELL, "preset", "preset_name"):
+            raise BadInput(f"{name} is no setting, the campaign lists it by itself")
+    seen = {}
+    for cell in campaign.cells():
         folder = cell.cfg.cell_folder("")
         if folder in seen:
-            raise BadInput(f"{source}: {cell.label} is the same run as {seen[folder]}: list each once")
+            raise BadInput(f"{cell.label} is the same run as {seen[folder]}: list each once")
         seen[folder] = cell.label
-
-
-def _shown(value):
-    return str(value).lower() if isinstance(value, bool) else value

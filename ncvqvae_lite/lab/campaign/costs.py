@@ -7,6 +7,7 @@ sizes. Seconds come from the seconds.json of finished cells in the run folder, e
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from statistics import median
 
 from ...files import read_csv
@@ -36,24 +37,25 @@ class Estimate:
 
 
 @cache
-def _counted():
-    """Data set -> {column: PFLOP per 1000 epochs}."""
+def counted_work():
+    """Data set -> {column of data/reference_cost.csv: PFLOP per 1000 epochs}."""
     rows = read_csv(data_file("reference_cost.csv"))
     return {row.pop("dataset"): {column: float(pflop) for column, pflop in row.items()} for row in rows}
 
 
-def _work(dataset, method, epochs):
-    """PFLOP of each stage, after so many epochs (stage -> number); empty for a data set whose work nobody counted."""
+def _counted(dataset, method):
+    """PFLOP of each stage per 1000 epochs, {"tokenizer": ..., "prior": ..., "cas": ...}; empty if nobody counted."""
     stage_1 = "naive" if METHODS[method].loss is None else "nc"  # a second view costs about the same with any loss
-    counted = _counted().get(dataset)
-    column = {"tokenizer": stage_1, "prior": "prior", "cas": "cas"}
-    return {stage: counted[column[stage]] * n / 1000 for stage, n in epochs.items()} if counted else {}
+    columns = {"tokenizer": stage_1, "prior": "prior", "cas": "cas"}
+    counted = counted_work().get(dataset.removesuffix("Generated"))
+    return {stage: counted[column] for stage, column in columns.items()} if counted else {}
 
 
 def work(cfg):
-    """PFLOP of each stage of a cell, {"tokenizer": ..., "prior": ..., "cas": ...}; empty where nobody counted them."""
+    """PFLOP of each stage that a cell has; empty for a data set whose work nobody counted."""
     epochs = {"tokenizer": cfg.epochs, "prior": cfg.prior_epochs} | ({"cas": cfg.cas_epochs} if cfg.cas else {})
-    return _work(cfg.dataset.removesuffix("Generated"), cfg.method, epochs)
+    counted = _counted(cfg.dataset, cfg.method)
+    return {stage: counted[stage] * n / 1000 for stage, n in epochs.items() if counted}
 
 
 def estimate(planned):
@@ -70,31 +72,25 @@ def estimate(planned):
     if not rates:
         rates["any"] = _recorded_rates()
         sources += [f"speed of {len(rates['any'])} recorded cells, one CPU core"]
-    return _sum_up(planned, same, rates, ", else ".join(sources))
+    pooled = list(chain(*rates.values()))
 
+    def expected(p, stage):
+        """Seconds of a stage of a cell; None where nothing tells."""
+        times, counted = same[p.folder.parent, stage], work(p.cfg)
+        if times:
+            return median(times)
+        return counted[stage] * median(rates[stage] or pooled) if stage in counted and pooled else None
 
-def _sum_up(planned, same, rates, source):
-    total, cells, unknown, stages_seen = 0.0, 0, 0, set()
-    pooled = [rate for values in rates.values() for rate in values]
+    left, made = [], set()
     for p in planned:
         if p.state == DONE:
             continue
-        counted, seconds = work(p.cfg), 0.0
-        for stage in STAGES if p.cfg.cas else ("tokenizer", "prior"):
-            shared = p.stages["tokenizer"] if stage == "tokenizer" else None
-            if shared and (shared in stages_seen or finished(shared)):
-                continue
-            if same[p.folder.parent, stage]:
-                seconds += median(same[p.folder.parent, stage])
-            elif stage in counted and pooled:
-                seconds += counted[stage] * median(rates[stage] or pooled)
-            else:
-                unknown += 1
-                break
-            stages_seen.add(shared)
-        else:
-            total, cells = total + seconds, cells + 1
-    return Estimate(total, cells, unknown, source)
+        tokenizer = p.stages["tokenizer"]
+        stages = [] if tokenizer in made or finished(tokenizer) else ["tokenizer"]
+        made.add(tokenizer)
+        left.append([expected(p, stage) for stage in [*stages, "prior", *["cas"] * p.cfg.cas]])
+    known = [sum(seconds) for seconds in left if None not in seconds]
+    return Estimate(sum(known), len(known), len(left) - len(known), ", else ".join(sources))
 
 
 def _spent(p):
@@ -118,7 +114,7 @@ def _recorded_rates():
             cells[key][stage_of[row["metric"]]] += float(row["value"])
     rates = []
     for (dataset, method, *_), spent in cells.items():
-        counted = _work(dataset, method, {stage: 1000 for stage in STAGES if spent[stage]})
+        counted = {stage: pflop for stage, pflop in _counted(dataset, method).items() if spent[stage]}
         if counted.keys() >= {"tokenizer", "prior"}:
             rates.append(sum(spent.values()) / sum(counted.values()))
     return rates

@@ -22,39 +22,26 @@ def visible_gpus():
     return [str(i) for i, _ in enumerate(line for line in listed.stdout.splitlines() if line.startswith("GPU "))]
 
 
-def slurm_job():
-    """Id of the SLURM job that this process is part of, or None.
-
-    A campaign's job that has another one than its engine was submitted by it, and SLURM has given it its GPU. In the
-    same one, as after `salloc`, the jobs share the GPUs of the engine.
-    """
-    return os.environ.get("SLURM_JOB_ID")
-
-
 @contextlib.contextmanager
 def gpu_slot(folder, slots, given=False):
-    """Within the block, $CUDA_VISIBLE_DEVICES names one GPU that at most `slots` jobs of this run folder share.
+    """Hold, within the block, one GPU that at most `slots` jobs of this run folder share.
+
+    $CUDA_VISIBLE_DEVICES names it from then on, for this process and those that it starts.
 
     folder  where the locks lie: <host>-gpu<i>-slot<j>.lock
     slots   jobs on one GPU at a time
-    given   True where a scheduler has given this very job its GPU
+    given   True where a scheduler has given this very job its GPU, as SLURM does for each that was submitted to it
     Without a GPU, or with a given one, nothing is changed. The system frees the slot of a job that is killed.
     """
     gpus = [] if given else visible_gpus()
     if not gpus:
         yield None
         return
-    before = os.environ.get("CUDA_VISIBLE_DEVICES")
     with contextlib.ExitStack() as slot:
         while (gpu := _free_gpu(slot, folder, gpus, slots)) is None:
             time.sleep(2.0)
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-        try:
-            yield gpu
-        finally:
-            del os.environ["CUDA_VISIBLE_DEVICES"]
-            if before is not None:
-                os.environ["CUDA_VISIBLE_DEVICES"] = before
+        yield gpu
 
 
 def _free_gpu(stack, folder, gpus, slots):

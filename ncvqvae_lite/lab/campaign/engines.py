@@ -15,9 +15,10 @@ from pathlib import Path
 from ...files import hold, read_json, write_json, writing_to
 from ..runner import own_environment
 from ..text import duration
-from .devices import slurm_job, visible_gpus
+from .devices import visible_gpus
 from .state import BUG, KILLED, TRANSIENT, read_mark, write_failure
 
+JOB = (sys.executable, "-m", "ncvqvae_lite.lab.campaign.job")  # and the plan's file, and the name of a job
 RETRIES = 2
 MEM_MB = 4000  # what a job asks a cluster for, and as much again with each further attempt; a guess for large sets
 
@@ -39,8 +40,8 @@ def new_session(folder, jobs, out, *, data, threads, slots, timeout):
     """
     session = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     shared = {"out": str(Path(out).resolve()), "data": str(data.resolve()) if data else None}
-    shared |= {"threads": threads, "slots": slots, "timeout": timeout, "gpus": len(visible_gpus())}
-    shared |= {"slurm_job": slurm_job(), "retries": RETRIES, "mem_mb": MEM_MB, "python": sys.executable}
+    shared |= {"threads": threads, "slots": slots, "timeout": timeout, "retries": RETRIES, "mem_mb": MEM_MB}
+    shared |= {"gpus": len(visible_gpus()), "slurm_job": os.environ.get("SLURM_JOB_ID"), "python": sys.executable}
     with writing_to(session):
         write_json(session / "plan.json", shared | {"jobs": {job.name: job.record() for job in jobs}})
     return (session / "plan.json").resolve()
@@ -48,8 +49,7 @@ def new_session(folder, jobs, out, *, data, threads, slots, timeout):
 
 def find_problems(plan_file):
     """Sentences about data sets and weights that the jobs of a plan could not use, found by loading each of them."""
-    command = [sys.executable, "-m", "ncvqvae_lite.lab.campaign.check", str(plan_file)]
-    checked = subprocess.run(command, env=own_environment(), capture_output=True, text=True)
+    checked = subprocess.run([*JOB, str(plan_file)], env=own_environment(), capture_output=True, text=True)
     if checked.returncode:
         raise RuntimeError(f"checking the data sets failed:\n{checked.stderr}")
     return json.loads(checked.stdout)
@@ -111,10 +111,9 @@ def run_inline(plan_file, progress, keep_going):
 def _process(plan_file, name):
     """Exit code of one job; negative where a signal ended it."""
     session = plan_file.parent
-    command = [sys.executable, "-m", "ncvqvae_lite.lab.campaign.job", str(plan_file), name]
     with writing_to(session), open(session / f"{name}.log", "a", encoding="utf-8") as log:
         streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
-        with subprocess.Popen(command, env=own_environment(), **streams) as process:
+        with subprocess.Popen([*JOB, str(plan_file), name], env=own_environment(), **streams) as process:
             return process.wait()
 
 

@@ -4,10 +4,12 @@ The plan lies in the folder of one session of an engine (one `ncvqvae campaign r
     NAME.json   how far it is, see `tell`; the engine tells the user
     NAME.done   when it is done; empty, and all that Snakemake knows of a job
 and its results where every run has them. A cell is one executed notebook, a stage that several cells share is made
-without one. The process ends with 0, or with the exit code of `state.EXIT_CODES` that says why not.
+without one. The process ends with 0, or with the exit code of `state.EXIT_CODES` that says why not. Without a NAME it
+only prints what is wrong with the data sets and weights of all jobs, as a list in JSON.
 """
 
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -16,11 +18,11 @@ import traceback
 from pathlib import Path
 
 from ... import errors
+from ...config import ExperimentConfig
 from ...files import hold, read_json, write_json, writing_to
 from ..runner import KernelDied, NotebookFailed, is_out_of_memory, replicate_notebook
 from . import state
-from .devices import gpu_slot, slurm_job
-from .plan import config_of
+from .devices import gpu_slot
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 KINDS = {  # subclasses before their bases
@@ -32,8 +34,12 @@ KINDS = {  # subclasses before their bases
 
 
 def main(argv=None):
-    plan_file, name = sys.argv[1:] if argv is None else argv
+    plan_file, *names = sys.argv[1:] if argv is None else argv
     plan, session = read_json(plan_file), Path(plan_file).resolve().parent
+    if not names:
+        print(json.dumps(problems(plan)))
+        return 0
+    (name,) = names
     job, word_file = plan["jobs"][name], session / f"{name}.json"
     os.environ |= dict.fromkeys(THREADS, str(plan["threads"]))
     folder, last = Path(job["folder"]), state.read_mark(word_file) or {"attempt": 0, "kind": None}
@@ -70,6 +76,26 @@ def main(argv=None):
         if kind == state.BUG and not isinstance(error, NotebookFailed):  # the runner has printed a notebook's traceback
             traceback.print_exc()
         return fail(kind, message)
+
+
+def problems(plan):
+    """Distinct sentences of whatever is wrong with data sets and weights, in the order of the jobs.
+
+    What has to be downloaded is downloaded here, once, not by many jobs at a time.
+    """
+    from ...data import load_dataset
+    from ...experiment import check_experiment
+
+    found, ds = {}, None  # one data set in memory at a time
+    for job in plan["jobs"].values():
+        cfg = ExperimentConfig(**job["cfg"])
+        try:
+            if ds is None or ds.name != cfg.dataset:
+                ds = load_dataset(cfg.dataset, plan["data"])
+            check_experiment(cfg, ds, job["weights"])
+        except errors.UserError as error:
+            found[str(error)] = None
+    return list(found)
 
 
 def tell(file, event, attempt, kind=None, message=""):
@@ -110,11 +136,12 @@ def make(plan, job, folder, late):
 
     late    ends the process; called at the plan's time limit, which does not count waiting for others or for a GPU
     """
-    cfg = config_of(job)
+    cfg = ExperimentConfig(**job["cfg"])
     with hold(folder, wait=True, name=".job.lock"):
         if is_made(job["kind"], cfg, folder):
             return
-        slot = gpu_slot(Path(plan["out"]) / "campaigns", plan["slots"], given=slurm_job() != plan["slurm_job"])
+        submitted = os.environ.get("SLURM_JOB_ID") != plan["slurm_job"]  # else, as after `salloc`, jobs share its GPUs
+        slot = gpu_slot(Path(plan["out"]) / "campaigns", plan["slots"], given=submitted)
         with state.alive_in(folder), slot, time_limit(plan["timeout"], late):
             if job["kind"] != "cell":
                 return make_stage(job["kind"], cfg, plan)
@@ -138,7 +165,7 @@ def execute(cfg, plan, job, folder):
         with hold(folder, wait=True):
             pass
         try:
-            return replicate_notebook(cfg, plan["out"], plan["data"], job["weights"], settings=job["settings"])
+            return replicate_notebook(cfg, plan["out"], plan["data"], job["weights"])
         except errors.RunFolderHeld:  # by a command that was quicker: wait for it, too
             continue
 

@@ -5,27 +5,20 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from ...config import ExperimentConfig
 from ...fcn_weights import file_hash, find_weights
-from ..results import CELL
 from . import Cell
 from .state import DONE, finished, has_notebook, state_of
 
 
 @dataclass(frozen=True)
-class Planned:
+class Planned(Cell):
     """A cell in a run folder: where it and the stages that it builds on live, and how far they are."""
 
-    cell: Cell
     weights: Path | None  # of the FCN behind FID and IS; None: one is trained
     folder: Path
     stages: dict  # name of a stage that other cells may share -> its folder
     state: str
     why: str  # a sentence, where it failed
-
-    @property
-    def cfg(self):
-        return self.cell.cfg
 
     @property
     def lacks_notebook(self):
@@ -37,49 +30,51 @@ class Planned:
 class Job:
     """One process: a stage that several cells share, or a cell, which is one executed notebook."""
 
-    name: str  # unique in the campaign; fit for a file name
     kind: str  # "fcn", "second fcn", "tokenizer" or "cell"
-    label: str
     folder: Path
     planned: Planned  # the cell, or one of those that need the stage
     needs: tuple = ()  # names of jobs that come before
 
+    @property
+    def name(self):
+        """Unique, fit for a file name: fcn-ECG5000-1a2b3c4d, or cell-ECG5000-regular-none-1a2b3c4d-seed1."""
+        return "-".join([self.kind.replace(" ", "-"), *self.folder.parts[-2 if "fcn" in self.kind else -4 :]])
+
+    @property
+    def label(self):
+        """In words for the user."""
+        if self.kind == "cell":
+            return self.planned.label
+        cfg = self.planned.cfg
+        return f"{self.kind} {cfg.dataset if 'fcn' in self.kind else Cell(cfg, '').label}"
+
     def record(self):
-        """What the job's process must know, fit for JSON; `config_of` reads it."""
-        cfg, weights = self.planned.cfg, self.planned.weights
+        """What the job's process must know, fit for JSON."""
+        weights = self.planned.weights
         return {
             "kind": self.kind,
             "label": self.label,
             "folder": str(self.folder.resolve()),
             "needs": self.needs,
-            "preset": cfg.preset_name,
-            "cell": {name: getattr(cfg, name) for name in CELL},
-            "settings": self.planned.cell.settings,
+            "cfg": vars(self.planned.cfg),
             "weights": str(weights.resolve()) if weights else None,
             "stages": [str(folder.resolve()) for folder in self.planned.stages.values()],
         }
 
 
-def config_of(record):
-    """The configuration that a job's record stands for."""
-    return ExperimentConfig.preset(record["preset"], **record["cell"], **record["settings"])
-
-
 def plan(campaign, out):
     """Every cell of the campaign as `Planned`, in the campaign's order; `out` is the folder of all runs."""
-    weights_of = cache(find_weights)  # one question for each data set
-    hash_of = cache(file_hash)
-    return [_planned(cell, Path(out), weights_of, hash_of) for cell in campaign.cells()]
-
-
-def _planned(cell, out, weights_of, hash_of):
-    cfg, weights = cell.cfg, weights_of(cell.cfg.dataset)
-    folder = cfg.cell_folder(out, hash_of(weights) if weights else "own")
-    stages = {} if weights else {"fcn": cfg.fcn_folder(out)}
-    if cfg.second_fcn:
-        stages["second fcn"] = cfg.fcn_folder(out, cfg.fcn_seed + 1)
-    stages["tokenizer"] = cfg.tokenizer_folder(out)
-    return Planned(cell, weights, folder, stages, *state_of(cfg, folder, stages))
+    weights_of, hash_of = cache(find_weights), cache(file_hash)  # one question for each data set
+    found = []
+    for cell in campaign.cells():
+        cfg, weights = cell.cfg, weights_of(cell.cfg.dataset)
+        folder = cfg.cell_folder(Path(out), hash_of(weights) if weights else "own")
+        stages = {} if weights else {"fcn": cfg.fcn_folder(out)}
+        if cfg.second_fcn:
+            stages["second fcn"] = cfg.fcn_folder(out, cfg.fcn_seed + 1)
+        stages["tokenizer"] = cfg.tokenizer_folder(out)
+        found.append(Planned(cfg, cell.ablation, weights, folder, stages, *state_of(cfg, folder, stages)))
+    return found
 
 
 def jobs(planned):
@@ -88,23 +83,8 @@ def jobs(planned):
     users = Counter(folder for p in left if p.state != DONE for folder in p.stages.values())
     found = {}
     for p in left:
-        needs = []
-        for kind, folder in p.stages.items():
-            if users[folder] > 1 and not finished(folder):
-                name = _name(kind, folder)
-                needs.append(name)
-                found.setdefault(name, Job(name, kind, _label(kind, p.cfg), folder, p))
-        name = _name("cell", p.folder)
-        found[name] = Job(name, "cell", p.cell.label, p.folder, p, tuple(needs))
+        shared = {kind: f for kind, f in p.stages.items() if users[f] > 1 and not finished(f)}
+        stages = [Job(kind, folder, p) for kind, folder in shared.items()]
+        for job in (*stages, Job("cell", p.folder, p, tuple(stage.name for stage in stages))):
+            found.setdefault(job.name, job)
     return list(found.values())
-
-
-def _name(kind, folder):
-    """fcn-ECG5000-1a2b3c4d, or cell-ECG5000-regular-none-1a2b3c4d-seed1."""
-    return "-".join([kind.replace(" ", "-"), *folder.parts[-2 if "fcn" in kind else -4 :]])
-
-
-def _label(kind, cfg):
-    if kind == "tokenizer":
-        return f"tokenizer {cfg.dataset} {cfg.method}-{cfg.augmentation} seed {cfg.seed}"
-    return f"{kind} {cfg.dataset}"

@@ -16,6 +16,7 @@ from .engines import record_silent_end
 from .state import KILLED, read_mark, running
 
 LAB = Path(__file__).parents[1]
+PLUGIN = "snakemake-executor-plugin-slurm"
 INSTALL = "pip install 'ncvqvae-lite[campaign]'"
 
 
@@ -23,16 +24,11 @@ def check_snakemake(profile=None, status_command=None):
     """Raise BadInput unless Snakemake is installed, and with a plugin that knows what is asked of it."""
     if find_spec("snakemake") is None:
         raise BadInput(f"Snakemake is not installed: {INSTALL}, or choose --engine inline, one job after another")
-    if profile is None and status_command is None:
-        return
-    if find_spec("snakemake_executor_plugin_slurm") is None and (status_command or profile == "slurm"):
+    if find_spec(PLUGIN.replace("-", "_")) is None and (status_command or profile == "slurm"):
         raise BadInput(f"Snakemake's SLURM plugin is not installed: {INSTALL}")
-    if status_command and int(version("snakemake-executor-plugin-slurm").split(".")[0]) < 2:
-        installed = version("snakemake-executor-plugin-slurm")
-        raise BadInput(
-            f"--slurm-status-command needs snakemake-executor-plugin-slurm 2 or newer, here is {installed}: install a "
-            "newer one, or leave the option out where SLURM keeps accounts (sacct)"
-        )
+    if status_command and int(version(PLUGIN).split(".")[0]) < 2:
+        needs = f"--slurm-status-command needs {PLUGIN} 2 or newer, here is {version(PLUGIN)}"
+        raise BadInput(f"{needs}: install a newer one, or leave the option out where SLURM keeps accounts (sacct)")
 
 
 def profile_folder(profile):
@@ -97,11 +93,9 @@ def snakemake_arguments(plan, plan_file, keep_going, cores, profile, status_comm
 
     The plan is given by its name in there: Snakemake takes braces or a colon in a setting for more than text.
     """
-    arguments = ["--snakefile", str(LAB / "Snakefile"), "--directory", str(plan_file.parent)]
-    arguments += ["--config", f"plan={plan_file.name}", "--nocolor"]
-    arguments += ["--scheduler", "greedy", "--rerun-triggers", "mtime"]
-    if keep_going:
-        arguments += ["--keep-going"]
+    arguments = ["--snakefile", str(LAB / "Snakefile"), "--directory", str(plan_file.parent), "--nocolor"]
+    arguments += ["--config", f"plan={plan_file.name}", "--scheduler", "greedy", "--rerun-triggers", "mtime"]
+    arguments += ["--keep-going"] * keep_going
     if plan["gpus"] and not profile:
         arguments += ["--resources", f"gpu_slots={plan['gpus'] * plan['slots']}"]
     if profile:
@@ -121,11 +115,11 @@ def _snakemake(arguments, log_file):
         interrupts.append(signal_and_frame)
         signal.default_int_handler(*signal_and_frame)
 
-    interrupts, variables, place = [], dict(os.environ), Path.cwd()
+    interrupts, variables = [], dict(os.environ)
     handler = signal.signal(signal.SIGINT, note)
     os.environ |= own_environment()
     try:
-        with open(log_file, "w", encoding="utf-8") as log:
+        with open(log_file, "w", encoding="utf-8") as log, contextlib.chdir("."):  # Snakemake changes the folder
             with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
                 main(arguments)
         return 0
@@ -135,7 +129,6 @@ def _snakemake(arguments, log_file):
         return stop.code or 0
     finally:
         signal.signal(signal.SIGINT, handler)
-        os.chdir(place)
         os.environ.clear()
         os.environ |= variables
 

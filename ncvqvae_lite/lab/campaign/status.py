@@ -14,11 +14,9 @@ def describe(planned):
     lines += _at_work(planned)
     old = sum(p.lacks_notebook for p in planned)
     if old:
-        advice = "`run` executes it, trains nothing"
-        lines.append(f"{counted(old, 'finished cell')} without an up-to-date notebook: {advice}")
-    lines.append(str(estimate(planned)))
-    lines += failures(planned)
-    return lines
+        without = f"{counted(old, 'finished cell')} without an up-to-date notebook"
+        lines.append(f"{without}: `run` executes it, trains nothing")
+    return [*lines, str(estimate(planned)), *failures(planned)]
 
 
 def grid(planned):
@@ -58,7 +56,7 @@ def _at_work(planned):
             mark = running(folder) if p.state != DONE and folder not in seen else None
             seen.add(folder)
             if mark:
-                what = p.cell.label if kind == "cell" else f"{kind} of {p.cell.label}"
+                what = p.label if kind == "cell" else f"{kind} of {p.label}"
                 lines.append(f"running for {duration(time.time() - mark['since'])}: {what}")
     return lines
 
@@ -68,6 +66,6 @@ def failures(planned):
     why = defaultdict(list)
     for p in planned:
         if p.state == FAILED or (p.why and p.lacks_notebook):
-            why[p.why].append(p.cell.label)
+            why[p.why].append(p.label)
     more = {sentence: f" and {len(labels) - 1} more" if labels[1:] else "" for sentence, labels in why.items()}
     return [f"failed: {labels[0]}{more[sentence]}: {sentence}" for sentence, labels in why.items()]

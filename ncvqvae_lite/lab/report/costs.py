@@ -1,11 +1,10 @@
 """What cells cost here, stage by stage, beside the arithmetic that the thesis' recipe needs."""
 
-import csv
-
 import numpy as np
 import pandas as pd
 
-from ...thesis import CONFIGURATIONS, data_file
+from ...thesis import CONFIGURATIONS
+from ..campaign.costs import counted_work
 from ..text import counted, duration
 from .entries import Entry, Table, empty, number
 from .tables import SEEDS, bf16_settings
@@ -24,9 +23,7 @@ HEADS = {"naive": "tokenizer, naive", "nc": "tokenizer, NC", "prior": "prior", "
 
 def reference_cost():
     """PFLOP of each stage of one cell (1000 epochs), from data/reference_cost.csv; index data set."""
-    with open(data_file("reference_cost.csv"), newline="") as file:
-        rows = {row.pop("dataset"): row for row in csv.DictReader(file)}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=list(STAGES)).astype(float)
+    return pd.DataFrame.from_dict(counted_work(), orient="index")[list(STAGES)]
 
 
 def stage_seconds(cells):

@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 from ...errors import NotFound
 from ...names import SCORES
-from ..panels import load_curves, load_panels
 from . import panel_figures, score_figures
-from .panel_figures import MOST_ROWS, datasets_of, thesis_curves, thesis_panels
+from .panel_figures import MOST_ROWS, datasets_of, load_curves, load_panels, thesis_curves, thesis_panels
 from .tables import comparable
 from .tests import TESTED, authors_frame, our_frame
 
@@ -40,7 +39,7 @@ ACCURACY = "One line is one tokenizer while it trains, from its first probe afte
 LATENTS = "Up to 400 test series a map; no label was used in training. Neighbourhoods mean something, distances do not."
 ACCEPTED = "How likely the prior held each token that it kept, in 100 series drawn without a class (seed 1)."
 SAMPLES = "Seed 1, at most four classes, channel 1. One series of each five is bold; what is far outside is cut off."
-KEPT = ("panels", "curves.csv")  # what `panels` writes into a folder of runs
+KEPT = ("panels", "curves.csv")  # what notebooks/tools/panels.py writes into a folder of runs
 NONE_KEPT = "no finished run with the thesis' recipe was kept for figures"
 
 
@@ -57,8 +56,8 @@ def all_figures(cells, runs=None):
     """Every figure of the report, in its order, as a list of `Shown`.
 
     cells   data frame of `results.load_cells`
-    runs    folder of runs: its own panels/ and curves.csv are drawn where `panels` has written them; else, and with
-            None, those that ship
+    runs    folder of runs: its own panels/ and curves.csv are drawn where there are any; else, and with None, those
+            that ship
     """
     rows, (panels, curves) = comparable(cells), kept(runs)
     whole = thesis_panels(panels)

@@ -1,24 +1,46 @@
 """Figures of the report that look inside runs: loss curves, latents, the sampler's certainty, series of each class.
 
-They take what `panels` keeps: a list of panels, or the frame of loss curves. Where a figure is a grid, its columns are
-the seven configurations of the thesis and others of which a run was kept; a place of which none was kept is hatched and
-says so. Only runs with the thesis' recipe are shown, and methods that are registered.
+They take what notebooks/tools/panels.py keeps: a list of panels, or the frame of loss curves. Where a figure is a grid,
+its columns are the seven configurations of the thesis and others of which a run was kept; a place of which none was
+kept is hatched and says so. Only runs with the thesis' recipe are shown, and methods that are registered.
 """
 
 import textwrap
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from ... import plots
 from ...data import THESIS_DATASETS
 from ...names import METHODS, arm
-from ...thesis import CONFIGURATIONS
-from ..panels import CURVE_KEY
+from ...thesis import CONFIGURATIONS, data_file
+from ..results import CELL, SHIPPED
 from .tables import FREE, bf16_settings, changed
 
 MOST_ROWS = 5  # data sets in one figure
+CURVE_KEY = (*CELL, "preset", "ablation")  # what tells tokenizers apart
+TERMS = ("time", "spectrum", "commitment", "augmented", "ssl", "perplexity", "recon_val", "knn_acc", "svm_acc")
+CURVE_COLUMNS = (*CURVE_KEY, "epoch", *TERMS)
+
+
+def load_panels(folder=None):
+    """All panels of a folder as a list of dicts of arrays and texts; None: those that ship."""
+    panels = []
+    for file in sorted(Path(folder or data_file(SHIPPED).parent / "panels").glob("*.npz")):
+        with np.load(file) as arrays:
+            panels.append({name: a if a.shape else a.item() for name, a in arrays.items()})
+    return panels
+
+
+def load_curves(table=None):
+    """Rows of a table of loss curves as a frame, values that were not computed NaN; None: the table that ships."""
+    table = Path(table or data_file(SHIPPED).parent / "curves.csv")
+    if not table.exists():
+        return pd.DataFrame(columns=CURVE_COLUMNS)
+    return pd.read_csv(table, keep_default_na=False, na_values={name: [""] for name in TERMS})
 
 
 def short_name(dataset):

@@ -1,19 +1,22 @@
-"""What a trained model made, small enough for git: `python -m ncvqvae_lite.lab.example RUN EXAMPLE.npz`.
+"""What a trained model made, small enough for git: `python notebooks/tools/example.py RUN EXAMPLE.npz`.
 
 The opening chapter draws it, so that a reader sees a trained model before training one. Nothing of the archive's series
 goes into the file: what is encoded comes from `two_patterns`, the rest from the model.
 """
 
+import argparse
 import sys
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from ..data import load_dataset
-from ..errors import BadInput
-from ..experiment import load_run
-from ..experiment_samples import batched_decode
-from . import command
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from ncvqvae_lite.data import load_dataset
+from ncvqvae_lite.errors import BadInput, UserError
+from ncvqvae_lite.experiment import load_run
+from ncvqvae_lite.experiment_samples import batched_decode
 
 PER_CLASS = 16  # generated series
 
@@ -51,11 +54,16 @@ def example(run, seed=1):
 
 
 def main(argv=None):
-    def work(run, file):
-        np.savez_compressed(file, **example(load_run(run)))
-
-    about = "Keep a small example of what a finished run of TwoPatterns made."
-    return command(work, about, {"run": {"help": "the run's cell folder"}, "file": {"help": ".npz to write"}}, argv)
+    parser = argparse.ArgumentParser(description="Keep a small example of what a finished run of TwoPatterns made.")
+    parser.add_argument("run", type=Path, help="the run's cell folder")
+    parser.add_argument("file", type=Path, help=".npz to write")
+    given = parser.parse_args(argv)
+    try:
+        np.savez_compressed(given.file, **example(load_run(given.run)))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":

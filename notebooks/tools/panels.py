@@ -1,21 +1,29 @@
 """What figures need of finished runs and no table of scores holds, small enough for git: panels and loss curves.
 
-`python -m ncvqvae_lite.lab.panels RUNS --out FOLDER` writes both: FOLDER/panels/*.npz, one file per cell of seed 1, and
-FOLDER/curves.csv, one row per kept epoch of every tokenizer. The ones that ship are in data/results.
+`python notebooks/tools/panels.py RUNS --out FOLDER` writes both: FOLDER/panels/*.npz, one file per cell of seed 1, and
+FOLDER/curves.csv, one row per kept epoch of every tokenizer. The ones that ship are in data/results. Figures of the
+report are drawn from them by `lab.report.panel_figures`, which also reads them.
 """
 
+import argparse
 import io
 import sys
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from ..errors import BadInput
-from ..experiment_folders import finished_metrics
-from ..files import atomic, read_csv, read_json, writing_to
-from ..thesis import data_file
-from . import command
-from .results import CELL, SHIPPED, cell_rows, finished_cells, key_of, update
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from ncvqvae_lite.data import load_dataset
+from ncvqvae_lite.errors import BadInput, UserError
+from ncvqvae_lite.experiment import load_run
+from ncvqvae_lite.experiment_folders import finished_metrics
+from ncvqvae_lite.fcn import batched
+from ncvqvae_lite.files import atomic, read_csv, read_json, writing_to
+from ncvqvae_lite.lab.report.panel_figures import CURVE_COLUMNS, CURVE_KEY, TERMS
+from ncvqvae_lite.lab.results import cell_rows, finished_cells, key_of, update
+from ncvqvae_lite.plots import tsne
 
 PANEL_SEED = 1  # one seed is enough to look at
 MOST_SERIES, MOST_CLASSES, PER_CLASS, MOST_POINTS = 400, 4, 5, 200
@@ -23,10 +31,7 @@ SAMPLES, BINS = 100, 20  # series whose decoding is watched, as in the thesis; b
 QUANTILES = (0.1, 0.5, 0.9)  # of real series: their range, not the series themselves, belongs into git
 PANEL_BYTES = 40_000
 EPOCHS = 40  # kept of a tokenizer's history
-CURVE_KEY = (*CELL, "preset", "ablation")
 TEXTS = tuple(name for name in CURVE_KEY if name != "seed")
-TERMS = ("time", "spectrum", "commitment", "augmented", "ssl", "perplexity", "recon_val", "knn_acc", "svm_acc")
-CURVE_COLUMNS = (*CURVE_KEY, "epoch", *TERMS)
 
 
 # --- panels ---
@@ -60,11 +65,6 @@ def panel(folder):
     generated           (k, 5, P) series that the prior was asked for
     class_names         names of all classes
     """
-    import torch
-
-    from ..data import load_dataset
-    from ..experiment import load_run
-
     folder = Path(folder)
     cell = _key(folder)
     ds = load_dataset(cell["dataset"])
@@ -92,9 +92,6 @@ def panel(folder):
 
 def latent_points(run, ds):
     """t-SNE (n, 2) of the pooled latents of at most 400 random test series, and their classes (n,)."""
-    from ..fcn import batched
-    from ..plots import tsne
-
     chosen = np.sort(np.random.default_rng(0).permutation(len(ds.x_test))[:MOST_SERIES])
     features = batched(run.tokenizer.features, (ds.x_test[chosen] - run.mean) / run.std)
     return tsne(features)[0], ds.y_test[chosen].numpy()
@@ -106,8 +103,6 @@ def accepted_probabilities(run, n=SAMPLES, seed=PANEL_SEED):
     Watches the prior while it draws n series without a class. A position counts in the step that filled it for good,
     with the probability of its token in that step. Without a class, guidance changes nothing and is left out.
     """
-    import torch
-
     prior, before, logits = run.prior, [], []
 
     def watch(_, arguments, output):
@@ -126,16 +121,6 @@ def accepted_probabilities(run, n=SAMPLES, seed=PANEL_SEED):
         probability = torch.softmax(scores, dim=-1).gather(-1, chosen)[..., 0][accepted]
         counts.append(np.histogram(probability.cpu().numpy(), bins=BINS, range=(0, 1))[0])
     return np.array(counts, dtype=np.int32)
-
-
-def load_panels(folder=None):
-    """All panels of a folder as a list of dicts of arrays and texts; None: those that ship."""
-    folder = data_file(SHIPPED).parent / "panels" if folder is None else Path(folder)
-    panels = []
-    for file in sorted(folder.glob("*.npz")):
-        with np.load(file) as arrays:
-            panels.append({name: a if a.shape else a.item() for name, a in arrays.items()})
-    return panels
 
 
 # --- loss curves ---
@@ -162,16 +147,6 @@ def export_curves(folders, table):
     return len(new)
 
 
-def load_curves(table=None):
-    """The rows of `export_curves` as a frame, values that were not computed NaN; None: the table that ships."""
-    import pandas as pd
-
-    table = data_file(SHIPPED).parent / "curves.csv" if table is None else Path(table)
-    if not table.exists():
-        return pd.DataFrame(columns=CURVE_COLUMNS)
-    return pd.read_csv(table, keep_default_na=False, na_values={name: [""] for name in TERMS})
-
-
 def _thinned(history):
     """The kept rows of a history.csv, numbers rounded to 4 digits, without values that are 0 throughout."""
     rows = read_csv(history)
@@ -193,16 +168,19 @@ def _key(folder):
 
 
 def main(argv=None):
-    def work(runs, out):
-        cells = [cell for place in runs for cell in finished_cells(place)]
-        curves, panels = export_curves(cells, out / "curves.csv"), export_panels(cells, out / "panels")
-        print(f"{panels} panels and the curves of {curves} tokenizers in {out}")
-
-    paths = {
-        "runs": {"nargs": "+", "help": "folders of runs, or of single finished cells"},
-        "--out": {"required": True, "help": "folder to write panels/ and curves.csv to"},
-    }
-    return command(work, "Keep what figures need of finished runs: panels and loss curves.", paths, argv)
+    parser = argparse.ArgumentParser(description="Keep what figures need of finished runs: panels and loss curves.")
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of runs, or of single finished cells")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write panels/ and curves.csv to")
+    given = parser.parse_args(argv)
+    try:
+        cells = [cell for place in given.runs for cell in finished_cells(place)]
+        curves = export_curves(cells, given.out / "curves.csv")
+        panels = export_panels(cells, given.out / "panels")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{panels} panels and the curves of {curves} tokenizers in {given.out}")
+    return 0
 
 
 if __name__ == "__main__":
