@@ -15,9 +15,10 @@ import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from . import __version__
-from .cli_options import option, parse
+from .cli_options import parse
 from .errors import BadInput, TrainingDiverged, UserError, WeakEvidence
 from .names import resolve
 
@@ -116,19 +117,16 @@ def _fail(message, code):
 
 @dataclass(frozen=True)
 class Report:
-    """Write the thesis' tables with our numbers and verdicts, tests and figures as a page that needs no network."""
+    """Write the thesis' tables with our numbers and verdicts, tests and figures as a page that needs no network.
 
-    out: Path = option("HTML file to write", Path("report.html"), metavar="FILE")
-    runs: Path | None = option(
-        "folder of all runs: numbers link to the notebooks that made them; if not given: runs, where there is one",
-        None,
-        metavar="FOLDER",
-    )
-    table: Path | None = option(
-        "results as `ncvqvae campaign export` writes them (.csv); if not given: the table that comes with the package",
-        None,
-        metavar="FILE",
-    )
+    out FILE      HTML file to write
+    runs FOLDER   folder of all runs, with the notebooks that numbers link to; if not given: runs, where there is one
+    table FILE    results from `ncvqvae campaign export` (.csv); if not given: the table that comes with the package
+    """
+
+    out: Path = Path("report.html")
+    runs: Path | None = None
+    table: Path | None = None
 
     def run(self):
         if self.out.suffix.lower() not in (".html", ".htm"):
@@ -149,18 +147,16 @@ class Fcn:
     """Convert supervised-FCN checkpoints (.ckpt) to weights that `replicate` uses, without running code from them.
 
     They are public: github.com/danelee2601/supervised-FCN, commit abc479c, MIT licence; folder saved_models.
+
+    action import           the one thing that can be done
+    source FILE_OR_FOLDER   a checkpoint NAME.ckpt, or a folder with some; each becomes NAME.safetensors
+    to FOLDER               where to; if not given, where `replicate` looks: the folder that $NCVQVAE_FCN names, else
+                            the folder fcn in the cache ($NCVQVAE_CACHE, else ~/.cache/ncvqvae_lite)
     """
 
-    action: str = option("the one thing that can be done", metavar="import", choices=("import",))
-    source: Path = option(
-        "a checkpoint NAME.ckpt, or a folder with some; each becomes NAME.safetensors", metavar="FILE_OR_FOLDER"
-    )
-    to: Path | None = option(
-        "where to; if not given, where `replicate` looks: the folder that $NCVQVAE_FCN names, else the folder fcn in "
-        "the cache ($NCVQVAE_CACHE, else ~/.cache/ncvqvae_lite)",
-        None,
-        metavar="FOLDER",
-    )
+    action: Literal["import"]
+    source: Path
+    to: Path | None = None
 
     def run(self):
         from .fcn import import_checkpoint

@@ -4,12 +4,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from .cli_options import check_notebook_extra, option, parse_changes
+from .cli_options import check_notebook_extra, parse_changes
 from .cli_progress import progress_on
 from .config import ExperimentConfig
 from .errors import BadInput
 from .fcn_weights import file_hash, find_weights, is_thesis_weights
-from .names import METHODS
 from .thesis import compare
 
 GENERATED = "TwoPatternsGenerated"
@@ -21,45 +20,37 @@ class Replicate:
 
     A run that was interrupted continues where it stopped when the same command is given again; a finished one is not
     repeated.
+
+    dataset D         a data set of the UCR archive or of the folder --data; TwoPatternsGenerated needs no download
+    method M          regular, barlowtwins, vibcreg, vicreg
+    augmentation A    warp, slice or gauss; none for regular
+    seed S            a whole number
+    preset P          quick (small and short), paper (the thesis' values) or improved (its quirks put right)
+    out FOLDER        folder of all runs
+    notebook          also execute this run's notebook and keep it in the run's folder (needs the extra `notebooks`)
+    data FOLDER       folder with D.npz, or D_TRAIN.tsv and D_TEST.tsv (.txt, .ts); if not given: $NCVQVAE_DATA, the
+                      series that aeon bundles, the archive
+    fcn FILE          weights (.safetensors) of the FCN behind FID and IS; if not given: D.safetensors in the folder
+                      that $NCVQVAE_FCN names, else in the folder fcn of the cache ($NCVQVAE_CACHE, else
+                      ~/.cache/ncvqvae_lite); `ncvqvae fcn import` fills it. Without weights an FCN is trained, and FID
+                      and IS are not comparable with the thesis
+    set FIELD=VALUE   replace single settings of the preset, for example --set epochs=100 cas=false
     """
 
-    dataset: str = option(
-        f"a data set of the UCR archive or of the folder --data; {GENERATED} needs no download", GENERATED, metavar="D"
-    )
-    method: str = option(", ".join(METHODS), "regular", metavar="M")
-    augmentation: str = option("warp, slice or gauss; none for regular", "none", metavar="A")
-    seed: int = option("a whole number", 1, metavar="S")
-    preset: str = option(
-        "quick (small and short), paper (the thesis' values) or improved (its quirks put right)", "quick", metavar="P"
-    )
-    out: Path = option("folder of all runs", Path("runs"), metavar="FOLDER")
-    notebook: bool = option(
-        "also execute the notebook of this run and keep it in the run's folder (needs the extra `notebooks`)", False
-    )
-    data: Path | None = option(
-        "folder with D.npz, or D_TRAIN.tsv and D_TEST.tsv (.txt, .ts); if not given: $NCVQVAE_DATA, the series that "
-        "aeon bundles, the archive",
-        None,
-        metavar="FOLDER",
-    )
-    fcn: Path | None = option(
-        "weights (.safetensors) of the FCN behind FID and IS; if not given: D.safetensors in the folder that "
-        "$NCVQVAE_FCN names, else in the folder fcn of the cache ($NCVQVAE_CACHE, else ~/.cache/ncvqvae_lite); "
-        "`ncvqvae fcn import` fills it. Without weights an FCN is trained, and FID and IS are not comparable with the "
-        "thesis",
-        None,
-        metavar="FILE",
-    )
-    settings: tuple[str, ...] = option(
-        "replace single settings of the preset, for example --set epochs=100 cas=false",
-        (),
-        name="set",
-        metavar="FIELD=VALUE",
-    )
+    dataset: str = GENERATED
+    method: str = "regular"
+    augmentation: str = "none"
+    seed: int = 1
+    preset: str = "quick"
+    out: Path = Path("runs")
+    notebook: bool = False
+    data: Path | None = None
+    fcn: Path | None = None
+    set: tuple[str, ...] = ()
 
     def run(self):
         """Run what is left of the cell and print the comparison; returns the exit code."""
-        changes = parse_changes(self.settings)
+        changes = parse_changes(self.set)
         cell = {name: getattr(self, name) for name in ("dataset", "method", "augmentation", "seed")}
         cfg = ExperimentConfig.preset(self.preset, **cell, **changes)
         if self.data and self.dataset == GENERATED:
