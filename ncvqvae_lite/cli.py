@@ -31,6 +31,14 @@ COMMANDS = {  # name -> (class with the options as fields and a method run(), wh
     "fcn": ("cli.Fcn", "fcn import FILE_OR_FOLDER: convert the public weights behind the thesis' FID and IS"),
     "doctor": ("cli_doctor.Doctor", "what is installed, which data and weights are found, and does it work here"),
 }
+_HELP = """usage: ncvqvae COMMAND ...
+
+NC-VQVAE: tokenize, understand and generate time series.
+
+commands:
+{}
+
+`ncvqvae COMMAND --help` explains a command; `ncvqvae --version` prints the version."""
 DONE, USER_ERROR, DIVERGED, OUT_OF_MEMORY, INTERRUPTED, PIPE_CLOSED = 0, 2, 3, 4, 130, 141
 
 
@@ -46,10 +54,8 @@ def main(argv=None):
             code = _run(argv)
         sys.stdout.flush()
         return code
-    except TrainingDiverged as error:
-        return _fail(error, DIVERGED)
     except UserError as error:
-        return _fail(error, USER_ERROR)
+        return _fail(error, DIVERGED if isinstance(error, TrainingDiverged) else USER_ERROR)
     except KeyboardInterrupt:
         resumable = argv[:1] == ["replicate"] or argv[:2] == ["campaign", "run"]
         resumes = ": run the same command again to continue at the last checkpoint" if resumable else ""
@@ -92,11 +98,7 @@ def _help(beginning=""):
     """The commands, or those whose name begins so."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items() if name.startswith(beginning)]
-    return "\n".join(
-        ["usage: ncvqvae COMMAND ...", "", "NC-VQVAE: tokenize, understand and generate time series.", "", "commands:"]
-        + lines
-        + ["", "`ncvqvae COMMAND --help` explains a command; `ncvqvae --version` prints the version."]
-    )
+    return _HELP.format("\n".join(lines))
 
 
 def _show_warning(otherwise, message, category, *place):
@@ -108,7 +110,7 @@ def _show_warning(otherwise, message, category, *place):
 
 
 def _fail(message, code):
-    print("error: " + " ".join(str(message).split("\n")), file=sys.stderr, flush=True)
+    print("error:", str(message).replace("\n", " "), file=sys.stderr, flush=True)
     return code
 
 
@@ -131,10 +133,7 @@ class Report:
     def run(self):
         if self.out.suffix.lower() not in (".html", ".htm"):
             raise BadInput(f"--out {self.out} is no HTML file: choose a name that ends in .html")
-        runs = self.runs
-        if runs is None and Path("runs").is_dir():
-            runs = Path("runs")
-
+        runs = self.runs or (Path("runs") if Path("runs").is_dir() else None)
         from .lab.report import write_report
 
         print(f"Report: {write_report(self.out, runs, self.table)}")

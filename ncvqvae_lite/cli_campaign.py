@@ -1,12 +1,15 @@
 """`ncvqvae campaign run|status|export`: many cells by one command, resumable, on this machine or a cluster."""
 
 import os
+import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from .cli_options import check_notebook_extra, parse_changes
 from .errors import BadInput
+from .files import read_json
 from .lab.campaign import load_campaign
 from .lab.campaign.plan import jobs, plan
 from .lab.campaign.state import DONE
@@ -104,19 +107,14 @@ class Run(_Campaign):
         for p in planned:
             if p.folder in made:
                 print(f"{p.cell.label}: {'notebook only' if p.lacks_notebook else p.state}")
-        shared = sum(job.kind != "cell" for job in left)
+        shared, again = sum(job.kind != "cell" for job in left), sum(p.lacks_notebook for p in planned)
         before = f", and before them {shared} shared feature nets or tokenizers" if shared else ""
-        print(f"Campaign {campaign.name}: {totals(planned)}")
-        again = sum(p.lacks_notebook for p in planned)
         notebooks = f"; {counted(again, 'finished cell')} would get an up-to-date notebook" if again else ""
+        print(f"Campaign {campaign.name}: {totals(planned)}")
         print(f"{counted(len(left) - shared - again, 'cell')} would run{before}{notebooks}")
         return 0
 
     def _run_jobs(self, campaign, left):
-        import json
-        import sys
-        from functools import partial
-
         from .experiment_folders import commit
         from .lab.campaign.engines import Progress, engine_lock, find_problems, new_session, run_inline
         from .lab.campaign.snakemake import check_snakemake, profile_folder, run_snakemake
@@ -124,40 +122,25 @@ class Run(_Campaign):
         check_notebook_extra("a campaign, whose cells are executed notebooks,")
         if self.engine == "snakemake":
             check_snakemake(self.profile, self.slurm_status_command)
-        profile = profile_folder(self.profile)
-        timeout = self.hours_per_job and self.hours_per_job * 3600
+        profile, timeout = profile_folder(self.profile), self.hours_per_job and self.hours_per_job * 3600
+        limits = {"threads": self.threads, "slots": self.gpu_slots_per_gpu, "timeout": timeout}
         if str(commit()).endswith("-dirty"):
             print("warning: the package has uncommitted changes: `export` will refuse these runs", flush=True)
         with engine_lock(self.out, campaign.name) as folder:
-            plan_file = new_session(
-                folder,
-                left,
-                self.out,
-                data=self.data,
-                threads=self.threads,
-                slots=self.gpu_slots_per_gpu,
-                timeout=timeout,
-            )
-            problems = find_problems(plan_file)
-            for problem in problems if self.keep_going else ():
+            plan_file = new_session(folder, left, self.out, data=self.data, **limits)
+            for problem in find_problems(plan_file):
+                if not self.keep_going:
+                    raise BadInput(f"{problem} (with --keep-going the cells without such a problem run)")
                 print(f"warning: {problem}", flush=True)
-            if problems and not self.keep_going:
-                raise BadInput(f"{problems[0]} (with --keep-going the cells without such a problem run)")
             print(f"{counted(len(left), 'job')}, engine {self.engine}; logs in {plan_file.parent}", flush=True)
             say = partial(print, file=sys.stdout, flush=True)  # this stdout: Snakemake's goes to a file
-            progress = Progress(json.loads(plan_file.read_text(encoding="utf-8")), say)
+            progress = Progress(read_json(plan_file), say)
             if self.engine == "inline":
                 run_inline(plan_file, progress, self.keep_going)
             else:
+                cluster = {"profile": profile, "status_command": self.slurm_status_command}
                 cores = self.cores or (None if profile else os.cpu_count())
-                run_snakemake(
-                    plan_file,
-                    progress,
-                    self.keep_going,
-                    cores=cores,
-                    profile=profile,
-                    status_command=self.slurm_status_command,
-                )
+                run_snakemake(plan_file, progress, self.keep_going, cores=cores, **cluster)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from matplotlib.text import Text
 
 from ncvqvae_lite import ExperimentConfig, cell_folder, load_dataset, load_run, nb, plots, run_experiment, two_patterns
 from ncvqvae_lite.augmentations import AUGMENTATIONS, Augmentation
@@ -90,7 +91,7 @@ print(json.dumps({
     "ssl": tokenizer_history[-1]["ssl"],
     "cells": [cell.label for cell in load_campaign(campaign).cells()],
     "figures": [len(figure._repr_png_()) for figure in figures],
-    "labels": [text.get_text() for figure in figures for text in figure.findobj(plots.Text)],
+    "labels": [text.get_text() for figure in figures for text in figure.findobj(Text)],
     "table": scores_table(metrics),
     "folder": cell_folder(cfg, out).parts[-3],
     "absent": list(not_computed(cfg, ds)),
