@@ -15,9 +15,10 @@ import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from . import __version__
-from .cli_options import option, parse
+from .cli_options import parse
 from .errors import BadInput, TrainingDiverged, UserError, WeakEvidence
 from .names import resolve
 
@@ -30,6 +31,14 @@ COMMANDS = {  # name -> (class with the options as fields and a method run(), wh
     "fcn": ("cli.Fcn", "fcn import FILE_OR_FOLDER: convert the public weights behind the thesis' FID and IS"),
     "doctor": ("cli_doctor.Doctor", "what is installed, which data and weights are found, and does it work here"),
 }
+_HELP = """usage: ncvqvae COMMAND ...
+
+NC-VQVAE: tokenize, understand and generate time series.
+
+commands:
+{}
+
+`ncvqvae COMMAND --help` explains a command; `ncvqvae --version` prints the version."""
 DONE, USER_ERROR, DIVERGED, OUT_OF_MEMORY, INTERRUPTED, PIPE_CLOSED = 0, 2, 3, 4, 130, 141
 
 
@@ -45,10 +54,8 @@ def main(argv=None):
             code = _run(argv)
         sys.stdout.flush()
         return code
-    except TrainingDiverged as error:
-        return _fail(error, DIVERGED)
     except UserError as error:
-        return _fail(error, USER_ERROR)
+        return _fail(error, DIVERGED if isinstance(error, TrainingDiverged) else USER_ERROR)
     except KeyboardInterrupt:
         resumable = argv[:1] == ["replicate"] or argv[:2] == ["campaign", "run"]
         resumes = ": run the same command again to continue at the last checkpoint" if resumable else ""
@@ -91,11 +98,7 @@ def _help(beginning=""):
     """The commands, or those whose name begins so."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items() if name.startswith(beginning)]
-    return "\n".join(
-        ["usage: ncvqvae COMMAND ...", "", "NC-VQVAE: tokenize, understand and generate time series.", "", "commands:"]
-        + lines
-        + ["", "`ncvqvae COMMAND --help` explains a command; `ncvqvae --version` prints the version."]
-    )
+    return _HELP.format("\n".join(lines))
 
 
 def _show_warning(otherwise, message, category, *place):
@@ -107,7 +110,7 @@ def _show_warning(otherwise, message, category, *place):
 
 
 def _fail(message, code):
-    print("error: " + " ".join(str(message).split("\n")), file=sys.stderr, flush=True)
+    print("error:", str(message).replace("\n", " "), file=sys.stderr, flush=True)
     return code
 
 
@@ -116,27 +119,21 @@ def _fail(message, code):
 
 @dataclass(frozen=True)
 class Report:
-    """Write the thesis' tables with our numbers and verdicts, tests and figures as a page that needs no network."""
+    """Write the thesis' tables with our numbers and verdicts, tests and figures as a page that needs no network.
 
-    out: Path = option("HTML file to write", Path("report.html"), metavar="FILE")
-    runs: Path | None = option(
-        "folder of all runs: numbers link to the notebooks that made them; if not given: runs, where there is one",
-        None,
-        metavar="FOLDER",
-    )
-    table: Path | None = option(
-        "results as `ncvqvae campaign export` writes them (.csv); if not given: the table that comes with the package",
-        None,
-        metavar="FILE",
-    )
+    out FILE      HTML file to write
+    runs FOLDER   folder of all runs, with the notebooks that numbers link to; if not given: runs, where there is one
+    table FILE    results from `ncvqvae campaign export` (.csv); if not given: the table that comes with the package
+    """
+
+    out: Path = Path("report.html")
+    runs: Path | None = None
+    table: Path | None = None
 
     def run(self):
         if self.out.suffix.lower() not in (".html", ".htm"):
             raise BadInput(f"--out {self.out} is no HTML file: choose a name that ends in .html")
-        runs = self.runs
-        if runs is None and Path("runs").is_dir():
-            runs = Path("runs")
-
+        runs = self.runs or (Path("runs") if Path("runs").is_dir() else None)
         from .lab.report import write_report
 
         print(f"Report: {write_report(self.out, runs, self.table)}")
@@ -149,18 +146,16 @@ class Fcn:
     """Convert supervised-FCN checkpoints (.ckpt) to weights that `replicate` uses, without running code from them.
 
     They are public: github.com/danelee2601/supervised-FCN, commit abc479c, MIT licence; folder saved_models.
+
+    action import           the one thing that can be done
+    source FILE_OR_FOLDER   a checkpoint NAME.ckpt, or a folder with some; each becomes NAME.safetensors
+    to FOLDER               where to; if not given, where `replicate` looks: the folder that $NCVQVAE_FCN names, else
+                            the folder fcn in the cache ($NCVQVAE_CACHE, else ~/.cache/ncvqvae_lite)
     """
 
-    action: str = option("the one thing that can be done", metavar="import", choices=("import",))
-    source: Path = option(
-        "a checkpoint NAME.ckpt, or a folder with some; each becomes NAME.safetensors", metavar="FILE_OR_FOLDER"
-    )
-    to: Path | None = option(
-        "where to; if not given, where `replicate` looks: the folder that $NCVQVAE_FCN names, else the folder fcn in "
-        "the cache ($NCVQVAE_CACHE, else ~/.cache/ncvqvae_lite)",
-        None,
-        metavar="FOLDER",
-    )
+    action: Literal["import"]
+    source: Path
+    to: Path | None = None
 
     def run(self):
         from .fcn import import_checkpoint

@@ -1,11 +1,15 @@
 """`ncvqvae campaign run|status|export`: many cells by one command, resumable, on this machine or a cluster."""
 
 import os
+import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
-from .cli_options import check_notebook_extra, option, parse_changes
+from .cli_options import check_notebook_extra, parse_changes
 from .errors import BadInput
+from .files import read_json
 from .lab.campaign import load_campaign
 from .lab.campaign.plan import jobs, plan
 from .lab.campaign.state import DONE
@@ -17,23 +21,27 @@ SOME_FAILED = 1
 
 @dataclass(frozen=True)
 class _Campaign:
-    """What the three commands have in common: which cells, in which folder."""
+    """What the three commands have in common: which cells, in which folder.
 
-    name: str = option(
-        "a campaign that ships (thesis, matched-prior, improved, smoke), or a TOML file", metavar="NAME_OR_FILE"
-    )
-    out: Path = option("folder of all runs", Path("runs"), metavar="FOLDER")
-    datasets: tuple[str, ...] = option("only these data sets of the campaign", (), metavar="D")
-    configurations: tuple[str, ...] = option("only these configurations of it, such as regular-none", (), metavar="C")
-    seeds: tuple[int, ...] = option("only these seeds of it", (), metavar="S")
-    settings: tuple[str, ...] = option(
-        "replace single settings of every cell, for example --set cas=false", (), name="set", metavar="FIELD=VALUE"
-    )
+    name NAME_OR_FILE   a campaign that ships (thesis, matched-prior, improved, smoke), or a TOML file
+    out FOLDER          folder of all runs
+    datasets D          only these data sets of the campaign
+    configurations C    only these configurations of it, such as regular-none
+    seeds S             only these seeds of it
+    set FIELD=VALUE     replace single settings of every cell, for example --set cas=false
+    """
+
+    name: str
+    out: Path = Path("runs")
+    datasets: tuple[str, ...] = ()
+    configurations: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    set: tuple[str, ...] = ()
 
     def planned(self):
         """The campaign's name and its cells, with what the run folder holds of them."""
         campaign = load_campaign(self.name)
-        part = campaign.part(self.datasets, self.configurations, self.seeds, parse_changes(self.settings))
+        part = campaign.part(self.datasets, self.configurations, self.seeds, parse_changes(self.set))
         return part, plan(part, self.out)
 
 
@@ -43,38 +51,31 @@ class Run(_Campaign):
 
     Stopped or killed, the same command continues; what is finished is never done again. Jobs that run out of memory,
     are killed or reach the time limit are tried three times, others once.
+
+    engine                   snakemake (needs the extra `campaign`) runs several jobs at a time, here or on a cluster;
+                             inline runs one job after another here
+    cores N                  CPU cores in use at a time, all if not given (inline never uses more than one job's); with
+                             --profile, jobs in the queue
+    threads N                of each job
+    gpu_slots_per_gpu N      jobs that share one GPU (the models are small; the best number has not been measured)
+    hours_per_job H          stop a job that takes longer; it is tried again, and continues at its last checkpoint
+    keep_going               go on with other jobs when one has failed
+    dry_run                  list the cells that would run, and run nothing
+    data FOLDER              folder of the series, as for `replicate`
+    profile NAME_OR_FOLDER   a Snakemake profile: slurm, which ships, or a folder with config.yaml
+    slurm_status_command     how Snakemake asks about its jobs: squeue where SLURM keeps no accounts for sacct
     """
 
-    engine: str = option(
-        "snakemake (needs the extra `campaign`) runs several jobs at a time, here or on a cluster; inline runs one job "
-        "after another here",
-        "snakemake",
-        choices=("snakemake", "inline"),
-    )
-    cores: int | None = option(
-        "CPU cores in use at a time, all if not given (inline never uses more than one job's); with --profile, jobs in "
-        "the queue",
-        None,
-        metavar="N",
-    )
-    threads: int = option("of each job", 1, metavar="N")
-    gpu_slots_per_gpu: int = option(
-        "jobs that share one GPU; the models are small, but which number is best has not been measured", 2, metavar="N"
-    )
-    hours_per_job: float | None = option(
-        "stop a job that takes longer; it is tried again, and continues at its last checkpoint", None, metavar="H"
-    )
-    keep_going: bool = option("go on with other jobs when one has failed", False)
-    dry_run: bool = option("list the cells that would run, and run nothing", False)
-    data: Path | None = option("folder of the series, as for `replicate`", None, metavar="FOLDER")
-    profile: str | None = option(
-        "a Snakemake profile: slurm, which ships, or a folder with config.yaml", None, metavar="NAME_OR_FOLDER"
-    )
-    slurm_status_command: str | None = option(
-        "how Snakemake asks SLURM about its jobs: squeue where there is no accounting database (sacct)",
-        None,
-        choices=("sacct", "squeue"),
-    )
+    engine: Literal["snakemake", "inline"] = "snakemake"
+    cores: int | None = None
+    threads: int = 1
+    gpu_slots_per_gpu: int = 2
+    hours_per_job: float | None = None
+    keep_going: bool = False
+    dry_run: bool = False
+    data: Path | None = None
+    profile: str | None = None
+    slurm_status_command: Literal["sacct", "squeue"] | None = None
 
     def run(self):
         """Run the jobs that are left; returns 1 if some failed."""
@@ -106,19 +107,14 @@ class Run(_Campaign):
         for p in planned:
             if p.folder in made:
                 print(f"{p.label}: {'notebook only' if p.lacks_notebook else p.state}")
-        shared = sum(job.kind != "cell" for job in left)
+        shared, again = sum(job.kind != "cell" for job in left), sum(p.lacks_notebook for p in planned)
         before = f", and before them {shared} shared feature nets or tokenizers" if shared else ""
-        print(f"Campaign {campaign.name}: {totals(planned)}")
-        again = sum(p.lacks_notebook for p in planned)
         notebooks = f"; {counted(again, 'finished cell')} would get an up-to-date notebook" if again else ""
+        print(f"Campaign {campaign.name}: {totals(planned)}")
         print(f"{counted(len(left) - shared - again, 'cell')} would run{before}{notebooks}")
         return 0
 
     def _run_jobs(self, campaign, left):
-        import json
-        import sys
-        from functools import partial
-
         from .experiment_folders import commit
         from .lab.campaign.engines import Progress, engine_lock, find_problems, new_session, run_inline
         from .lab.campaign.snakemake import check_snakemake, profile_folder, run_snakemake
@@ -126,40 +122,25 @@ class Run(_Campaign):
         check_notebook_extra("a campaign, whose cells are executed notebooks,")
         if self.engine == "snakemake":
             check_snakemake(self.profile, self.slurm_status_command)
-        profile = profile_folder(self.profile)
-        timeout = self.hours_per_job and self.hours_per_job * 3600
+        profile, timeout = profile_folder(self.profile), self.hours_per_job and self.hours_per_job * 3600
+        limits = {"threads": self.threads, "slots": self.gpu_slots_per_gpu, "timeout": timeout}
         if str(commit()).endswith("-dirty"):
             print("warning: the package has uncommitted changes: `export` will refuse these runs", flush=True)
         with engine_lock(self.out, campaign.name) as folder:
-            plan_file = new_session(
-                folder,
-                left,
-                self.out,
-                data=self.data,
-                threads=self.threads,
-                slots=self.gpu_slots_per_gpu,
-                timeout=timeout,
-            )
-            problems = find_problems(plan_file)
-            for problem in problems if self.keep_going else ():
+            plan_file = new_session(folder, left, self.out, data=self.data, **limits)
+            for problem in find_problems(plan_file):
+                if not self.keep_going:
+                    raise BadInput(f"{problem} (with --keep-going the cells without such a problem run)")
                 print(f"warning: {problem}", flush=True)
-            if problems and not self.keep_going:
-                raise BadInput(f"{problems[0]} (with --keep-going the cells without such a problem run)")
             print(f"{counted(len(left), 'job')}, engine {self.engine}; logs in {plan_file.parent}", flush=True)
             say = partial(print, file=sys.stdout, flush=True)  # this stdout: Snakemake's goes to a file
-            progress = Progress(json.loads(plan_file.read_text(encoding="utf-8")), say)
+            progress = Progress(read_json(plan_file), say)
             if self.engine == "inline":
                 run_inline(plan_file, progress, self.keep_going)
             else:
+                cluster = {"profile": profile, "status_command": self.slurm_status_command}
                 cores = self.cores or (None if profile else os.cpu_count())
-                run_snakemake(
-                    plan_file,
-                    progress,
-                    self.keep_going,
-                    cores=cores,
-                    profile=profile,
-                    status_command=self.slurm_status_command,
-                )
+                run_snakemake(plan_file, progress, self.keep_going, cores=cores, **cluster)
 
 
 @dataclass(frozen=True)
@@ -178,13 +159,12 @@ class Status(_Campaign):
 
 @dataclass(frozen=True)
 class Export(_Campaign):
-    """Add the finished cells of a campaign to a table of results, one row for each metric."""
+    """Add the finished cells of a campaign to a table of results, one row for each metric.
 
-    table: Path | None = option(
-        "CSV file; if not given: data/results/cells.csv of the checkout that this package is imported from",
-        None,
-        metavar="FILE",
-    )
+    table FILE   CSV file; if not given: data/results/cells.csv of the checkout that this package is imported from
+    """
+
+    table: Path | None = None
 
     def run(self):
         """Write the rows and say how many cells there were."""

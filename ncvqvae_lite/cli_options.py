@@ -1,28 +1,23 @@
 """What the commands share: options made from the fields of a dataclass, `--set`, a check of the extra `notebooks`.
 
 A field without a default is a positional argument. Its type decides what is read: bool takes no value, a tuple one or
-more of its element's type, anything else one value; `X | None` is read as X.
+more of its element's type, a Literal one of its values, anything else one value; `X | None` is read as X. The help
+comes from the docstring of the class or of a class above it, where a line "field VALUE   text" tells of a field; VALUE,
+what the help calls a value, may be left out.
 """
 
 import argparse
-import dataclasses
 import importlib.util
 import inspect
 import math
+import re
 from dataclasses import MISSING, fields
-from typing import get_args, get_origin
+from typing import Literal, get_args, get_origin
 
 from .errors import BadInput
 
+_ABOUT_FIELD = re.compile(r"^(\w+)(?: (\S+))?  +(.+(?:\n +.+)*)", re.MULTILINE)
 _IN_WORDS = {int: "a whole number", float: "a number"}
-
-
-def option(help, default=MISSING, *, name=None, metavar=None, choices=None):
-    """A field of a command that the command line sets.
-
-    name    of the option without --; the field's own, with dashes, if not given
-    """
-    return dataclasses.field(default=default, metadata=dict(help=help, name=name, metavar=metavar, choices=choices))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -39,37 +34,46 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser_of(kind, program):
-    """The parser of a command: a dataclass whose fields are made by `option`, and whose docstring is its help."""
-    positional = [f.metadata["metavar"] or f.name for f in fields(kind) if f.default is MISSING]
+    """The parser of a command, a dataclass whose docstring is its help."""
+    about = {}  # field -> (what its value is called, help)
+    for cls in kind.__mro__[:-1]:
+        for name, value, text in _ABOUT_FIELD.findall(inspect.cleandoc(cls.__doc__)):
+            about[name] = value or None, " ".join(text.split())
+    positional = [about[f.name][0] for f in fields(kind) if f.default is MISSING]
     parser = _Parser(
         prog=program,
         usage=" ".join([program, *positional, "[options]"]),
-        description=inspect.cleandoc(kind.__doc__),
+        description=_ABOUT_FIELD.split(inspect.cleandoc(kind.__doc__))[0],
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,  # what is not given is left to the dataclass
         allow_abbrev=False,
     )
     parser.options = {"--help": ""}
     for f in fields(kind):
-        about = {name: f.metadata[name] for name in ("help", "metavar", "choices")}
+        metavar, text = about[f.name]
+        read, choices = _reader(f.type)
+        how = {"type": read, "metavar": metavar, "choices": choices}
         if f.default is MISSING:
-            parser.add_argument(f.name, type=_reader(f.type), **about)
+            parser.add_argument(f.name, help=text, **how)
             continue
-        flag = f"--{f.metadata['name'] or f.name.replace('_', '-')}"
-        parser.options[flag] = f.metadata["metavar"] or " or ".join(f.metadata["choices"] or ())
+        flag = f"--{f.name.replace('_', '-')}"
+        parser.options[flag] = metavar or " or ".join(choices or ())
         if f.type is bool:
-            parser.add_argument(flag, dest=f.name, action="store_true", help=about["help"])
-            continue
-        if f.default not in (None, ()):
-            about["help"] += f" (default: {f.default})"
-        several = {"nargs": "+", "action": "extend"} if get_origin(f.type) is tuple else {}
-        parser.add_argument(flag, dest=f.name, type=_reader(f.type), **several, **about)
+            how = {"action": "store_true"}
+        elif get_origin(f.type) is tuple:
+            how |= {"nargs": "+", "action": "extend"}
+        elif f.default is not None:
+            text += f" (default: {f.default})"
+        parser.add_argument(flag, help=text, **how)
     return parser
 
 
 def _reader(annotation):
-    """The function that makes a value of this type from a text."""
-    kind = get_args(annotation)[0] if get_args(annotation) else annotation
+    """The function that makes a value of this type from a text, and the values that it may be, None for any."""
+    while get_args(annotation) and get_origin(annotation) is not Literal:
+        annotation = get_args(annotation)[0]
+    choices = get_args(annotation) or None
+    kind = str if choices else annotation
 
     def read(text):
         try:
@@ -77,7 +81,7 @@ def _reader(annotation):
         except ValueError:
             raise argparse.ArgumentTypeError(f"expected {_IN_WORDS[kind]}, got {text!r}") from None
 
-    return read
+    return read, choices
 
 
 def parse(kind, program, argv):

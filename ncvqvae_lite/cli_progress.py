@@ -5,6 +5,7 @@ Both take what `run_experiment` reports about once a second: stage, epochs done,
 
 import shutil
 import time
+from contextlib import AbstractContextManager
 
 from .lab.text import duration
 
@@ -14,40 +15,33 @@ def progress_on(stream):
     return Bars(stream) if stream.isatty() else Lines(stream)
 
 
-class Bars:
+class Bars(AbstractContextManager):
     """A tqdm bar for each stage."""
 
     def __init__(self, stream):
-        self.stream, self.bar, self.stage = stream, None, None
+        self.stream, self.bar = stream, None
 
     def __call__(self, stage, done, total, terms, rate):
         from tqdm import tqdm
 
-        if self.bar is None or stage != self.stage:
-            self._close()
+        if self.bar is None or self.bar.desc != stage:
+            self.__exit__()
             layout = "{desc:<9} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} epochs{postfix}, {remaining} left"
             size = {"ncols": shutil.get_terminal_size().columns or 80, "nrows": 20}  # some terminals say 0 by 0
             self.bar = tqdm(total=total, initial=done, desc=stage, bar_format=layout, file=self.stream, **size)
-            self.stage = stage
         self.bar.set_postfix_str(f"loss {_loss(terms):.4g}, {rate:.3g} steps/s", refresh=False)
         self.bar.update(done - self.bar.n)
         if done == total:
-            self._close()
+            self.__exit__()
 
-    def _close(self):
+    def __exit__(self, *_):
         if self.bar is not None:
             self.bar.refresh()
             self.bar.close()
         self.bar = None
 
-    def __enter__(self):
-        return self
 
-    def __exit__(self, *_):
-        self._close()
-
-
-class Lines:
+class Lines(AbstractContextManager):
     """A line at the first report, then at most one in `every` seconds, and one at the end of each stage."""
 
     def __init__(self, stream, every=10.0, clock=time.monotonic):
@@ -69,9 +63,6 @@ class Lines:
         self.printed_at = now
         if done == total:
             self.stage = None  # the second feature net reports under the name of the first
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *_):
         pass

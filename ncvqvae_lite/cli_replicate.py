@@ -1,18 +1,20 @@
 """`ncvqvae replicate`: one cell of the thesis' tables, from the command line to the comparison."""
 
 import sys
+from collections import defaultdict
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from .cli_options import check_notebook_extra, option, parse_changes
+from .cli_options import check_notebook_extra, parse_changes
 from .cli_progress import progress_on
 from .config import ExperimentConfig
 from .errors import BadInput
 from .fcn_weights import file_hash, find_weights, is_thesis_weights
-from .names import METHODS
 from .thesis import compare
 
 GENERATED = "TwoPatternsGenerated"
+say = partial(print, flush=True)  # so that it stands in order with the progress on the other stream
 
 
 @dataclass(frozen=True)
@@ -21,45 +23,37 @@ class Replicate:
 
     A run that was interrupted continues where it stopped when the same command is given again; a finished one is not
     repeated.
+
+    dataset D         a data set of the UCR archive or of the folder --data; TwoPatternsGenerated needs no download
+    method M          regular, barlowtwins, vibcreg, vicreg
+    augmentation A    warp, slice or gauss; none for regular
+    seed S            a whole number
+    preset P          quick (small and short), paper (the thesis' values) or improved (its quirks put right)
+    out FOLDER        folder of all runs
+    notebook          also execute this run's notebook and keep it in the run's folder (needs the extra `notebooks`)
+    data FOLDER       folder with D.npz, or D_TRAIN.tsv and D_TEST.tsv (.txt, .ts); if not given: $NCVQVAE_DATA, the
+                      series that aeon bundles, the archive
+    fcn FILE          weights (.safetensors) of the FCN behind FID and IS; if not given: D.safetensors in the folder
+                      that $NCVQVAE_FCN names, else in the folder fcn of the cache ($NCVQVAE_CACHE, else
+                      ~/.cache/ncvqvae_lite); `ncvqvae fcn import` fills it. Without weights an FCN is trained, and FID
+                      and IS are not comparable with the thesis
+    set FIELD=VALUE   replace single settings of the preset, for example --set epochs=100 cas=false
     """
 
-    dataset: str = option(
-        f"a data set of the UCR archive or of the folder --data; {GENERATED} needs no download", GENERATED, metavar="D"
-    )
-    method: str = option(", ".join(METHODS), "regular", metavar="M")
-    augmentation: str = option("warp, slice or gauss; none for regular", "none", metavar="A")
-    seed: int = option("a whole number", 1, metavar="S")
-    preset: str = option(
-        "quick (small and short), paper (the thesis' values) or improved (its quirks put right)", "quick", metavar="P"
-    )
-    out: Path = option("folder of all runs", Path("runs"), metavar="FOLDER")
-    notebook: bool = option(
-        "also execute the notebook of this run and keep it in the run's folder (needs the extra `notebooks`)", False
-    )
-    data: Path | None = option(
-        "folder with D.npz, or D_TRAIN.tsv and D_TEST.tsv (.txt, .ts); if not given: $NCVQVAE_DATA, the series that "
-        "aeon bundles, the archive",
-        None,
-        metavar="FOLDER",
-    )
-    fcn: Path | None = option(
-        "weights (.safetensors) of the FCN behind FID and IS; if not given: D.safetensors in the folder that "
-        "$NCVQVAE_FCN names, else in the folder fcn of the cache ($NCVQVAE_CACHE, else ~/.cache/ncvqvae_lite); "
-        "`ncvqvae fcn import` fills it. Without weights an FCN is trained, and FID and IS are not comparable with the "
-        "thesis",
-        None,
-        metavar="FILE",
-    )
-    settings: tuple[str, ...] = option(
-        "replace single settings of the preset, for example --set epochs=100 cas=false",
-        (),
-        name="set",
-        metavar="FIELD=VALUE",
-    )
+    dataset: str = GENERATED
+    method: str = "regular"
+    augmentation: str = "none"
+    seed: int = 1
+    preset: str = "quick"
+    out: Path = Path("runs")
+    notebook: bool = False
+    data: Path | None = None
+    fcn: Path | None = None
+    set: tuple[str, ...] = ()
 
     def run(self):
         """Run what is left of the cell and print the comparison; returns the exit code."""
-        changes = parse_changes(self.settings)
+        changes = parse_changes(self.set)
         cell = {name: getattr(self, name) for name in ("dataset", "method", "augmentation", "seed")}
         cfg = ExperimentConfig.preset(self.preset, **cell, **changes)
         if self.data and self.dataset == GENERATED:
@@ -77,62 +71,45 @@ class Replicate:
             weights = None  # neither FID nor IS is computed
         check_experiment(cfg, ds, weights)
         folder = cell_folder(cfg, self.out, weights)
-        _say(_about(cfg, ds, changes))
+        recipe = ", ".join([f"preset {self.preset}", *self.set])
+        say(f"Run: {self.dataset}, {self.method} + {self.augmentation}, seed {self.seed}, {recipe}")
+        say(f"Data: {ds.sizes}, {ds.n_classes or 'no'} classes; {ds.source}")
         absent = not_computed(cfg, ds)
         if "fid" not in absent:
-            _say(f"FCN: {_about_weights(weights, self)}")
+            found = f"{weights}{'' if self.fcn else ', found there because --fcn was not given'}"
+            none = "trained on this data set, because there are no weights for it (see `ncvqvae doctor`)"
+            say(f"FCN: {found if weights else none}")
         if (folder / "metrics.json").exists():
-            _say("This run is finished: nothing is computed again.")
+            say("This run is finished: nothing is computed again.")
         with progress_on(sys.stderr) as progress:
             metrics = run_experiment(cfg, ds, self.out, weights, progress=progress)
 
         own_fcn = not (weights and is_thesis_weights(weights, self.dataset))
         rows = compare(metrics, cfg.dataset, cfg.method, cfg.augmentation, own_fcn=own_fcn)
-        _say(f"\n{published_table(rows)}\n")
+        say(f"\n{published_table(rows)}\n")
         if "fid" in metrics:
-            _say(f"{floors_table(metrics)}\n")
+            say(f"{floors_table(metrics)}\n")
         if rows[0].published and (cfg.preset_name != "paper" or changes or cfg.dataset == GENERATED):
-            _say("The verdicts do not test the method: this run has other series or another recipe than the thesis.")
-        for line in _reasons(absent):
-            _say(f"Not computed: {line}")
+            say("The verdicts do not test the method: this run has other series or another recipe than the thesis.")
+        by_reason = defaultdict(list)
+        for name, reason in absent.items():
+            by_reason[reason].append(name)
+        for reason, names in by_reason.items():
+            say(f"Not computed: {', '.join(names)} ({reason})")
         if "fid" not in absent:
-            _say(f"FID and IS: {_judge(cfg, self.out, weights, own_fcn, metrics)}")
-        _say(f"Run folder: {folder}")
-        if self.notebook:
-            return _execute_notebook(cfg, self, weights)
+            say(f"FID and IS: {_judge(cfg, self.out, weights, own_fcn, metrics)}")
+        say(f"Run folder: {folder}")
+        if not self.notebook:
+            return 0
+
+        from .lab.runner import NotebookFailed, replicate_notebook
+
+        try:
+            say(f"Notebook: {replicate_notebook(cfg, self.out, data=self.data, fcn=weights)}")
+        except NotebookFailed as error:  # its traceback is printed already
+            say(f"error: {error}", file=sys.stderr)
+            return 1
         return 0
-
-
-def _execute_notebook(cfg, command, weights):
-    """Run notebook 08 over the finished run; returns the exit code, 1 if a cell fails (the traceback is printed)."""
-    from .lab.runner import NotebookFailed, replicate_notebook
-
-    try:
-        notebook = replicate_notebook(cfg, command.out, data=command.data, fcn=weights)
-    except NotebookFailed as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    _say(f"Notebook: {notebook}")
-    return 0
-
-
-def _say(text):
-    print(text, flush=True)
-
-
-def _about(cfg, ds, changes):
-    changed = "".join(f", {name}={value}" for name, value in changes.items())
-    return (
-        f"Run: {cfg.dataset}, {cfg.method} + {cfg.augmentation}, seed {cfg.seed}, preset {cfg.preset_name}{changed}\n"
-        f"Data: {len(ds.x_train)} train and {len(ds.x_test)} test series, {ds.channels} channel(s), {ds.length} steps, "
-        f"{ds.n_classes or 'no'} classes; {ds.source}"
-    )
-
-
-def _about_weights(weights, command):
-    if weights is None:
-        return "trained on this data set, because there are no weights for it (see `ncvqvae doctor`)"
-    return f"{weights}{'' if command.fcn else ', found there because --fcn was not given'}"
 
 
 def _judge(cfg, out, weights, own_fcn, metrics):
@@ -143,11 +120,3 @@ def _judge(cfg, out, weights, own_fcn, metrics):
         return f"our own FCN ({accuracy}): not comparable with the thesis"
     comparable = "another FCN than the thesis used: not comparable with it" if own_fcn else "the FCN of the thesis"
     return f"{comparable} ({weights}, SHA-256 {file_hash(weights)})"
-
-
-def _reasons(absent):
-    """{metric: reason} -> one text per reason, with its metrics."""
-    by_reason = {}
-    for name, reason in absent.items():
-        by_reason.setdefault(reason, []).append(name)
-    return [f"{', '.join(names)} ({reason})" for reason, names in by_reason.items()]

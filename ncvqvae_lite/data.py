@@ -23,7 +23,7 @@ from . import data_files
 from .data_files import class_order, label_names, series_array
 from .errors import BadInput, NotFound
 from .files import atomic, cache_dir
-from .generators import GENERATORS, SIGNS, _raw_two_patterns  # noqa: F401 (two of them for those who look here)
+from .generators import GENERATORS, SIGNS  # noqa: F401 (the latter for those who look here)
 
 THESIS_DATASETS = tuple(
     "FordA ElectricDevices StarLightCurves Wafer ECG5000 TwoPatterns UWaveGestureLibraryAll FordB ShapesAll "
@@ -66,11 +66,14 @@ class TimeSeriesDataset:
         """k; 0 without labels."""
         return len(self.class_names)
 
+    @property
+    def sizes(self):
+        """In words: numbers of series, channels and steps."""
+        n_train, n_test = len(self.x_train), len(self.x_test)
+        return f"{n_train} train and {n_test} test series, {self.channels} channel(s), {self.length} steps"
+
     def __repr__(self):
-        return (
-            f"TimeSeriesDataset({self.name}: {len(self.x_train)} train and {len(self.x_test)} test series, "
-            f"{self.channels} channel(s), {self.length} steps, {self.n_classes} classes; {self.source})"
-        )
+        return f"TimeSeriesDataset({self.name}: {self.sizes}, {self.n_classes} classes; {self.source})"
 
 
 def from_arrays(x_train, y_train=None, x_test=None, y_test=None, *, name="mine", source="arrays given by the caller"):
@@ -83,7 +86,72 @@ def from_arrays(x_train, y_train=None, x_test=None, y_test=None, *, name="mine",
     raises           BadInput, with what was found, what was expected and what to do
     """
     _check_name(name)
-    return _build(x_train, y_train, x_test, y_test, name, source)
+    if y_test is not None and x_test is None:
+        raise BadInput(f"{name}: y_test is given without x_test, expected both or neither: pass x_test too")
+    if x_test is not None and (y_train is None) != (y_test is None):
+        lacking = "y_train" if y_train is None else "y_test"
+        raise BadInput(f"{name}: only {lacking} is missing, expected labels for both splits or for none: pass it too")
+    x_train = series_array(x_train, f"{name}: x_train")
+    if len(x_train) < 2:
+        raise BadInput(f"{name}: x_train holds 1 series, expected at least 2: add more")
+    if x_train.min() == x_train.max():
+        raise BadInput(f"{name}: every value of x_train is {x_train.min():g}, expected series that vary: check it")
+    if x_test is not None:
+        x_test = series_array(x_test, f"{name}: x_test")
+        if x_train.shape[1:] != x_test.shape[1:]:
+            train, test = (f"{x.shape[1]} channel(s) of {x.shape[2]} steps" for x in (x_train, x_test))
+            raise BadInput(f"{name}: x_train has {train}, x_test {test}, expected the same: cut or resample one")
+    classes, number = (), {}
+    if y_train is not None:
+        names = label_names(y_train, len(x_train), f"{name}: y_train")
+        classes = tuple(sorted(set(names), key=class_order))
+        if len(classes) < 2:
+            raise BadInput(f"{name}: y_train has the one class {classes[0]}, expected at least 2: or pass no labels")
+        number = {label: i for i, label in enumerate(classes)}
+        y_train = np.array([number[label] for label in names], dtype="<i8")
+    if x_test is None:
+        train, test = _hold_out(len(x_train), y_train, name)
+        source += f"; without a test set {len(test)} of the {len(x_train)} train series, a fifth, were held out as one"
+        x_train, x_test = x_train[train], x_train[test]
+        y_train, y_test = (y_train[train], y_train[test]) if classes else (None, None)
+    elif classes:
+        names = label_names(y_test, len(x_test), f"{name}: y_test")
+        unknown = ", ".join(sorted(set(names) - set(classes), key=class_order)[:5])
+        if unknown:
+            had = ", ".join(classes[:10])
+            raise BadInput(f"{name}: y_test has labels that y_train lacks ({unknown}), expected {had}: drop these rows")
+        y_test = np.array([number[label] for label in names], dtype="<i8")
+    digest, tensors = hashlib.sha256(), []
+    for array in (x_train, y_train, x_test, y_test):
+        digest.update(b"none" if array is None else f"{array.dtype.str}{array.shape}".encode() + array.tobytes())
+        tensors.append(None if array is None else torch.from_numpy(array))
+    return TimeSeriesDataset(*tensors, classes, name, source, digest.hexdigest())
+
+
+def _hold_out(n, y, name):
+    """Rows (train, test): about one series in five, the same ones every time, and the same share of every class.
+
+    The series are lined up by class, shuffled within each (seed 0), and the third of every five is held out. So a class
+    gives a fifth of its series, rounded up or down, and never its last one.
+    """
+    y = np.zeros(n, dtype=int) if y is None else y
+    order = np.lexsort((np.random.default_rng(0).random(n), y))
+    order = order[np.bincount(y)[y[order]] > 1]
+    test = np.sort(order[2::5])
+    if len(test) == 0:
+        raise BadInput(
+            f"{name}: x_train has {n} series of {y.max() + 1} class(es), too few to hold out a fifth: pass x_test"
+        )
+    return np.setdiff1d(np.arange(n), test), test
+
+
+def _check_name(name):
+    """Names become names of files and folders."""
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
+        raise BadInput(f"the data set is called {name!r}, expected letters, digits, '_', '-' and '.' only: rename it")
+
+
+# ---- data sets by name
 
 
 def two_patterns(n_train=1000, n_test=4000, length=128, seed=0):
@@ -98,8 +166,8 @@ def _made(name, *arguments):
     """The data set of a generator, or None where no generator has that name."""
     if name not in GENERATORS:
         return None
-    made = GENERATORS[name](*arguments)
-    return _build(*made[:4], name, made.files)
+    *arrays, source = GENERATORS[name](*arguments)
+    return from_arrays(*arrays, name=name, source=source)
 
 
 def load_dataset(name, root=None):
@@ -120,8 +188,7 @@ def load_dataset(name, root=None):
             raise NotFound(f"{name} is not in {root}, which holds {held}: correct the name or add {name}.npz there")
         return found
     for source in SOURCES.values():
-        found = source.find(name)
-        if found is not None:
+        if (found := source.find(name)) is not None:
             return found
     near = _nearest(name, set().union(*(source.names() for source in SOURCES.values())))
     if not data_files.archive_names():  # aeon's, which is an extra
@@ -130,6 +197,16 @@ def load_dataset(name, root=None):
             "pip install 'ncvqvae-lite[data]', or set NCVQVAE_DATA to a folder that has it"
         )
     raise NotFound(f"{name} is not among the {near}: correct the name, or set NCVQVAE_DATA to a folder that has it")
+
+
+def _nearest(name, names):
+    """The names if they are few, else their number and those that look like `name`."""
+    names = sorted(names)
+    if len(names) <= 8:
+        return ", ".join(names) or "no data set"
+    folded = {known.lower(): known for known in names}
+    close = [folded[match] for match in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.5)]
+    return f"{len(names)} data sets ({'nearest: ' + ', '.join(close) if close else 'none with a similar name'})"
 
 
 # ---- where data sets are looked for
@@ -164,8 +241,10 @@ def _folder(label, folder, where):
 
 
 def _read(folder, name, where):
-    found = data_files.read_folder(folder, name)
-    return found and _build(*found[:4], name, f"read from {found.files}, {where}")
+    if (found := data_files.read_folder(folder, name)) is None:
+        return None
+    *arrays, files = found
+    return from_arrays(*arrays, name=name, source=f"read from {files}, {where}")
 
 
 def _from_cache(name):
@@ -173,8 +252,9 @@ def _from_cache(name):
     cached = cache_dir() / f"{name}.npz"
     if not cached.exists():
         return None
-    found, record = data_files.read_npz(cached), cached.with_suffix(".sha256")
-    dataset = _build(*found[:4], name, f"read from {cached}, which aeon downloaded earlier")
+    *arrays, file = data_files.read_npz(cached)
+    dataset = from_arrays(*arrays, name=name, source=f"read from {file}, which aeon downloaded earlier")
+    record = cached.with_suffix(".sha256")
     if not record.exists() or record.read_text().strip() != dataset.content_hash:
         raise BadInput(f"{cached} is not as it was downloaded (see {record.name}): delete it to download it again")
     return dataset
@@ -190,18 +270,13 @@ def _download(name):
         tempfile.TemporaryFile(dir=cached.parent).close()
     except OSError as error:
         raise BadInput(f"cannot write to the cache ({data_files.one_line(error)}): set NCVQVAE_CACHE") from error
-    found = data_files.download(name, cached.parent)
-    dataset = _build(*found[:4], name, f"downloaded from {found.files}, and cached as {cached}")
-    arrays = {"X_train": dataset.x_train.numpy(), "X_test": dataset.x_test.numpy()}
-    if dataset.n_classes:
-        names = np.array(dataset.class_names)
-        arrays |= {"y_train": names[dataset.y_train.numpy()], "y_test": names[dataset.y_test.numpy()]}
-    for target in (cached.with_suffix(".sha256"), cached):
-        with atomic(target, "wb") as file:
-            if target == cached:
-                np.savez_compressed(file, **arrays)
-            else:
-                file.write(dataset.content_hash.encode())
+    *arrays, files = data_files.download(name, cached.parent)
+    dataset = from_arrays(*arrays, name=name, source=f"downloaded from {files}, and cached as {cached}")
+    labels = {"y_train": np.array(arrays[1], dtype=str), "y_test": np.array(arrays[3], dtype=str)}
+    with atomic(cached.with_suffix(".sha256")) as file:
+        file.write(dataset.content_hash)
+    with atomic(cached, "wb") as file:
+        np.savez_compressed(file, X_train=dataset.x_train, X_test=dataset.x_test, **labels)
     return dataset
 
 
@@ -212,89 +287,3 @@ SOURCES = {  # in the order in which they are looked at
     "cache": Source("downloaded earlier", _from_cache, lambda: data_files.names_in(cache_dir()), cache_dir),
     "archive": Source("downloaded when it is first used", _download, data_files.archive_names, state="missing"),
 }
-
-
-# ---- checking and numbering, the same for files and arrays
-
-
-def _build(x_train, y_train, x_test, y_test, name, source):
-    """Check everything, number the labels, hold out a test set if there is none."""
-    if y_test is not None and x_test is None:
-        raise BadInput(f"{name}: y_test is given without x_test, expected both or neither: pass x_test too")
-    if x_test is not None and (y_train is None) != (y_test is None):
-        lacking = "y_train" if y_train is None else "y_test"
-        raise BadInput(f"{name}: only {lacking} is missing, expected labels for both splits or for none: pass it too")
-    x_train = series_array(x_train, f"{name}: x_train")
-    if len(x_train) < 2:
-        raise BadInput(f"{name}: x_train holds 1 series, expected at least 2: add more")
-    if x_train.min() == x_train.max():
-        raise BadInput(f"{name}: every value of x_train is {x_train.min():g}, expected series that vary: check it")
-    if x_test is not None:
-        x_test = series_array(x_test, f"{name}: x_test")
-        if x_train.shape[1:] != x_test.shape[1:]:
-            train, test = (f"{x.shape[1]} channel(s) of {x.shape[2]} steps" for x in (x_train, x_test))
-            raise BadInput(f"{name}: x_train has {train}, x_test {test}, expected the same: cut or resample one")
-    classes, number = (), {}
-    if y_train is not None:
-        names = label_names(y_train, len(x_train), f"{name}: y_train")
-        classes = tuple(sorted(set(names), key=class_order))
-        number = {label: i for i, label in enumerate(classes)}
-        if len(classes) < 2:
-            raise BadInput(f"{name}: y_train has the one class {classes[0]}, expected at least 2: or pass no labels")
-        y_train = np.array([number[label] for label in names], dtype="<i8")
-    if x_test is None:
-        train, test = _hold_out(len(x_train), y_train, name)
-        source += f"; without a test set {len(test)} of the {len(x_train)} train series, a fifth, were held out as one"
-        x_train, x_test = x_train[train], x_train[test]
-        y_train, y_test = (y_train[train], y_train[test]) if classes else (None, None)
-    elif classes:
-        names = label_names(y_test, len(x_test), f"{name}: y_test")
-        unknown = ", ".join(sorted(set(names) - set(classes), key=class_order)[:5])
-        if unknown:
-            had = ", ".join(classes[:10])
-            raise BadInput(f"{name}: y_test has labels that y_train lacks ({unknown}), expected {had}: drop these rows")
-        y_test = np.array([number[label] for label in names], dtype="<i8")
-    return _dataset((x_train, y_train, x_test, y_test), classes, name, source)
-
-
-def _dataset(arrays, classes, name, source):
-    """Checked arrays, already numbered, as a data set with its hash."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(b"none" if array is None else f"{array.dtype.str}{array.shape}".encode())
-        digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
-    x_train, y_train, x_test, y_test = (None if array is None else torch.from_numpy(array) for array in arrays)
-    return TimeSeriesDataset(x_train, y_train, x_test, y_test, tuple(classes), name, source, digest.hexdigest())
-
-
-def _hold_out(n, y, name):
-    """Rows (train, test): about one series in five, the same ones every time, and the same share of every class.
-
-    The series are lined up by class, shuffled within each (seed 0), and the third of every five is held out. So a class
-    gives a fifth of its series, rounded up or down, and never its last one.
-    """
-    y = np.zeros(n, dtype=int) if y is None else y
-    order = np.lexsort((np.random.default_rng(0).random(n), y))
-    order = order[np.bincount(y)[y[order]] > 1]
-    test = np.sort(order[2::5])
-    if len(test) == 0:
-        raise BadInput(
-            f"{name}: x_train has {n} series of {y.max() + 1} class(es), too few to hold out a fifth: pass x_test"
-        )
-    return np.setdiff1d(np.arange(n), test), test
-
-
-def _check_name(name):
-    """Names become names of files and folders."""
-    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
-        raise BadInput(f"the data set is called {name!r}, expected letters, digits, '_', '-' and '.' only: rename it")
-
-
-def _nearest(name, names):
-    """The names if they are few, else their number and those that look like `name`."""
-    names = sorted(names)
-    if len(names) <= 8:
-        return ", ".join(names) or "no data set"
-    folded = {known.lower(): known for known in names}
-    close = [folded[match] for match in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.5)]
-    return f"{len(names)} data sets ({'nearest: ' + ', '.join(close) if close else 'none with a similar name'})"

@@ -66,8 +66,10 @@ def read_folder(folder, name):
     if len(files) == 1:
         return read_npz(*files)
     train, test = files
-    if absent:
-        raise _split_missing(*((train, "test", test.name) if test in absent else (test, "train", train.name)))
+    if train in absent:
+        raise _split_missing(test, "train", train.name)
+    if test in absent:
+        raise _split_missing(train, "test", test.name)
     read = _TEXT[train.suffix]
     return RawSplits(*read(train), *read(test), f"{train} and {test.name}")
 

@@ -136,8 +136,7 @@ def describe_config(cfg):
 
 def describe_data(ds):
     """A few lines of text: sizes, source, and how many series each class has (of the first 8)."""
-    sizes = f"{len(ds.x_train)} train and {len(ds.x_test)} test series, {ds.channels} channel(s), {ds.length} steps"
-    lines = [f"{ds.name}: {sizes}", f"source: {ds.source}"]
+    lines = [f"{ds.name}: {ds.sizes}", f"source: {ds.source}"]
     for label, name in enumerate(ds.class_names[:8]):
         train, test = (int((y == label).sum()) for y in (ds.y_train, ds.y_test))
         lines.append(f"class {name}: {train} train, {test} test")

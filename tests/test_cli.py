@@ -130,7 +130,7 @@ COMMAND_LINES = {
     "seed that is no whole number": (["replicate", "--seed", "1.5"], ["expected a whole number, got '1.5'"]),
     "method": (
         ["replicate", "--method", "vibcregg"],
-        ["unknown method 'vibcregg'", "did you mean vibcreg?", "regular"],
+        ["unknown method 'vibcregg'", "did you mean vibcreg or vicreg?", "regular"],
     ),
     "augmentation": (
         ["replicate", "--method", "vibcreg", "--augmentation", "wrap"],
@@ -695,10 +695,11 @@ def test_help_of_a_command_tells_every_field(command, capsys, monkeypatch):
     out = capsys.readouterr().out
     kind = resolve(cli.COMMANDS[command][0])
     assert kind.__doc__.splitlines()[0] in out
+    told = [line.split() for cls in kind.__mro__[:-1] for line in cls.__doc__.splitlines()]
     for field in dataclasses.fields(kind):
-        (line,) = [line for line in out.splitlines() if field.metadata["help"] in line]
-        name = field.metadata["name"] or field.name.replace("_", "-")
-        assert (f"--{name}" if field.default is not dataclasses.MISSING else field.metadata["metavar"]) in out
+        (words,) = [words for words in told if words[:1] == [field.name]]
+        (line,) = [line for line in out.splitlines() if " ".join(words[2:]) in line]
+        assert (words[1] if field.default is dataclasses.MISSING else f"--{field.name.replace('_', '-')}") in out
         if field.default not in (dataclasses.MISSING, None, False, ()):
             assert line.endswith(f"(default: {field.default})")
 
@@ -718,8 +719,8 @@ def test_options_become_the_fields_of_a_command():
     fields = dict(datasets=("A", "B"), seeds=(1, 2, 3), hours_per_job=0.5, out=Path("x"), cores=2, dry_run=True)
     assert run == Run("smoke", **fields)
     run = read("smoke --set epochs=3 lr=-1 --keep-going --set cas=false")
-    assert run.settings == ("epochs=3", "lr=-1", "cas=false") and run.keep_going
-    assert cli_options.parse_changes(run.settings) == {"epochs": 3, "lr": -1.0, "cas": False}
+    assert run.set == ("epochs=3", "lr=-1", "cas=false") and run.keep_going
+    assert cli_options.parse_changes(run.set) == {"epochs": 3, "lr": -1.0, "cas": False}
     assert read("--seed -3", Replicate, "ncvqvae replicate") == Replicate(seed=-3)
 
 
