@@ -63,8 +63,8 @@ def one_figure(monkeypatch):
     """A report with one figure that can be drawn and one that cannot: drawing all takes seconds."""
     fig, _ = plots.figure()
     entries = [
-        figures.Shown("Priors", "A caption", fig),
-        figures.Shown("Curves", "", None, "nothing was <kept>"),
+        figures.Shown("Priors", "matched_priors", fig),
+        figures.Shown("Curves", "loss_curves", reason="nothing was <kept>"),
     ]
     monkeypatch.setattr(report, "all_figures", lambda cells, runs: entries)
 
@@ -169,6 +169,8 @@ def test_the_table_that_ships_makes_a_report_with_all_figures(tmp_path, capsys, 
     assert main(["report"]) == 0
     assert "report.html" in capsys.readouterr().out
     page = Page(tmp_path / "report.html")
+    captions = re.findall("<figcaption>(.*?)</figcaption>", (tmp_path / "report.html").read_text("utf-8"), re.DOTALL)
+    assert len(captions) == len(page.sources) and all(len(caption) > 40 for caption in captions)
     assert len(page.sources) >= 7 and (tmp_path / "report.html").stat().st_size < 10e6
 
 

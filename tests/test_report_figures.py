@@ -308,7 +308,7 @@ def test_other_recipes_are_not_shown():
 def test_every_entry_of_the_report_is_drawn_or_says_why(tmp_path):
     shown = figures.all_figures(rows_of(), tmp_path)
     assert all((entry.figure is None) == bool(entry.reason) for entry in shown)
-    assert all(entry.title and entry.caption for entry in shown)
+    assert all(entry.title and entry.kind for entry in shown)
     reasons = {entry.title: entry.reason for entry in shown if entry.reason}
     assert len({entry.title for entry in shown}) == len(shown)
     assert "no data set" in reasons["Four priors on the same tokens"]
@@ -328,7 +328,7 @@ def test_panels_of_the_runs_come_before_those_that_ship(tmp_path):
 
 @pytest.mark.parametrize(("n", "sizes"), [(0, []), (1, [1]), (5, [5]), (7, [5, 2]), (13, [5, 5, 3])])
 def test_many_data_sets_are_several_figures(n, sizes):
-    entries = figures._paged("Latents", "words", lambda data, page: page, None, list(THESIS_DATASETS[:n]))
+    entries = figures._paged("Latents", lambda data, page: page, None, list(THESIS_DATASETS[:n]))
     assert [len(entry.figure) for entry in entries if entry.figure] == sizes
     many = [f"Latents ({i + 1} of {len(sizes)})" for i in range(len(sizes))]
     assert [entry.title for entry in entries] == (many if len(sizes) > 1 else ["Latents"])

@@ -48,13 +48,13 @@ def _page(cells, trail):
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.filters["png"] = lambda figure: base64.b64encode(figure._repr_png_()).decode()
+    pages.filters |= {"png": lambda figure: base64.b64encode(figure._repr_png_()).decode(), "counted": counted}
     rows = comparable(cells)
     prior_figure, *figures = all_figures(cells, trail.runs)
     return pages.get_template("page.html.j2").render(
         version=__version__,
         runs=trail.runs,
-        coverage=coverage_lines(rows),
+        coverage=coverage(rows),
         n_cells=len(cells.drop_duplicates(list(KEY))),
         prior=sections.matched_prior(cells, trail),
         prior_figure=prior_figure,
@@ -64,17 +64,6 @@ def _page(cells, trail):
         costs=cost_table(cells),
         origin=_origin(cells),
     )
-
-
-def coverage_lines(rows):
-    """What share of the thesis' grid is there, as sentences."""
-    have = coverage(rows)
-    run = f"{have['run']} of {have['cells']} cells of the thesis (13 data sets, 7 configurations, 4 seeds) were run"
-    sets = counted(have["datasets"], "data set")
-    lines = [f"{run}: {sets}, {counted(have['configurations'], 'configuration')}; {have['with_cas']} with a CAS."]
-    if have["other"]:
-        lines.append(f"{counted(have['other'], 'more cell')} with other seeds than the thesis' count in the means.")
-    return lines
 
 
 def _origin(cells):

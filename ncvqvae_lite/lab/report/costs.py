@@ -9,16 +9,10 @@ from ..text import counted, duration
 from .entries import Entry, Table, empty, number
 from .tables import SEEDS, bf16_settings
 
-# Column of reference_cost.csv -> (stage in the rows' names, whose cells, how many cells of a data set in the thesis).
-N_NC = len(CONFIGURATIONS) - 1
-STAGES = {
-    "naive": ("tokenizer", "naive", len(SEEDS)),
-    "nc": ("tokenizer", "NC", len(SEEDS) * N_NC),
-    "prior": ("prior", "all", len(SEEDS) * (N_NC + 1)),
-    "cas": ("cas", "all", len(SEEDS) * (N_NC + 1)),
-}
+# Column of reference_cost.csv -> (its head here, in how many configurations of the thesis a cell has that stage).
+STAGES = {"naive": ("tokenizer, naive", 1), "nc": ("tokenizer, NC", len(CONFIGURATIONS) - 1)}
+STAGES |= {"prior": ("prior", len(CONFIGURATIONS)), "cas": ("CAS", len(CONFIGURATIONS))}
 MACHINE = ["device", "threads", "precision"]  # what times are not mixed over
-HEADS = {"naive": "tokenizer, naive", "nc": "tokenizer, NC", "prior": "prior", "cas": "CAS"}
 
 
 def reference_cost():
@@ -35,15 +29,11 @@ def stage_seconds(cells):
     cells = cells.assign(precision=["partly bf16" if bf16_settings(text) else "fp32" for text in cells.ablation])
     shortened = cells.ablation.str.contains("epochs=")
     timed = cells[(cells.preset == "paper") & ~shortened & cells.dataset.isin(reference_cost().index)]
-    where = [*MACHINE, "dataset"]
-    found = {}
-    for column, (stage, whose, _) in STAGES.items():
-        rows = timed[timed.metric == f"seconds_{stage}"]
-        if whose != "all":
-            rows = rows[(rows.method == "regular") == (whose == "naive")]
-        found[column] = rows.groupby(where).value.median()
-    table_of = pd.DataFrame(found)
-    return table_of.rename_axis(index=where) if len(table_of) else table_of
+    of_arm = timed.method.map(lambda method: "naive" if method == "regular" else "nc")
+    stage = timed.metric.map({"seconds_prior": "prior", "seconds_cas": "cas"})
+    timed = timed.assign(stage=stage.mask(timed.metric == "seconds_tokenizer", of_arm))
+    table = timed.pivot_table("value", [*MACHINE, "dataset"], "stage", aggfunc="median")
+    return table.reindex(columns=list(STAGES))
 
 
 def cost_table(cells):
@@ -58,8 +48,8 @@ def cost_table(cells):
             line = [_timed(seconds[column], work.loc[dataset, column]) for column in STAGES]
             body.append([Entry(text=dataset, small=(machine,)), *line])
         whole = Entry(text="all 364 cells", small=(f"at these speeds, {machine}",))
-        body.append([whole, *(_whole(part[column], work[column], STAGES[column][2]) for column in STAGES)])
-    return Table(["data set", *HEADS.values()], body)
+        body.append([whole, *(_whole(part[name], work[name], len(SEEDS) * n) for name, (_, n) in STAGES.items())])
+    return Table(["data set", *(head for head, _ in STAGES.values())], body)
 
 
 def _timed(seconds, pflop):

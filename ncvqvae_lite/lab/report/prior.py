@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ...thesis import CONFIGURATIONS, author_runs
+from ..text import counted
 from .tables import CELL, changed, one_per_seed, same_tokens, with_thesis_fcn
 
 NAIVE_PRIOR, NC_PRIOR = "kept tied", "masked untied"
@@ -18,6 +19,7 @@ PRIORS = (NAIVE_PRIOR, "masked tied", "kept untied", NC_PRIOR)
 BLOCK = [*CELL, "seed"]
 NAIVE = CONFIGURATIONS[0]
 FEWEST = 3  # data sets, for an interval over them
+RATIO = ["ratio", "low", "high"]
 
 # Effects as contrasts: weights of the four priors' log values.
 EFFECTS = {
@@ -71,7 +73,7 @@ def prior_effects(blocks):
             values = sum(weight * part[prior] for prior, weight in weights.items()).dropna()
             if len(values):
                 effects.append([*cell, name, len(values), *_ratio(values, fewest=2)])
-    return pd.DataFrame(effects, columns=[*CELL, "effect", "seeds", "ratio", "low", "high"])
+    return pd.DataFrame(effects, columns=[*CELL, "effect", "seeds", *RATIO])
 
 
 def over_datasets(effects):
@@ -81,10 +83,9 @@ def over_datasets(effects):
     returns   method, augmentation, effect, datasets, ratio, low, high (NaN for fewer than `FEWEST` data sets)
     """
     key = ["method", "augmentation", "effect"]
-    pooled = [
-        [*names, len(part), *_ratio(np.log(part.ratio), FEWEST)] for names, part in effects.groupby(key, sort=False)
-    ]
-    return pd.DataFrame(pooled, columns=[*key, "datasets", "ratio", "low", "high"])
+    groups = effects.groupby(key, sort=False).ratio
+    pooled = [[*names, len(ratios), *_ratio(np.log(ratios), FEWEST)] for names, ratios in groups]
+    return pd.DataFrame(pooled, columns=[*key, "datasets", *RATIO])
 
 
 def _ratio(logs, fewest):
@@ -106,20 +107,18 @@ def ssl_effects(blocks):
     """
     from scipy import stats
 
-    logs, effects = np.log(blocks), []
-    for (dataset, *arm), part in logs.groupby(CELL):
-        naive = logs[[key[:3] == (dataset, *NAIVE) for key in logs.index]]
-        for prior in PRIORS if tuple(arm) != NAIVE else ():
+    arms, effects = dict(list(np.log(blocks).groupby(CELL))), []
+    for (dataset, *arm), part in arms.items():
+        naive = arms.get((dataset, *NAIVE))
+        for prior in PRIORS if tuple(arm) != NAIVE and naive is not None else ():
             ours, base = part[prior].dropna(), naive[prior].dropna()
-            if len(ours) == 0 or len(base) == 0:
-                continue
             low = high = np.nan
             if min(len(ours), len(base)) > 1:
                 low, high = stats.ttest_ind(ours, base, equal_var=False).confidence_interval(0.95)
-            bounds = np.exp([ours.mean() - base.mean(), low, high])
-            effects.append([dataset, *arm, prior, len(ours), len(base), *bounds])
-    columns = [*CELL, "prior", "seeds", "naive_seeds", "ratio", "low", "high"]
-    return pd.DataFrame(effects, columns=columns)
+            if len(ours) and len(base):
+                bounds = np.exp([ours.mean() - base.mean(), low, high])
+                effects.append([dataset, *arm, prior, len(ours), len(base), *bounds])
+    return pd.DataFrame(effects, columns=[*CELL, "prior", "seeds", "naive_seeds", *RATIO])
 
 
 def authors_ratio(dataset, metric):
@@ -137,26 +136,26 @@ def headline(effects):
     whole = on_naive[on_naive.effect == WHOLE]
     if whole.empty:
         return "Not run yet: no data set has the naive and the NC arms' prior on the same naive tokens."
-    over = over_datasets(on_naive).set_index("effect")
-    each = [f"{row.dataset} {row.ratio:.2f} ({_interval(row)})" for row in whole.itertuples()]
-    theirs = [f"{dataset} {authors_ratio(dataset, 'fid'):.2f}" for dataset in whole.dataset]
-    sentences = [
+    over = {row.effect: row for row in over_datasets(on_naive).itertuples()}
+    said = {name: f"{row.ratio:.2f} ({_over_interval(row)})" for name, row in over.items()}
+    each = (f"{row.dataset} {row.ratio:.2f} ({_interval(row)})" for row in whole.itertuples())
+    parts = [f"{name} {said[name]}" for name in ("masked : kept", "untied : tied") if name in said]
+    theirs = (f"{dataset} {authors_ratio(dataset, 'fid'):.2f}" for dataset in whole.dataset)
+    return (
         "On naive tokens, with no SSL anywhere, the NC arms' prior (masked, untied) in place of the naive arm's (kept, "
-        f"tied) multiplies the FID by {over.ratio[WHOLE]:.2f} ({_over_interval(over.loc[WHOLE])}).",
-        _conclusion(over.loc[WHOLE]),
-        f"By data set: {', '.join(each)}.",
-    ]
-    parts = [name for name in ("masked : kept", "untied : tied") if name in over.index]
-    if parts:
-        each = (f"{name} {over.ratio[name]:.2f} ({_over_interval(over.loc[name])})" for name in parts)
-        sentences.append(f"Where all four priors were run: {', '.join(each)}.")
-    sentences.append(f"NC against naive in the thesis, prior and SSL at once: {', '.join(theirs)}.")
-    return " ".join(sentences)
+        f"tied) multiplies the FID by {said[WHOLE]}. {_conclusion(over[WHOLE])} By data set: {', '.join(each)}. "
+        + (f"Where all four priors were run: {', '.join(parts)}. " if parts else "")
+        + f"NC against naive in the thesis, prior and SSL at once: {', '.join(theirs)}."
+    )
+
+
+def _interval(row):
+    return "one seed, no interval" if np.isnan(row.low) else f"{row.low:.2f} to {row.high:.2f}, {row.seeds} seeds"
 
 
 def _over_interval(row):
     if np.isnan(row.low):
-        return f"{row.datasets} data set{'' if row.datasets == 1 else 's'}, too few for an interval"
+        return f"{counted(row.datasets, 'data set')}, too few for an interval"
     return f"95 % interval {row.low:.2f} to {row.high:.2f}, {row.datasets} data sets"
 
 
@@ -166,9 +165,3 @@ def _conclusion(row):
     if row.low <= 1 <= row.high:
         return "The interval contains 1: these runs do not settle whether the prior alone changes the FID."
     return f"The prior alone {'lowers' if row.high < 1 else 'raises'} the FID."
-
-
-def _interval(row):
-    if np.isnan(row.low):
-        return "one seed, no interval"
-    return f"{row.low:.2f} to {row.high:.2f}, {row.seeds} seeds"

@@ -75,26 +75,27 @@ def _seeds_of(rows, trail):
 def _effect_table(effects, score):
     body = []
     for configuration, part in effects.groupby(["method", "augmentation"], sort=False):
-        tokens = f"{arm_name(*configuration)} tokens"
+        tokens, over = f"{arm_name(*configuration)} tokens", prior.over_datasets(part)
         for dataset, found in part.groupby("dataset"):
-            body.append([f"{dataset}, {tokens}", *_effects_of(found, "seeds", "seed")])
-        body.append([f"all, {tokens}", *_effects_of(prior.over_datasets(part), "datasets", "data set")])
+            line = _ratios(prior.EFFECTS, found, "effect", lambda row: counted(row.seeds, "seed"))
+            body.append([f"{dataset}, {tokens}", *line])
+        line = _ratios(prior.EFFECTS, over, "effect", lambda row: counted(row.datasets, "data set"))
+        body.append([f"all, {tokens}", *line])
     return Table(["data set and tokens", *prior.EFFECTS], body, f"Effects on {score}, as ratios")
-
-
-def _effects_of(found, column, noun):
-    """One entry for each effect; `column` counts the values behind it."""
-    ratios = {row.effect: ratio(row, counted(getattr(row, column), noun)) for row in found.itertuples()}
-    return [ratios.get(name, empty()) for name in prior.EFFECTS]
 
 
 def _ssl_table(ssl):
     body = []
     for (dataset, *configuration), part in ssl.groupby(tables.CELL):
-        ratios = {row.prior: ratio(row, f"seeds: {row.seeds} against {row.naive_seeds}") for row in part.itertuples()}
-        line = [ratios.get(name, empty()) for name in prior.PRIORS]
+        line = _ratios(prior.PRIORS, part, "prior", lambda row: f"seeds: {row.seeds} against {row.naive_seeds}")
         body.append([dataset, arm_name(*configuration), *line])
     return Table(["data set", "tokens", *PRIOR_HEADS], body) if body else None
+
+
+def _ratios(names, rows, column, behind):
+    """One entry for each name in a column of `rows`: the ratio, its interval, and what is `behind(row)`."""
+    ratios = {getattr(row, column): ratio(row, behind(row)) for row in rows.itertuples()}
+    return [ratios.get(name, empty()) for name in names]
 
 
 # --- the thesis' tables ---
@@ -102,8 +103,7 @@ def _ssl_table(ssl):
 
 def thesis_tables(rows, trail):
     """The rule, the verdicts with their classes and counts, the floors, every table of the thesis."""
-    compared = tables.thesis_tables(rows)
-    ours = dict(list(rows.groupby([*tables.CELL, "metric"])))
+    compared, ours = tables.thesis_tables(rows), dict(list(rows.groupby([*tables.CELL, "metric"])))
     parts = compared.groupby(["table", "metric"])
     return {
         "rule": tables.RULE,
@@ -128,17 +128,14 @@ def _thesis_table(part, key, ours, trail):
 
 def _compared(row, runs, trail):
     """One entry: our value, verdict and seeds, the thesis' value and the authors' range."""
-    published = (
-        f"thesis {row.printed}{'†' if row.misprint else ''}",
-        f"{number(row.authors_min)} … {number(row.authors_max)}",
-    )
+    published = f"thesis {row.printed}{'†' * row.misprint}", f"{number(row.authors_min)} … {number(row.authors_max)}"
     kind = CLASSES[row.verdict]
     if runs is None:
         return Entry(text="not run", small=published, kind=kind)
     spread = f" ± {number(row.sd, 2)}" if row.statistic == "mean" and row.n > 1 else ""
-    verdict = row.verdict if row.verdict != tables.TOO_FEW_SEEDS else ""
-    text = f"{spread}{'*' if row.differs else ''}"
-    return Entry(number(row.ours), text, verdict, trail.seeds(runs), bool(row.reduced), published, kind)
+    said = "" if row.verdict == tables.TOO_FEW_SEEDS else row.verdict
+    text = spread + ("*" if row.differs else "")
+    return Entry(number(row.ours), text, said, trail.seeds(runs), bool(row.reduced), published, kind)
 
 
 def _counts(counts):
@@ -149,12 +146,10 @@ def _counts(counts):
     body = []
     for key, head in heads.items():
         row = counts.loc[key]
-        line = [head, *(f"{row[name]:.0f}" for name in ("cells", "run", *words))]
-        if np.isnan(row.compared):
-            line += [number(None)] * 3
-        else:
-            line += [f"{row.inside_expected:.1f}", f"{row.differ:.0f}", f"{tables.LEVEL * row.compared:.1f}"]
-        body.append(line)
+        chance = [f"{row.inside_expected:.1f}", f"{row.differ:.0f}", f"{tables.LEVEL * row.compared:.1f}"]
+        if np.isnan(row.compared):  # of best ones nothing is expected
+            chance = [number(None)] * 3
+        body.append([head, *(f"{row[name]:.0f}" for name in ("cells", "run", *words)), *chance])
     return Table(["table", "cells", "run", *words, "inside expected", "differ (*)", "differ expected"], body)
 
 
@@ -172,32 +167,24 @@ def _floors(rows, trail):
 
 def paired_tests(rows):
     """The best of six unmasked; then each NC configuration against the naive one, the authors' runs and ours."""
-    found = {}
-    for metric in tests.TESTED:
-        frames = tests.authors_frame(metric), tests.our_frame(rows, metric)
-        found[metric] = [tests.paired_tests(frame, metric) for frame in frames]
+    frames = tests.authors_frame, lambda metric: tests.our_frame(rows, metric)
+    found = [{metric: tests.paired_tests(frame(metric), metric) for metric in tests.TESTED} for frame in frames]
     return {
-        "summary": _summary(found),
+        "gains": [_gains(of_source) for of_source in found],
+        "fewest": tests.FEWEST,
         "wins": _wins(),
-        "tables": [_test_table(both, metric) for metric, both in found.items()],
+        "tables": [_test_table(metric, [of_source[metric] for of_source in found]) for metric in tests.TESTED],
     }
 
 
-def _summary(found):
-    """How many of the NC configurations gain by each metric after correction, in the authors' runs and in ours."""
-    sentences = []
-    for i, whose in enumerate(("In the authors' runs", "In ours")):
-        said = []
-        for metric, both in found.items():
-            if both[i].p_holm.notna().any():
-                gained = (both[i].p_holm < tables.LEVEL) & (both[i].rank_biserial > 0)
-                said.append(f"{SCORES[metric].label} {gained.sum()}")
-        few = f"too few data sets for a test (fewer than {tests.FEWEST})"
-        sentences.append(f"{whose}: {', '.join(said) if said else few}.")
-    return " ".join(sentences)
+def _gains(found):
+    """By how many NC configurations each score gains after correction, as text; "" where nothing was tested."""
+    tested = {SCORES[metric].label: test for metric, test in found.items() if test.p_holm.notna().any()}
+    gained = (((test.p_holm < tables.LEVEL) & (test.rank_biserial > 0)).sum() for test in tested.values())
+    return ", ".join(f"{label} {n}" for label, n in zip(tested, gained))
 
 
-def _test_table(both, metric):
+def _test_table(metric, both):
     kind = "median ratio" if metric in tests.ON_LOG_SCALE else "median difference"
     header = [f"{whose}: {name}" for whose in ("authors", "ours") for name in ("wins", kind, "r", "p (Holm)")]
     body = [[ARMS[name], *(entry for test in both for entry in _tested(test.loc[name], metric))] for name in tests.NC]
@@ -211,7 +198,7 @@ def _tested(row, metric):
     effect = number(row.effect) if metric in tests.ON_LOG_SCALE else f"{row.effect:+.3f}"
     line = [f"{row.wins:.0f} of {row.n:.0f}", effect]
     if np.isnan(row.p_holm):
-        return [*line, empty("too few"), empty("too few")]
+        return [*line, *[empty("too few")] * 2]
     p = f"{row.p_holm:.2g}"
     return [*line, f"{row.rank_biserial:+.2f}", Entry(p) if row.p_holm < tables.LEVEL else p]
 

@@ -4,12 +4,12 @@ Everything starts from `comparable`, the rows of an exported table (`results.loa
 thesis. Metrics carry the thesis' names here: `recon_val` is the last test batch, so ours is `recon_last_batch`.
 """
 
-import csv
 from functools import cache
 
 import numpy as np
 import pandas as pd
 
+from ...files import read_csv
 from ...thesis import CONFIGURATIONS, METRICS, author_runs, data_file, thesis_cells, verdict
 
 SEEDS = (1, 2, 3, 5)  # of the thesis
@@ -18,10 +18,8 @@ METRIC = {metric.theirs: metric for metric in METRICS}
 CELL = ["dataset", "method", "augmentation"]
 
 # Settings that leave the recipe as it is: CAS may be left out, and products may be computed in bf16, which is marked.
-TOKENIZER_PRECISION, PRIOR_PRECISION, FCN_PRECISION = "precision", "prior_precision", "fcn_precision"
-FREE = {"cas", TOKENIZER_PRECISION, PRIOR_PRECISION, FCN_PRECISION}
+FREE = {"cas", "precision", "prior_precision", "fcn_precision"}
 PRIOR = {"mask_polarity", "head"}  # what the experiment on the prior varies
-FELT_BY_SAMPLES = (TOKENIZER_PRECISION, PRIOR_PRECISION)
 STAGE_ONE = ("recon_last_batch", "knn_acc", "svm_acc")  # metrics that no prior has a part in
 
 FLOORS = ("fid_train_test", "fid_test_halves", "fid_reconstruction", "is_real")
@@ -47,10 +45,8 @@ def comparable(cells):
               net is the thesis'. Where several runs have the same metric, the one in the highest precision stays. A
               column `reduced` names the settings through which the metric felt bf16
     """
-    rows = same_tokens(cells)
-    configurations = pd.MultiIndex.from_frame(rows[["method", "augmentation"]])
-    recipe = np.array([set(changed(text)) <= FREE for text in rows.ablation], bool)
-    rows = rows[configurations.isin(CONFIGURATIONS) & recipe].drop(columns="tokens")
+    rows = with_recipe(same_tokens(cells)).drop(columns="tokens")
+    rows = rows[pd.MultiIndex.from_frame(rows[["method", "augmentation"]]).isin(CONFIGURATIONS)]
     return one_per_seed(with_thesis_fcn(rows), [*CELL, "seed"])
 
 
@@ -63,8 +59,7 @@ def same_tokens(cells):
               fewest settings in bf16 stays, then the one with most rows, then the first of the table; never one for its
               scores
     """
-    rows = cells[(cells.preset == "paper") & cells.dataset.isin(thesis_fcn())]
-    rows = rows[np.array([set(changed(text)) <= FREE | PRIOR for text in rows.ablation], bool)]
+    rows = with_recipe(cells[cells.dataset.isin(thesis_fcn())], FREE | PRIOR)
     run, block = [*CELL, "seed", "ablation", "fcn"], [*CELL, "seed"]
     tokens = rows[rows.metric == "recon_val"].rename(columns={"value": "tokens"})
     rows = rows.merge(tokens[[*run, "tokens"]], on=run, how="left").fillna({"tokens": -1.0})  # -1: error not recorded
@@ -72,6 +67,11 @@ def same_tokens(cells):
     found = found.groupby([*block, "tokens"], sort=False).agg(bf16=("bf16", "min"), rows=("bf16", "size")).reset_index()
     found = found.sort_values(["bf16", "rows"], ascending=[True, False], kind="stable").drop_duplicates(block)
     return rows.merge(found[[*block, "tokens"]], on=[*block, "tokens"])
+
+
+def with_recipe(rows, free=FREE):
+    """Rows of the preset `paper` whose `ablation` changes nothing but the settings `free`."""
+    return rows[(rows.preset == "paper") & np.array([set(changed(text)) <= free for text in rows.ablation], bool)]
 
 
 def with_thesis_fcn(rows):
@@ -100,27 +100,21 @@ def bf16_settings(ablation):
 
 def _felt(metric, ablation):
     """Names of the settings that put a part of this metric's computation into bf16."""
-    if metric in STAGE_ONE:
-        felt = (TOKENIZER_PRECISION,)
-    else:
-        felt = (*FELT_BY_SAMPLES, *((FCN_PRECISION,) if metric.startswith("cas") else ()))
-    return [name for name in felt if changed(ablation).get(name) == "bf16"]
+    felt = {"precision": True, "prior_precision": metric not in STAGE_ONE, "fcn_precision": metric.startswith("cas")}
+    return [name for name, feels in felt.items() if feels and changed(ablation).get(name) == "bf16"]
 
 
 @cache
 def thesis_fcn():
-    """Data set -> {hashes of weight files that hold the thesis' feature net, its accuracy on the test split or None}.
+    """Data set -> {hashes of weight files that hold the thesis' feature net, its accuracy on the test split or NaN}.
 
     From data/thesis_fcn.csv; the accuracy is the ceiling beside CAS: the same net, trained on real series.
     """
-    with open(data_file("thesis_fcn.csv"), newline="") as file:
-        return {
-            row["dataset"]: {
-                "hashes": {row["imported"], row["recorded"]},
-                "accuracy": float(row["test_accuracy"]) if row["test_accuracy"] else None,
-            }
-            for row in csv.DictReader(file)
-        }
+    nets = {}
+    for row in read_csv(data_file("thesis_fcn.csv")):
+        accuracy = float(row["test_accuracy"] or "nan")
+        nets[row["dataset"]] = {"hashes": {row["imported"], row["recorded"]}, "accuracy": accuracy}
+    return nets
 
 
 # --- the tables ---
@@ -134,36 +128,29 @@ def thesis_tables(rows):
               authors_mean, authors_min, authors_max; ours (mean or best), sd (ddof 1), n, reduced; verdict, differs
               (see `RULE`). Ours is NaN and n 0 where nothing was run; `differs` is None where it is not asked
     """
-    ours = {key: group for key, group in rows.groupby([*CELL, "metric"])}
-    table = []
+    ours, table = dict(list(rows.groupby([*CELL, "metric"]))), []
     for cell in thesis_cells():
         key = (cell.dataset, cell.method, cell.augmentation)
         metric, theirs = METRIC[cell.metric], np.array(author_runs(*key)[cell.metric])
-        group = ours.get((*key, metric.ours))
-        values = np.array([]) if group is None else group.value.to_numpy()
-        table.append(
-            cell._asdict()
-            | {"misprint": cell.misprint, "authors_mean": theirs.mean()}
-            | {"authors_min": theirs.min(), "authors_max": theirs.max()}
-            | _ours(cell.statistic, metric, values, theirs)
-            | {"reduced": "" if group is None else " ".join(sorted({*" ".join(group.reduced).split()}))}
-        )
+        group = ours.get((*key, metric.ours), rows[:0])
+        line = cell._asdict() | {"misprint": cell.misprint, "authors_mean": theirs.mean()}
+        line |= {"authors_min": theirs.min(), "authors_max": theirs.max()}
+        line |= _ours(cell.statistic, metric.better, group.value.to_numpy(), theirs)
+        table.append(line | {"reduced": " ".join(sorted({*" ".join(group.reduced).split()}))})
     return pd.DataFrame(table)
 
 
-def _ours(statistic, metric, values, theirs):
+def _ours(statistic, better, values, theirs):
     """Our side of one row of `thesis_tables`."""
     n = len(values)
     if n == 0:
         return {"ours": np.nan, "sd": np.nan, "n": 0, "verdict": NOT_RUN, "differs": None}
-    spread = values.std(ddof=1) if n > 1 else np.nan
     if statistic == "mean":
-        value = values.mean()
-        word, different = verdict(value, theirs, metric.better), differs(values, theirs)
+        value, different = values.mean(), differs(values, theirs)
     else:
-        value = values.min() if metric.better == "lower" else values.max()
-        word, different = verdict(value, theirs, metric.better) if n >= RUNS else TOO_FEW_SEEDS, None
-    return {"ours": value, "sd": spread, "n": n, "verdict": word, "differs": different}
+        value, different = values.min() if better == "lower" else values.max(), None
+    word = verdict(value, theirs, better) if statistic == "mean" or n >= RUNS else TOO_FEW_SEEDS
+    return {"ours": value, "sd": values.std(ddof=1) if n > 1 else np.nan, "n": n, "verdict": word, "differs": different}
 
 
 def differs(ours, theirs):
@@ -244,5 +231,5 @@ def floors(rows):
     """
     found = rows[rows.metric.isin(FLOORS)].pivot_table(index="dataset", columns="metric", values="value")
     table = found.reindex(index=list(thesis_fcn()), columns=list(FLOORS))
-    table["fcn_accuracy"] = [np.nan if net["accuracy"] is None else net["accuracy"] for net in thesis_fcn().values()]
-    return table.rename_axis(columns=None)
+    accuracies = [net["accuracy"] for net in thesis_fcn().values()]
+    return table.assign(fcn_accuracy=accuracies).rename_axis(columns=None)

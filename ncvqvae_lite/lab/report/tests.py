@@ -79,8 +79,7 @@ def paired_tests(frame, metric):
             "p": signed_rank_p(gain) if enough else np.nan,
         }
     table = pd.DataFrame.from_dict(tests, orient="index")
-    table["p_holm"] = holm(table.p.to_numpy())
-    return table
+    return table.assign(p_holm=holm(table.p))
 
 
 def signed_rank_p(differences):
@@ -109,10 +108,10 @@ def rank_biserial(differences):
 def holm(p):
     """p values corrected by Holm (1979) for as many tests as there are; NaN (no test) stays NaN and counts not."""
     p = np.asarray(p, float)
-    corrected = np.full(len(p), np.nan)
-    order = [i for i in np.argsort(p) if not np.isnan(p[i])]
-    steps = [(len(order) - place) * p[i] for place, i in enumerate(order)]
-    corrected[order] = np.minimum(1, np.maximum.accumulate(steps)) if steps else []
+    tests, order = np.count_nonzero(~np.isnan(p)), np.argsort(p)  # NaN is last
+    steps = np.maximum.accumulate(np.arange(tests, tests - len(p), -1) * p[order])
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(1, steps)
     return corrected
 
 
@@ -164,8 +163,7 @@ def wins(frame, metric):
     """
     sign = -1 if METRIC[metric].better == "lower" else 1
     gain = sign * frame[NC].sub(frame[NAIVE], axis=0)
-    counts = {name: (int((gain[name] > 0).sum()), int(gain[name].notna().sum()), 1 / 2) for name in NC}
-    whole = gain.dropna()
-    counts["best of six"] = int((whole.max(axis=1) > 0).sum()), len(whole), len(NC) / (len(NC) + 1)
-    table = pd.DataFrame.from_dict(counts, orient="index", columns=["wins", "n", "by_chance"])
-    return table.assign(by_chance=table.by_chance * table.n)
+    gain["best of six"] = gain.max(axis=1, skipna=False)
+    by_chance = np.array([1 / 2] * len(NC) + [len(NC) / (len(NC) + 1)])
+    table = pd.DataFrame({"wins": (gain > 0).sum(), "n": gain.notna().sum()})
+    return table.assign(by_chance=table.n * by_chance)
