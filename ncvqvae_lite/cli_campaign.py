@@ -174,12 +174,8 @@ class Export(_Campaign):
         folders = [p.folder for p in planned if p.state == DONE]
         if not folders:
             raise BadInput(f"no cell of campaign {campaign.name} is finished in {self.out}: `campaign run` it first")
-        table = self.table or _own_table()
+        checkout = Path(__file__).resolve().parents[1]
+        if not self.table and not (checkout / "pyproject.toml").is_file():
+            raise BadInput("this package is not used from a checkout: say where to write with --table FILE")
+        table = self.table or checkout / "data" / "results" / "cells.csv"
         print(f"{export(folders, table)} of {len(planned)} cells exported to {table}")
-
-
-def _own_table():
-    checkout = Path(__file__).resolve().parents[1]
-    if not (checkout / "pyproject.toml").is_file():
-        raise BadInput("this package is not used from a checkout: say where to write with --table FILE")
-    return checkout / "data" / "results" / "cells.csv"

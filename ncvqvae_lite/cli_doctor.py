@@ -8,6 +8,7 @@ import time
 import tomllib
 import warnings
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -53,11 +54,10 @@ def declared_packages():
     try:
         declared = metadata.requires(PACKAGE) or []
     except metadata.PackageNotFoundError:
-        with open(Path(__file__).parent.parent / "pyproject.toml", "rb") as file:
-            project = tomllib.load(file)["project"]
-        declared = list(project["dependencies"])
+        project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        declared = project["dependencies"]
         for extra, texts in project["optional-dependencies"].items():
-            declared += [f'{text}; extra == "{extra}"' for text in texts]
+            declared += [f"{text}; extra == '{extra}'" for text in texts]
     packages = {}
     for text in declared:
         extra = re.search(r"""extra\s*==\s*["']([\w-]+)""", text)
@@ -70,9 +70,13 @@ def report_packages():
     print(f"{PACKAGE} {__version__}, Python {platform.python_version()}, {platform.platform(terse=True)}")
     missing = []
     for extra, names in declared_packages().items():
-        versions = {name: _version(name) for name in names}
-        absent = [name for name, version in versions.items() if version is None]
-        found = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+        versions, absent = [], []
+        for name in names:
+            try:
+                versions.append(f"{name} {metadata.version(name)}")
+            except metadata.PackageNotFoundError:
+                absent.append(name)
+        found = ", ".join(versions)
         if extra:
             state = f"absent ({', '.join(absent)} missing: pip install '{PACKAGE}[{extra}]')" if absent else "present"
             print(f"Extra {extra}: {state}{'; ' + found if found else ''}")
@@ -80,13 +84,6 @@ def report_packages():
             print(f"Packages: {found}")
             missing = absent
     return missing
-
-
-def _version(name):
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def report_device():
@@ -110,17 +107,16 @@ def report_data():
     print("The thesis' data sets:")
     for dataset in THESIS_DATASETS:
         states = (state_in(source, dataset) for source in SOURCES.values())
-        print(f"  {dataset:<{max(map(len, THESIS_DATASETS))}}  {next(filter(None, states), 'missing')}")
+        print(f"  {dataset:<22}  {next(filter(None, states), 'missing')}")
 
 
 def _about(source):
     """What a source holds, in a few words."""
-    folder, names = source.folder(), source.names()
+    folder, names = source.folder(), sorted(source.names())
     if folder:
         return f"{len(names)} data sets in {folder}" if folder.is_dir() else f"no folder {folder}"
-    if not names:
-        return "not set" if source.label.startswith("$") else "none"
-    return ", ".join(sorted(names)) if len(names) < 4 else f"{len(names)} data sets"
+    few = ", ".join(names) or ("not set" if source.label.startswith("$") else "none")
+    return few if len(names) < 4 else f"{len(names)} data sets"
 
 
 def state_in(source, name):
@@ -135,19 +131,15 @@ def state_in(source, name):
         return None
     if absent:
         return f"partial: {absent[0].parent} has no {absent[0].name}"
-    if len(files) == 1:
-        return _state_of_npz(*files)
-    return f"complete: {files[0]} and {files[1].name}"
-
-
-def _state_of_npz(file):
+    if len(files) == 2:
+        return f"complete: {files[0]} and {files[1].name}"
     try:
-        with zipfile.ZipFile(file) as archive:
-            held = {name.lower() for name in archive.namelist()}
+        with zipfile.ZipFile(files[0]) as archive:
+            held = {array.lower() for array in archive.namelist()}
     except (OSError, zipfile.BadZipFile) as error:
-        return f"unreadable: {file} ({error})"
-    absent = [split for split in ("train", "test") if f"x_{split}.npy" not in held]
-    return f"partial: {file} has no {' and no '.join(absent)} split" if absent else f"complete: {file}"
+        return f"unreadable: {files[0]} ({error})"
+    lacking = [split for split in ("train", "test") if f"x_{split}.npy" not in held]
+    return f"partial: {files[0]} has no {' and no '.join(lacking)} split" if lacking else f"complete: {files[0]}"
 
 
 # --- weights ---
@@ -157,8 +149,7 @@ def report_weights():
     """Which FCN weights `replicate` finds, whether they are those of the thesis, and how to get them."""
     folder = user_folder()
     named = "$NCVQVAE_FCN" if os.environ.get("NCVQVAE_FCN") else "the cache; NCVQVAE_FCN is not set"
-    files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
-    found = {file.stem: _whose(file) for file in files}
+    found = {file.stem: _whose(file) for file in sorted(folder.glob("*.safetensors"))}
     print(f"\nFCN weights behind FID and IS: {len(found)} in {folder} ({named})")
     for what in dict.fromkeys(found.values()):
         print(f"  {what}: {', '.join(name for name, whose in found.items() if whose == what)}")
@@ -206,10 +197,8 @@ def self_test():
         warnings.simplefilter("ignore", WeakEvidence)  # the micro experiment's FCN guesses
         undisturbed, disturbed = (Path(folder) / name for name in ("undisturbed", "disturbed"))
         expected = run_experiment(cfg, ds, undisturbed)
-        try:
+        with suppress(_Interrupted):
             run_experiment(cfg, ds, disturbed, progress=interrupt, checkpoint_seconds=0)
-        except _Interrupted:
-            pass
         found = run_experiment(cfg, ds, disturbed)
         if found != expected:
             names = ", ".join(name for name in expected if found.get(name) != expected[name])

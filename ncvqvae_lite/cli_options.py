@@ -11,13 +11,15 @@ import importlib.util
 import inspect
 import math
 import re
+from argparse import ArgumentTypeError
 from dataclasses import MISSING, fields
+from functools import partial
 from typing import Literal, get_args, get_origin
 
 from .errors import BadInput
 
 _ABOUT_FIELD = re.compile(r"^(\w+)(?: (\S+))?  +(.+(?:\n +.+)*)", re.MULTILINE)
-_IN_WORDS = {int: "a whole number", float: "a number"}
+_IN_WORDS = {int: "a whole number", float: "a finite number", bool: "true or false"}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -51,8 +53,8 @@ def parser_of(kind, program):
     parser.options = {"--help": ""}
     for f in fields(kind):
         metavar, text = about[f.name]
-        read, choices = _reader(f.type)
-        how = {"type": read, "metavar": metavar, "choices": choices}
+        kind_of_value, choices = _type_and_choices(f.type)
+        how = {"type": partial(_value, kind_of_value), "metavar": metavar, "choices": choices}
         if f.default is MISSING:
             parser.add_argument(f.name, help=text, **how)
             continue
@@ -68,20 +70,23 @@ def parser_of(kind, program):
     return parser
 
 
-def _reader(annotation):
-    """The function that makes a value of this type from a text, and the values that it may be, None for any."""
+def _type_and_choices(annotation):
+    """tuple[int, ...] -> int, None; Literal["a", "b"] | None -> str, ("a", "b")."""
     while get_args(annotation) and get_origin(annotation) is not Literal:
         annotation = get_args(annotation)[0]
-    choices = get_args(annotation) or None
-    kind = str if choices else annotation
+    choices = get_args(annotation)
+    return (str, choices) if choices else (annotation, None)
 
-    def read(text):
-        try:
-            return kind(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"expected {_IN_WORDS[kind]}, got {text!r}") from None
 
-    return read, choices
+def _value(kind, text):
+    """The value of a type (bool, int, float, str, Path) that a text stands for; raises ArgumentTypeError for others."""
+    try:
+        value = {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
+        if kind is float and not math.isfinite(value):
+            raise ValueError
+    except (ValueError, KeyError):
+        raise ArgumentTypeError(f"expected {_IN_WORDS[kind]}, got {text!r}") from None
+    return value
 
 
 def parse(kind, program, argv):
@@ -126,22 +131,11 @@ def parse_changes(texts):
             raise BadInput(f"--set got the unknown setting {name!r}{nearest(name, kinds)}: config.py lists all")
         if name in changes:
             raise BadInput(f"--set got {name} twice ({changes[name]} and {value}): give it once")
-        changes[name] = _value(name, value, kinds[name])
+        try:
+            changes[name] = _value(kinds[name], value)
+        except ArgumentTypeError as error:
+            raise BadInput(f"--set {text}: {error}") from None
     return changes
-
-
-def _value(name, text, kind):
-    """The text of a setting as int, float, bool or str."""
-    try:
-        if kind is bool:
-            return {"true": True, "false": False}[text.lower()]
-        value = kind(text)
-        if kind is float and not math.isfinite(value):
-            raise ValueError
-    except (ValueError, KeyError):
-        expected = {int: "a whole number", float: "a finite number", bool: "true or false"}[kind]
-        raise BadInput(f"--set {name}={text}: expected {expected}, got {text!r}") from None
-    return value
 
 
 # --- extras ---

@@ -75,8 +75,7 @@ class FCN(nn.Module):
         raises   RunFolderError if the file cannot be written
         """
         tensors = {name: t.cpu().contiguous() for name, t in self.state_dict().items() if _is_weight(name)}
-        file = Path(file)
-        with writing_to(file.parent), atomic(file, "wb") as stream:
+        with writing_to(Path(file).parent), atomic(file, "wb") as stream:
             stream.write(safetensors.save(tensors))
 
     @classmethod
@@ -162,17 +161,15 @@ def _convert(file):
         if _is_weight(str(name)):
             layer, _, leaf = str(name).rpartition(".")
             layers.setdefault(layer, {})[leaf] = tensor
-    kinds = {"conv": [], "norm": [], "head": [], "unknown": []}
+    counts, renamed = dict.fromkeys(("conv", "norm", "head", "other"), 0), {}
     for layer in layers.values():
         dim = layer["weight"].ndim if "weight" in layer else 0
-        kinds["norm" if "running_mean" in layer else {3: "conv", 2: "head"}.get(dim, "unknown")].append(layer)
-    counts = tuple(len(found) for found in kinds.values())
-    if counts != (3, 3, 1, 0):
+        kind = "norm" if "running_mean" in layer else {3: "conv", 2: "head"}.get(dim, "other")
+        counts[kind] += 1
+        place = kind if kind == "head" else f"{kind}{counts[kind]}"
+        renamed |= {f"{place}.{leaf}": t for leaf, t in layer.items()}
+    found = tuple(counts.values())
+    if found != (3, 3, 1, 0):
         wanted = "3 convolutions, 3 batch norms, 1 linear layer, 0 others"
-        raise BadInput(f"{file} holds no FCN: expected {wanted}, found {counts}; use a supervised-FCN checkpoint")
-
-    renamed = {"head." + leaf: t for leaf, t in kinds["head"][0].items()}
-    for kind in ("conv", "norm"):
-        for number, layer in enumerate(kinds[kind], start=1):
-            renamed |= {f"{kind}{number}.{leaf}": t for leaf, t in layer.items()}
+        raise BadInput(f"{file} holds no FCN: expected {wanted}, found {found}; use a supervised-FCN checkpoint")
     return _from_tensors(renamed, file)

@@ -143,7 +143,10 @@ COMMAND_LINES = {
     "data folder": (["replicate", "--dataset", "Tiny", "--data", "nowhere"], ["nowhere", "Tiny"]),
     "weights file": (["replicate", "--fcn", "nowhere.safetensors"], ["nowhere.safetensors", "ncvqvae fcn import"]),
     "list with another type": (["campaign", "run", "smoke", "--seeds", "1", "x"], ["a whole number, got 'x'"]),
-    "number with another type": (["campaign", "run", "smoke", "--hours-per-job", "x"], ["expected a number, got 'x'"]),
+    "number with another type": (
+        ["campaign", "run", "smoke", "--hours-per-job", "x"],
+        ["expected a finite number, got 'x'"],
+    ),
     "number below zero": (["campaign", "run", "smoke", "--hours-per-job", "-1"], ["must be positive, got -1.0"]),
     "engine": (["campaign", "run", "smoke", "--engine", "slurm"], ["--engine", "'slurm'", "snakemake", "inline"]),
     "campaign without a name": (["campaign", "status"], ["NAME_OR_FILE", "ncvqvae campaign status --help"]),

@@ -88,7 +88,7 @@ figures = [
 print(json.dumps({
     "metrics": metrics,
     "source": ds.source,
-    "loss": [ssl_loss_of(cfg)(a, b).item(), 0.1 * pull_together(a, b, 2.0, 3.0).total.item()],
+    "loss": [ssl_loss_of(cfg)(a, b).item(), (0.1 * pull_together(a, b, 2.0, 3.0).total).item()],
     "view": bool(torch.equal(view_of(cfg)(x), -x)),
     "ssl": tokenizer_history[-1]["ssl"],
     "cells": [cell.label for cell in load_campaign(campaign).cells()],
