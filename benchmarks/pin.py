@@ -76,7 +76,10 @@ def numbers_of(checkout, names):
 def numbers_at(commit, names):
     """The same for a commit of this repository, kept between calls."""
     head = _git("rev-parse", commit).strip()
-    kept = Path(tempfile.gettempdir()) / f"ncvqvae-pin-{head}.json"
+    here = hashlib.sha256(Path(__file__).read_bytes() + rounding().encode()).hexdigest()[
+        :8
+    ]  # these cells, this machine
+    kept = Path(tempfile.gettempdir()) / f"ncvqvae-pin-{head}-{here}.json"
     found = json.loads(kept.read_text()) if kept.exists() else {}
     missing = [name for name in names if name not in found]
     if missing:

@@ -7,6 +7,7 @@ Qn numbers a quirk of the reference implementation; the comment beside it says w
 import dataclasses
 import difflib
 import math
+import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -238,7 +239,8 @@ class ExperimentConfig(LossSettings):
     def cell_folder(self, out_dir, fcn_hash="own"):
         """Folder of the whole cell; `fcn_hash` tells apart which feature net FID and IS used."""
         trains_fcn = self.cas or self.second_fcn or fcn_hash == "own"
-        scores = {name: code_of(score.compute) for name, score in SCORES.items()}
+        computed = {name: score for name, score in SCORES.items() if score.compute}
+        scores = {name: [s.needs, s.test, s.train, code_of(s.compute)] for name, s in computed.items()}
         stages = [self._what_makes_tokens(), self.settings(CELL), self.settings(FCN) if trains_fcn else {}]
         return self._folder(out_dir, "cells", digest([*stages, fcn_hash, scores], MODULES[CELL]))
 
@@ -246,10 +248,14 @@ class ExperimentConfig(LossSettings):
         """Everything besides the package's code that decides what a tokenizer becomes."""
         method = METHODS[self.method]
         registered = [self.loss_weights(), code_of(method.loss), method.whiten]
-        if self.augmentation not in THESIS_AUGMENTATIONS:
-            from .augmentations import AUGMENTATIONS
+        registered += [[SCORES[probe].needs, SCORES[probe].train] for probe in ("knn_acc", "svm_acc")]
+        shipped = self.augmentation in THESIS_AUGMENTATIONS
+        if not shipped or f"{__package__}.augmentations" in sys.modules:
+            from .augmentations import AUGMENTATIONS, SHIPPED
 
-            registered.append(code_of(AUGMENTATIONS[self.augmentation].fn))
+            view = AUGMENTATIONS.get(self.augmentation)
+            if view is not SHIPPED.get(self.augmentation):
+                registered.append([code_of(view.fn), dict(view.settings)])
         return [self.settings(TOKENIZER), registered]
 
     def _folder(self, out_dir, kind, digest8):

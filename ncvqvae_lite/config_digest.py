@@ -11,9 +11,11 @@ import functools
 import hashlib
 import inspect
 import json
+import types
 from pathlib import Path
 
 from . import errors
+from .errors import BadInput
 
 PACKAGE = Path(__file__).parent
 NO_NUMBERS = {"config", "config_digest", "errors", "experiment_folders", "files", "names"}
@@ -38,34 +40,73 @@ def imported_by(module):
         name = left.pop()
         if name not in found and name not in NO_NUMBERS:
             found.add(name)
-            left += _imports(_source(name))
+            left += _imports(name, _source(name))
     return found
 
 
 @functools.lru_cache
-def _imports(source):
-    """Modules of this package that a source imports itself."""
-    relative = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom) and node.level == 1]
-    named = [name for node in relative for name in ([node.module] if node.module else [a.name for a in node.names])]
-    return [name for name in named if (PACKAGE / f"{name}.py").exists()]
+def _imports(module, source):
+    """Modules of this package that a module imports itself: "metrics", or "family.simclr" in a folder."""
+    imported = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            parts = module.split(".")[: -node.level] + (node.module.split(".") if node.module else [])
+            candidates = [".".join(parts), *(".".join([*parts, alias.name]) for alias in node.names)]
+            imported += [name for name in candidates if name and _file(name).is_file()]
+    return imported
 
 
-def _source(name):
-    return (PACKAGE / f"{name}.py").read_text(encoding="utf-8")
+def _file(module):
+    return PACKAGE / f"{module.replace('.', '/')}.py"
 
 
-def code_of(function):
-    """What tells apart a function that is registered: its name in this package, or its source where it is not of it."""
-    if function is None or isinstance(function, str):
-        return function
-    if isinstance(function, functools.partial):
-        return [code_of(function.func), repr(function.args), repr(function.keywords)]
-    if function.__module__.partition(".")[0] == __package__:
-        return f"{function.__module__}.{function.__qualname__}"
-    try:
-        return bare_code(inspect.cleandoc(inspect.getsource(function)))
-    except (OSError, SyntaxError):  # typed at a prompt, or a part of a longer line
-        return repr((function.__code__.co_code, function.__code__.co_consts))
+def _source(module):
+    return _file(module).read_text(encoding="utf-8")
+
+
+# --- what is registered from outside ---
+
+
+def code_of(value):
+    """What tells apart two functions that are registered, or two values that these use: something for JSON.
+
+    A function of this package is its name and the code behind its module; another one its compiled code, defaults,
+    and the numbers and functions that it takes from around it. Arrays count by their values.
+    raises   BadInput for an object whose content cannot be seen from here
+    """
+    if isinstance(value, str) and _file(value.partition(".")[0]).is_file():
+        return [value, source_digest(value.partition(".")[0])]
+    if value is None or isinstance(value, bool | int | float | str | bytes | complex | type(...)):
+        return repr(value)
+    if isinstance(value, set | frozenset):
+        return sorted(map(repr, value))
+    if isinstance(value, tuple | list):
+        return [code_of(part) for part in value]
+    if isinstance(value, dict):
+        return [[code_of(key), code_of(part)] for key, part in value.items()]
+    if isinstance(value, functools.partial):
+        return [code_of(value.func), code_of(value.args), code_of(value.keywords)]
+    if isinstance(value, types.CodeType):
+        return [value.co_code.hex(), value.co_names, value.co_varnames, code_of(value.co_consts)]
+    if isinstance(value, types.ModuleType | type | types.BuiltinFunctionType):
+        return f"{getattr(value, '__module__', '')} {getattr(value, '__qualname__', value.__name__)}"
+    if isinstance(value, types.FunctionType):
+        home, _, module = value.__module__.partition(".")
+        if home == __package__:
+            return [value.__qualname__, source_digest(module)]
+        around = inspect.getclosurevars(value)
+        used = {**around.globals, **around.nonlocals}
+        used = {name: part for name, part in used.items() if part is not value}  # it may call itself
+        return [code_of(value.__code__), code_of(value.__defaults__), code_of(value.__kwdefaults__), code_of(used)]
+    if hasattr(value, "__array__"):
+        import numpy as np  # here, so that naming folders loads nothing heavy
+
+        array = np.asarray(value)
+        return [str(array.dtype), array.shape, hashlib.sha256(array.tobytes()).hexdigest()]
+    raise BadInput(
+        f"what is registered uses an object of {type(value).__name__}, whose content names no folder: "
+        "register a function (def) of numbers, texts and arrays"
+    )
 
 
 # --- code without prose ---

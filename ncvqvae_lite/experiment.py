@@ -58,7 +58,6 @@ def run_experiment(cfg, ds, out_dir="runs", fcn_weights=None, *, device=None, pr
 
 def _resume(cfg, ds, session, folder, fcn_weights):
     """Write down what the cell's folder is for, and do what is left."""
-    torch.set_flush_denormal(True)  # for the whole run, so that a rerun of the last stages alone computes alike
     scaled = scale(ds, session.device)
     settings = json.loads(json.dumps(vars(cfg)))
     settings |= {"tokenizer": os.path.relpath(cfg.tokenizer_folder(session.out_dir), folder)}

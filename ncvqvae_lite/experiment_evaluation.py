@@ -3,12 +3,14 @@
 A floor (what real series score, say) is one more suffix in the answer of a score's function; `tables` shows it.
 """
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import torch
 
+from .errors import BadInput
 from .experiment_samples import batched_decode, generate
 from .experiment_stages import Scaled
 from .fcn import FCN
@@ -28,6 +30,7 @@ class Evidence:
 
     scaled      the data set; `train` and `test` are its series, cut to L'
     tokens      (m, N) of all samples; generated (n, C, L') the first of them, as many as there are test series
+    reconstructed  (n, C, L') test series after tokens and back
     fcn         the feature net, or None where the series have no labels or are too few
     """
 
@@ -36,6 +39,7 @@ class Evidence:
     prior: MaskGIT
     tokens: torch.Tensor
     generated: torch.Tensor
+    reconstructed: torch.Tensor
     fcn: FCN | None
 
     @property
@@ -45,11 +49,6 @@ class Evidence:
     @property
     def test(self):
         return self.scaled.x_test[..., : self.generated.shape[-1]]
-
-    @cached_property
-    def reconstructed(self):
-        """Test series after tokens and back, (n, C, L')."""
-        return batched_decode(self.tokenizer, batched(self.tokenizer.encode, self.scaled.x_test))
 
     @cached_property
     def features(self):
@@ -71,7 +70,8 @@ def evaluate_samples(cfg, ds, scaled, tokenizer, prior, fcns, folder):
     """
     n_test = len(scaled.x_test)
     tokens, series = generate(cfg, tokenizer, prior, max(n_test, cfg.min_samples), derive_seed("samples", cfg.seed))
-    evidence = Evidence(scaled, tokenizer, prior, tokens, series[:n_test], fcns.get("fid"))
+    reconstructed = batched_decode(tokenizer, batched(tokenizer.encode, scaled.x_test))
+    evidence = Evidence(scaled, tokenizer, prior, tokens, series[:n_test], reconstructed, fcns.get("fid"))
     metrics = {}
     for name, score in SCORES.items():
         if score.compute and not score.lacks(ds):
@@ -90,7 +90,11 @@ def evaluate_samples(cfg, ds, scaled, tokenizer, prior, fcns, folder):
 def _named(name, value):
     """A score's value, or its values by the suffix of their names, as metrics."""
     values = value if isinstance(value, dict) else {"": value}
-    return {name + suffix: float(number) for suffix, number in values.items()}
+    named = {name + suffix: float(number) for suffix, number in values.items()}
+    for metric, number in named.items():
+        if not math.isfinite(number):
+            raise BadInput(f"the score {metric} is {number}, expected a finite number: correct its function")
+    return named
 
 
 # --- the scores ---

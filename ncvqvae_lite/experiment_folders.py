@@ -44,11 +44,10 @@ def claim(folder, settings, ds, device):
     return metrics
 
 
-def discard_checkpoints(folder):
-    """Delete the checkpoints of a finished stage, and half-written files that a kill left beside its results."""
-    for pattern in ("*.checkpoint", "*.partial"):
-        for file in Path(folder).glob(pattern):
-            file.unlink()
+def discard(folder, pattern):
+    """Delete the files of a stage that nobody needs any more."""
+    for file in Path(folder).glob(pattern):
+        file.unlink()
 
 
 def environment(device):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from .experiment_folders import claim, discard_checkpoints
+from .experiment_folders import claim, discard
 from .files import hold, write_json, writing_to
 from .training_engine import derive_seed, epochs_for
 
@@ -26,6 +26,9 @@ class Session:
     device: torch.device
     progress: object = None
     checkpoint_seconds: float = 60.0
+
+    def __post_init__(self):
+        torch.set_flush_denormal(True)  # for the whole run, so that a rerun of the last stages alone computes alike
 
     def loop(self, stage, folder, on_epoch=None):
         """Keyword arguments for the step engine's loop."""
@@ -61,11 +64,12 @@ def stage(folder, settings, ds, session, make, wait=True):
     wait       whether to wait for another process that makes the same (else it is an error)
     """
     with hold(folder, wait=wait), writing_to(folder):
+        discard(folder, "*.partial")  # what a killed process was writing
         metrics = claim(folder, settings, ds, session.device)
         if metrics is None:
             metrics = make()
             write_json(folder / "metrics.json", metrics)
-        discard_checkpoints(folder)
+        discard(folder, "*.checkpoint")
     return metrics
 
 

@@ -22,6 +22,8 @@ _PLAIN_REASONS = {
     errno.EPERM: "writing there is not permitted: choose another folder (--out)",
     errno.ENOENT: "there is no such place: choose another folder (--out)",
     errno.ENOTDIR: "a part of that path is a file: choose another folder (--out)",
+    errno.EISDIR: "it is a folder: choose another name",
+    errno.ENAMETOOLONG: "its name is too long: choose another one",
     errno.EEXIST: "a part of that path is a file: choose another folder (--out)",
 }
 

@@ -24,8 +24,9 @@ class Method:
     """How the tokenizer is trained: to reconstruct only, or with a non-contrastive loss between two views.
 
     loss            (a, b, **weights) -> named tuple with `total`, of two projections (B, D); None has no views
-    weights         argument of the loss -> default; each is a setting named PREFIX_ARGUMENT
-    scale           default of the setting PREFIX_weight, by which the loss is multiplied
+    weights         argument of the loss -> default; each is a setting named PREFIX_ARGUMENT. The settings are made when
+                    `config` is loaded: a method that is registered later has these values, and changes with its record
+    scale           default of the setting PREFIX_weight, by which the loss is multiplied; likewise
     whiten          whether the projections are whitened (`ssl_losses.IterNorm`)
     prefix          of the settings' names; "" is the method's name
     label, colour   in tables and figures
@@ -87,7 +88,7 @@ class Score:
 
 
 SCORES = {
-    "recon_val": Score("reconstruction error", "recon", "reconstruction error, last test batch (MSE, scaled)", "lower"),
+    "recon_val": Score("reconstruction error", "recon", "reconstruction error (MSE, scaled)", "lower"),
     "knn_acc": Score(
         "KNN accuracy", "KNN", "accuracy of 5 nearest neighbours (fraction of test)", "higher", ("labels",), train=5
     ),

@@ -86,7 +86,8 @@ class Tokenizer(nn.Module):
     """Series (B, C, L), scaled -> N tokens (B, N) -> series.
 
     The prior and the experiment know of a tokenizer only: encode, decode, features, token_logits, reconstruction_loss,
-    n_tokens, codebook, codebook_size, save, load. Another kind has these, and an entry in TOKENIZERS.
+    n_tokens, codebook, codebook_size, save, load. The losses below and training read latents, quantizer, generate,
+    n_fft and start_codebook. Another kind has these, the same constructor, and an entry in TOKENIZERS.
 
     length, channels   L and C of the series
     n_fft, width       frequency resolution; number of frames that the encoder aims at

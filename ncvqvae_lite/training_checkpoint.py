@@ -22,7 +22,7 @@ def restore(file, engine):
     try:
         engine.load_state(content["state"])
         return content["epochs_done"], content["evaluations"]
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BadInput(f"{file} is of another training ({error}): delete it to start this stage again") from error
 
 

@@ -1,6 +1,7 @@
 """Presets against the tables they come from, folder names against what they must and must not depend on."""
 
 import ast
+import functools
 import json
 import os
 import subprocess
@@ -15,9 +16,9 @@ import ncvqvae_lite
 from ncvqvae_lite import config_digest
 from ncvqvae_lite.augmentations import AUGMENTATIONS, Augmentation
 from ncvqvae_lite.config import PRESETS, ExperimentConfig
-from ncvqvae_lite.config_digest import bare_code, imported_by
+from ncvqvae_lite.config_digest import bare_code, code_of, imported_by
 from ncvqvae_lite.errors import BadInput
-from ncvqvae_lite.names import METHODS, Method
+from ncvqvae_lite.names import METHODS, SCORES, Method, Score
 from ncvqvae_lite.thesis import CONFIGURATIONS
 from ncvqvae_lite.training_optim import SCHEDULES
 
@@ -300,6 +301,95 @@ def test_an_augmentation_that_is_registered_later_is_known(monkeypatch):
     changed = Augmentation(lambda x, generator=None: -2 * x, "flip", "#000000")
     monkeypatch.setitem(AUGMENTATIONS, "flip", changed)
     assert preset(augmentation="flip").tokenizer_folder(OUT) != before
+
+
+def scaled_by(weight):
+    def loss(a, b):
+        return weight * (a - b)
+
+    return loss
+
+
+def calls_square(a, b):
+    return square(a) - b
+
+
+def square(a):
+    return a * a
+
+
+LARGE = torch.zeros(5000)
+# Pairs of functions that compute different things, and look alike in one way or another.
+UNLIKE = {
+    "lambdas over several lines": (
+        lambda a, b: (a - b).abs().mean(),
+        lambda a, b: (a - b).square().mean(),
+    ),
+    "closures": (scaled_by(1.0), scaled_by(2.0)),
+    "partials": (functools.partial(square, a=1), functools.partial(square, a=2)),
+    "partials of arrays": (
+        functools.partial(square, LARGE),
+        functools.partial(square, LARGE + (torch.arange(5000) == 2500)),
+    ),
+    "partials of functions": (functools.partial(square, scaled_by(1.0)), functools.partial(square, scaled_by(2.0))),
+    "defaults": (lambda a, b=1: a, lambda a, b=2: a),
+    "inner functions": (lambda a: map(lambda x: x + 1, a), lambda a: map(lambda x: x + 2, a)),
+    "names of the package": ("ssl_losses.vicreg", "ssl_losses.vibcreg"),
+}
+
+
+@pytest.mark.parametrize("pair", UNLIKE)
+def test_two_registered_functions_are_told_apart(pair):
+    one, other = map(code_of, UNLIKE[pair])
+    assert json.dumps(one) != json.dumps(other)
+    assert json.dumps(code_of(UNLIKE[pair][0])) == json.dumps(one) and " at 0x" not in json.dumps(one)
+
+
+def test_what_a_registered_function_calls_counts(monkeypatch):
+    before = code_of(calls_square)
+    monkeypatch.setitem(globals(), "square", lambda a: a**3)
+    assert code_of(calls_square) != before
+
+
+def test_an_object_that_hides_its_content_is_refused():
+    with pytest.raises(BadInput, match=r"object of Linear.*register a function"):
+        code_of(torch.nn.Linear(2, 2))
+
+
+def test_the_same_function_has_the_same_code_in_another_process():
+    script = (
+        "import json; from ncvqvae_lite.config_digest import code_of as c; f = lambda a: [lambda x: x + 1, {1, 'b'}]; "
+    )
+    command = [sys.executable, "-c", f"{script}print(json.dumps([c(f), c('prior.MaskGIT')]))"]
+    found = {
+        subprocess.run(command, capture_output=True, text=True, check=True, cwd=PACKAGE.parent).stdout for _ in "ab"
+    }
+    assert len(found) == 1 and " at 0x" not in found.pop()
+
+
+def test_a_shipped_augmentation_that_is_replaced_has_other_folders(monkeypatch):
+    before = preset(augmentation="warp").tokenizer_folder(OUT)
+    monkeypatch.setitem(AUGMENTATIONS, "warp", AUGMENTATIONS["gauss"])
+    replaced = preset(augmentation="warp").tokenizer_folder(OUT)
+    settings = replace(AUGMENTATIONS["gauss"], settings={"std": "aug_recon"})
+    monkeypatch.setitem(AUGMENTATIONS, "warp", settings)
+    assert len({before, replaced, preset(augmentation="warp").tokenizer_folder(OUT)}) == 3
+
+
+def test_what_a_score_needs_and_computes_names_cells_and_its_label_does_not(monkeypatch):
+    before = folders(preset())
+    monkeypatch.setitem(SCORES, "fid", replace(SCORES["fid"], label="distance"))
+    monkeypatch.setitem(SCORES, "later", Score("later"))  # nothing is computed
+    assert folders(preset()) == before
+    monkeypatch.setitem(SCORES, "fid", replace(SCORES["fid"], test=1000))
+    assert [one != other for one, other in zip(before, folders(preset()), strict=True)] == [False, False, True]
+    monkeypatch.setitem(SCORES, "knn_acc", replace(SCORES["knn_acc"], train=50))
+    assert [one != other for one, other in zip(before, folders(preset()), strict=True)] == [False, True, True]
+
+
+def test_a_loss_in_another_room_of_the_package_is_followed(edited, monkeypatch):
+    monkeypatch.setitem(METHODS, "vibcreg", replace(METHODS["vibcreg"], loss="thesis.compare"))
+    assert edited("thesis", lambda source: source + "\nADDED = 1\n") == {"tokenizer", "cell"}
 
 
 # --- what the digest reads ---

@@ -42,6 +42,7 @@ from ncvqvae_lite.experiment_stages import Scaled, scale
 from ncvqvae_lite.experiment_tokenizer import judge_tokenizer, new_tokenizer, probe_features
 from ncvqvae_lite.fcn import FCN
 from ncvqvae_lite.files import hold
+from ncvqvae_lite.names import SCORES, Score
 
 # Everything small: a run takes a second or two.
 MICRO = dict(
@@ -779,6 +780,25 @@ def test_vicreg_trains_with_its_own_loss(tmp_path):
     metrics = run_experiment(cfg, SERIES, tmp_path, device="cpu")
     assert metrics["recon_val"] > 0
     assert (cfg.tokenizer_folder(tmp_path) / "metrics.json").exists()
+
+
+# --- files that a kill leaves, scores that fail ---
+
+
+def test_half_written_files_of_a_killed_process_go(tmp_path):
+    cfg = micro()
+    stages = [cfg.fcn_folder(tmp_path), cfg.tokenizer_folder(tmp_path), cell_folder(cfg, tmp_path)]
+    for folder in stages:
+        folder.mkdir(parents=True)
+        (folder / "some.checkpoint.12345.partial").write_bytes(b"half")
+    run_experiment(cfg, SERIES, tmp_path, device="cpu")
+    assert not list(tmp_path.rglob("*.partial")) and not list(tmp_path.rglob("*.checkpoint"))
+
+
+def test_a_score_that_gives_no_number_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(SCORES, "hopeless", Score("hopeless", compute=lambda evidence: float("nan")))
+    with pytest.raises(BadInput, match="the score hopeless is nan, expected a finite number"):
+        run_experiment(micro(), SERIES, tmp_path, device="cpu")
 
 
 # --- how the stages are trained ---

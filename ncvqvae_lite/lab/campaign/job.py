@@ -187,7 +187,6 @@ def make_stage(kind, cfg, plan):
     if "fcn" in kind and "fid" in not_computed(cfg, ds):
         return
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.set_flush_denormal(True)
     out = Path(plan["out"])
     stage = (cfg, ds, scale(ds, device), Session(out, device, nb.print_epochs()))
     if kind == "tokenizer":
