@@ -604,7 +604,7 @@ def test_notebook_gets_the_run_and_its_path_is_printed(first_run, capsys, monkey
     assert main(on_tiny(data, runs, "--notebook")) == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"Notebook: {Path('a') / 'notebook.ipynb'}"
     assert got["cfg"] == ExperimentConfig.preset("paper", dataset="Tiny", **MICRO)
-    assert got["out"] == runs and got["data"] == data and got["fcn"] is None
+    assert got["out"] == runs and got["data"] == data and got["fcn"] is None and got["cfg"].changes() == MICRO
 
     def fails(*_, **__):
         raise runner.NotebookFailed("cell 3 raised ZeroDivisionError")
