@@ -81,10 +81,11 @@ def _run(argv):
         print(f"ncvqvae-lite {__version__}")
         return DONE
     if any(command.startswith(f"{name} ") for command in COMMANDS):  # such as `campaign`, which is two words
-        if rest[:1] in ([], ["-h"], ["--help"]):
+        word, *rest = rest or ["--help"]
+        if word in ("-h", "--help"):
             print(_help(name))
             return DONE
-        name, *rest = f"{name} {rest[0]}", *rest[1:]
+        name = f"{name} {word}"
     if name.startswith("-"):
         raise BadInput(f"unknown option {name}: `ncvqvae --help` lists the commands")
     from .config import check_name  # here, so that --help need not wait for it

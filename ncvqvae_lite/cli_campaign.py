@@ -57,13 +57,13 @@ class Run(_Campaign):
     cores N                  CPU cores in use at a time, all if not given (inline never uses more than one job's); with
                              --profile, jobs in the queue
     threads N                of each job
-    gpu_slots_per_gpu N      jobs that share one GPU (the models are small; the best number has not been measured)
+    gpu_slots_per_gpu N      jobs that share one GPU; the models are small, but the best number was not measured
     hours_per_job H          stop a job that takes longer; it is tried again, and continues at its last checkpoint
     keep_going               go on with other jobs when one has failed
     dry_run                  list the cells that would run, and run nothing
     data FOLDER              folder of the series, as for `replicate`
     profile NAME_OR_FOLDER   a Snakemake profile: slurm, which ships, or a folder with config.yaml
-    slurm_status_command     how Snakemake asks about its jobs: squeue where SLURM keeps no accounts for sacct
+    slurm_status_command     how Snakemake asks SLURM about its jobs: squeue where no accounts are kept (sacct)
     """
 
     engine: Literal["snakemake", "inline"] = "snakemake"

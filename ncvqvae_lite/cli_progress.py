@@ -25,20 +25,22 @@ class Bars(AbstractContextManager):
         from tqdm import tqdm
 
         if self.bar is None or self.bar.desc != stage:
-            self.__exit__()
+            self.close()
             layout = "{desc:<9} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} epochs{postfix}, {remaining} left"
             size = {"ncols": shutil.get_terminal_size().columns or 80, "nrows": 20}  # some terminals say 0 by 0
             self.bar = tqdm(total=total, initial=done, desc=stage, bar_format=layout, file=self.stream, **size)
         self.bar.set_postfix_str(f"loss {_loss(terms):.4g}, {rate:.3g} steps/s", refresh=False)
         self.bar.update(done - self.bar.n)
         if done == total:
-            self.__exit__()
+            self.close()
 
-    def __exit__(self, *_):
+    def close(self, *_):
         if self.bar is not None:
             self.bar.refresh()
             self.bar.close()
         self.bar = None
+
+    __exit__ = close
 
 
 class Lines(AbstractContextManager):

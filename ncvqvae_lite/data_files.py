@@ -66,10 +66,9 @@ def read_folder(folder, name):
     if len(files) == 1:
         return read_npz(*files)
     train, test = files
-    if train in absent:
-        raise _split_missing(test, "train", train.name)
-    if test in absent:
-        raise _split_missing(train, "test", test.name)
+    if absent:
+        present, split = (train, "test") if test in absent else (test, "train")
+        raise _split_missing(present, split, absent[0].name)
     read = _TEXT[train.suffix]
     return RawSplits(*read(train), *read(test), f"{train} and {test.name}")
 
@@ -292,7 +291,7 @@ def _to_numpy(x):
     """A torch tensor as a numpy array; anything else as it is."""
     if not isinstance(x, torch.Tensor):
         return x
-    return (x.float() if x.dtype == torch.bfloat16 else x).detach().cpu().numpy()
+    return (x.float() if x.dtype == torch.bfloat16 else x).numpy(force=True)
 
 
 def _lengths(x):
