@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from .augmentations import AUGMENTATIONS
-from .config import PRESETS, ExperimentConfig, nearest
+from .config import PRESETS, ExperimentConfig, check_name
 from .errors import BadInput
 from .files import read_csv
 from .nb_checks import CheckFailed, check, check_band, record, refused  # noqa: F401 (notebooks write nb.check)
@@ -80,8 +80,7 @@ def chapter_config(preset, seed, **sizes):
     raises  BadInput for an unknown preset or two types
     """
     preset = os.environ.get("NCVQVAE_PRESET") or preset
-    if preset not in PRESETS:
-        raise BadInput(f"unknown preset {preset!r}{nearest(preset, PRESETS)}: choose from {', '.join(PRESETS)}")
+    check_name("preset", preset, PRESETS)
     if type(seed) is not int or seed < 0:
         raise BadInput(f"seed must be a whole number from 0 on, got {seed!r}")
     values = {"preset": preset, "seed": seed}
@@ -122,15 +121,12 @@ changed_settings = ExperimentConfig.changes  # of a configuration: its fields th
 def describe_config(cfg):
     """A few lines of text: which cell this is, how long it trains, what differs from the preset."""
     changed = cfg.changes()
-    return "\n".join(
-        (
-            f"data set   {cfg.dataset}",
-            f"method     {cfg.method} + {cfg.augmentation}, seed {cfg.seed}",
-            f"preset     {cfg.preset_name}" + (f", with {json.dumps(changed)}" if changed else ""),
-            f"epochs     tokenizer {cfg.epochs}, prior {cfg.prior_epochs}, FCN {cfg.fcn_epochs}"
-            + (f", CAS {cfg.cas_epochs}" if cfg.cas else "")
-            + ("; more where series are few" if cfg.min_steps else ""),
-        )
+    changes = f", with {json.dumps(changed)}" if changed else ""
+    cas, more = f", CAS {cfg.cas_epochs}" * cfg.cas, "; more where series are few" if cfg.min_steps else ""
+    return (
+        f"data set   {cfg.dataset}\nmethod     {cfg.method} + {cfg.augmentation}, seed {cfg.seed}\n"
+        f"preset     {cfg.preset_name}{changes}\n"
+        f"epochs     tokenizer {cfg.epochs}, prior {cfg.prior_epochs}, FCN {cfg.fcn_epochs}{cas}{more}"
     )
 
 

@@ -1,36 +1,92 @@
-"""Every figure, one function each: it takes arrays or history rows and returns a matplotlib Figure.
+"""Every figure, one function each: it takes arrays or history rows and returns a matplotlib Figure; and their look.
 
-`plots_style` has what they share. Letters: n series, C channels, L steps, K codes, k classes.
+A method and an augmentation have the colour of their record in every figure; what is real is grey. Colours are those
+that colour-blind readers can tell apart. Nothing here touches pyplot, so a notebook shows a figure once. Letters: n
+series, C channels, L steps, K codes, k classes.
 """
 
+import io
 import textwrap
 
 import numpy as np
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+from PIL import Image
 
 from .errors import BadInput
 from .names import METHODS
-from .plots_style import (  # noqa: F401 (notebooks write plots.figure)
-    CLASS_COLOURS,
-    CLASS_MARKERS,
-    DPI,
-    INK,
-    PALE,
-    REAL,
-    SCALED,
-    SMALL,
-    STEPS,
-    TEXT,
-    WIDTH,
-    NotebookFigure,
-    augmentation_colour,
-    colour_map,
-    figure,
-    legend_below,
-    plain_log_ticks,
-)
 
+REAL, PALE, INK = "#999999", "#CCCCCC", "#000000"
+CLASS_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#F0E442")
+CLASS_MARKERS = "osD^v<>P"
+
+WIDTH, DPI = 7.2, 100  # inches and dots per inch: text stays legible when a page shows a figure at half its width
+TEXT, SMALL = 13, 11.5  # points
+SCALED = "value (train std = 1)"
+STEPS = "time (steps)"
 MAX_CLASSES = 4  # rows of a figure with one row per class
+
+
+# --- the look of all figures ---
+
+
+class NotebookFigure(Figure):
+    """A figure that notebooks show by themselves; equal data give equal bytes (fixed dpi, no version, no date)."""
+
+    def _repr_png_(self):
+        """PNG with a palette: line drawings need a third of the bytes that true colour takes."""
+        drawn, small = io.BytesIO(), io.BytesIO()
+        self.savefig(drawn, format="png", dpi=DPI, metadata={"Software": None})
+        Image.open(drawn).convert("RGB").quantize(256).save(small, format="png", optimize=True)
+        return small.getvalue()
+
+
+def figure(rows=1, columns=1, height=4.0, sharex=False, sharey=False):
+    """A figure in the style of all others, and its axes as an array (rows, columns); height in inches, 7.2 wide.
+
+    For the drawings of a chapter: `fig, axes = figure(1, 2)`, draw on `axes[0, 0]`, and end the cell with `fig`.
+    """
+    fig = NotebookFigure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
+    axes = fig.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
+    for ax in axes.flat:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.tick_params(labelsize=SMALL)
+        for text in (ax.xaxis.label, ax.yaxis.label, ax.title):
+            text.set_size(TEXT)
+    return fig, axes
+
+
+def legend_below(fig, handles, columns):
+    """One legend for all axes of a figure, below them."""
+    fig.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=SMALL, frameon=False)
+
+
+def plain_log_ticks(axis, locator=None):
+    """Numbers of a log axis as 0.1, 1, 10, at the places of the locator."""
+    if locator:
+        axis.set_major_locator(locator)
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def colour_map(n_codes):
+    """A matplotlib colour map for tokens 0..n_codes-1; hidden tokens (masked values) are pale grey."""
+    codes = colormaps["viridis"].resampled(n_codes)
+    codes.set_bad(PALE)
+    return codes
+
+
+def augmentation_colour(name):
+    """Colour of an augmentation: grey for "none", black for one that is not registered."""
+    if name == "none":
+        return REAL
+    from .augmentations import AUGMENTATIONS  # loads torch, which most figures do without
+
+    return AUGMENTATIONS[name].colour if name in AUGMENTATIONS else INK
+
+
+# --- the figures ---
 
 
 def augmented_views(x, y, class_names, views, used=None):
@@ -44,13 +100,12 @@ def augmented_views(x, y, class_names, views, used=None):
     labels, rows = _first_of_each(y, class_names, len(x))
     fig, axes = figure(len(rows), len(views), height=max(3.4, 1.25 * len(rows) + 1.3), sharex=True, sharey="row")
     for column, (name, view) in zip(axes.T, views.items()):
-        title = f"{name} (this run)" if name == used else name
-        column[0].set_title(title, fontsize=TEXT, fontweight="bold" if name == used else "normal")
+        title, weight = (f"{name} (this run)", "bold") if name == used else (name, "normal")
+        column[0].set_title(title, fontsize=TEXT, fontweight=weight)
         for ax, row in zip(column, rows):
             ax.plot(x[row, 0], color=PALE, linewidth=3.5, label="original")
             ax.plot(_array(view)[row, 0], color=augmentation_colour(name), linewidth=1.2, label=f"view: {name}")
-        column[-1].set_xlabel(STEPS, fontsize=TEXT)
-    _label_rows(axes, labels)
+    _label(axes, labels)
     fig.supylabel(SCALED + _channel_note(x), fontsize=TEXT)
     legend_below(fig, [axes[0, 0].lines[0], *(ax.lines[1] for ax in axes[0])], 4)
     return fig
@@ -63,8 +118,7 @@ def loss_curves(tokenizer_history, prior_history, method, augmentation="none"):
     left out. Dots are values on the test split, where they were computed. Reconstruction is the sum of the mean
     squared errors of the series and of their spectrograms.
     """
-    fig, axes = figure(1, 2, height=5)
-    left, right = axes[0]
+    fig, [[left, right]] = figure(1, 2, height=5)
     colour = METHODS[method].colour
     both = [row | {"both": row["time"] + row["spectrum"]} for row in tokenizer_history if "time" in row]
     left.plot(*_column(both, "both"), color=colour, linewidth=2.5, label="reconstruction, train")
@@ -83,14 +137,14 @@ def loss_curves(tokenizer_history, prior_history, method, augmentation="none"):
     left.set_yscale("log")
     plain_log_ticks(left.yaxis, LogLocator(subs=(1, 2, 5)))
     left.set_title("tokenizer (stage 1)", fontsize=TEXT)
-    left.set_ylabel("loss term (log scale)", fontsize=TEXT)
+    left.set_ylabel("loss term (log scale)")
 
     right.plot(*_column(prior_history, "total"), color=colour, linewidth=2, label="train")
     _dots(right, prior_history, "validation", "test")
     right.set_title("prior (stage 2)", fontsize=TEXT)
-    right.set_ylabel("cross-entropy (nats/token)", fontsize=TEXT)
+    right.set_ylabel("cross-entropy (nats/token)")
     for ax in (left, right):
-        ax.set_xlabel("epoch", fontsize=TEXT)
+        ax.set_xlabel("epoch")
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         ax.legend(fontsize=SMALL, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2))
     return fig
@@ -112,9 +166,7 @@ def reconstructions(x, x_hat, method, columns=3):
         label = f"reconstruction ({METHODS[method].label})"
         ax.plot(x_hat[row, 0], color=METHODS[method].colour, linewidth=1.3, label=label)
         ax.set_title(f"no. {row}, error {errors[row]:.2g}", fontsize=SMALL)
-    _label_rows(axes, ("median error", "worst"))
-    for ax in axes[-1]:
-        ax.set_xlabel(STEPS, fontsize=TEXT)
+    _label(axes, ("median error", "worst"))
     fig.supylabel(SCALED + _channel_note(x), fontsize=TEXT)
     legend_below(fig, axes[0, 0].lines, 2)
     return fig
@@ -131,8 +183,7 @@ def token_usage(groups, codebook_size, method):
     shares = {name: usage.counts / usage.counts.sum() for name, usage in usages.items()}
     first = next(iter(groups))
     order = np.argsort(-shares[first], kind="stable")
-    fig, axes = figure(1, 1, height=3.9)
-    ax = axes[0, 0]
+    fig, [[ax]] = figure(height=3.9)
     rank = np.arange(1, codebook_size + 1)
     for name, share in shares.items():
         label = f"{name}: perplexity {usages[name].perplexity:.1f}"
@@ -144,9 +195,7 @@ def token_usage(groups, codebook_size, method):
     ax.axhline(1 / codebook_size, color=INK, linewidth=1, linestyle=":", label="all codes alike")
     ax.set(xlabel=f"code, by its use in {first} (K = {codebook_size})", ylabel="share of the tokens")
     ax.set_xlim(0.3, codebook_size + 0.7)
-    handles, labels = ax.get_legend_handles_labels()
-    in_order = sorted(zip(handles, labels), key=lambda entry: not entry[1].startswith(f"{first}:"))
-    ax.legend(*zip(*in_order), fontsize=SMALL, frameon=False)
+    ax.legend(handles=[*ax.containers, *ax.lines], fontsize=SMALL, frameon=False)  # the bars first
     return fig
 
 
@@ -172,8 +221,7 @@ def latent_map(features, y, class_names, perplexity=30.0, seed=0, max_points=100
         raise BadInput(f"t-SNE of {len(features)} series shows nothing: give at least 4")
     chosen = np.sort(np.random.default_rng(seed).permutation(len(features))[:max_points])
     points, perplexity = tsne(features[chosen], perplexity, seed)
-    fig, axes = figure(1, 1, height=5.2)
-    ax = axes[0, 0]
+    fig, [[ax]] = figure(height=5.2)
     labels = np.zeros(len(chosen), dtype=int) if y is None else _array(y)[chosen]
     if len(class_names) <= len(CLASS_COLOURS):
         for label in np.unique(labels):
@@ -203,12 +251,10 @@ def real_and_generated(real, y_real, generated, y_generated, class_names, method
         column[0].set_title(title, fontsize=TEXT)
         for ax, first in zip(column, rows):
             chosen = np.arange(len(x)) if y is None else np.flatnonzero(_array(y) == _array(y_real)[first])
-            for i, row in enumerate(chosen[:n][::-1]):
-                bold = i == len(chosen[:n]) - 1
-                ax.plot(x[row, 0], color=colour, linewidth=1.8 if bold else 0.7, alpha=1.0 if bold else 0.45)
-        column[-1].set_xlabel(STEPS, fontsize=TEXT)
-    if y_real is not None:
-        _label_rows(axes, labels)
+            for row in chosen[:n][::-1]:
+                width, alpha = (1.8, 1) if row == chosen[0] else (0.7, 0.45)
+                ax.plot(x[row, 0], color=colour, linewidth=width, alpha=alpha)
+    _label(axes, labels if y_real is not None else ())
     fig.supylabel("value (raw units)" + _channel_note(real), fontsize=TEXT)
     return fig
 
@@ -218,16 +264,13 @@ def class_shares(real_classes, generated_classes, class_names, method):
 
     real_classes, generated_classes  (n,) classes that the FCN gives the series
     """
-    k = len(class_names)
-    fig, axes = figure(1, 1, height=3.6)
-    ax = axes[0, 0]
-    place = np.arange(k)
+    place, every = np.arange(len(class_names)), max(1, len(class_names) // 12)
+    fig, [[ax]] = figure(height=3.6)
     sides = (("real (test split)", real_classes, REAL), ("generated", generated_classes, METHODS[method].colour))
     for shift, (label, classes, colour) in zip((-0.2, 0.2), sides):
-        classes = _array(classes)
-        share = np.bincount(classes, minlength=k) / len(classes)
+        share = np.bincount(_array(classes), minlength=len(place)) / len(classes)
         ax.bar(place + shift, share, width=0.38, color=colour, label=f"{label}, n = {len(classes)}")
-    ax.set_xticks(place[:: max(1, k // 12)], class_names[:: max(1, k // 12)])
+    ax.set_xticks(place[::every], class_names[::every])
     ax.set(xlabel="class that the FCN sees", ylabel="share of the series")
     ax.legend(fontsize=SMALL, frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.22), ncols=2)
     return fig
@@ -242,13 +285,20 @@ def _first_of_each(y, class_names, n):
         rows = range(min(n, MAX_CLASSES))
         return [f"series {row}" for row in rows], rows
     present = np.unique(_array(y))[:MAX_CLASSES]
-    names = [textwrap.shorten(f"class {class_names[c]}", 14, placeholder="…") for c in present]
-    return names, [int(np.argmax(_array(y) == c)) for c in present]
+    return [class_label(class_names[c]) for c in present], [int(np.argmax(_array(y) == c)) for c in present]
 
 
-def _label_rows(axes, labels):
-    for ax, label in zip(axes[:, 0], labels):
-        ax.set_ylabel(label, fontsize=TEXT)
+def class_label(name):
+    """A class beside its row; a long name is cut."""
+    return textwrap.shorten(f"class {name}", 14, placeholder="…")
+
+
+def _label(axes, rows):
+    """Texts beside the rows of a grid of series, and what a column's axis is."""
+    for ax, text in zip(axes[:, 0], rows):
+        ax.set_ylabel(text)
+    for ax in axes[-1]:
+        ax.set_xlabel(STEPS)
 
 
 def _column(rows, name):

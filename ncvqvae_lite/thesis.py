@@ -5,13 +5,13 @@ the authors recorded `recon_val` and `val_perplexity` on the last test batch onl
 `recon_last_batch` and `val_perplexity_last_batch`, not with our means over the whole test set.
 """
 
-import csv
 import math
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from .errors import BadInput, NotFound
+from .files import read_csv
 from .names import SCORES
 
 CONFIGURATIONS = (
@@ -110,18 +110,16 @@ def data_file(name):
 @cache
 def thesis_cells():
     """All 1001 numbers of the seven tables in the thesis' results chapter, as a tuple of `Cell`."""
-    with open(data_file("thesis_tables.csv"), newline="") as file:
-        return tuple(Cell(printed=row.pop("value"), **row) for row in csv.DictReader(file))
+    return tuple(Cell(printed=row.pop("value"), **row) for row in read_csv(data_file("thesis_tables.csv")))
 
 
 @cache
 def _authors():
     """(dataset, method, augmentation) -> {metric: values in the order of the authors' files}."""
     table = {}
-    with open(data_file("author_runs.csv"), newline="") as file:
-        for row in csv.DictReader(file):
-            cell = table.setdefault((row["dataset"], row["method"], row["augmentation"]), {})
-            cell.setdefault(row["metric"], []).append(float(row["value"]))
+    for row in read_csv(data_file("author_runs.csv")):
+        cell = table.setdefault((row["dataset"], row["method"], row["augmentation"]), {})
+        cell[row["metric"]] = (*cell.get(row["metric"], ()), float(row["value"]))
     return table
 
 
@@ -149,7 +147,7 @@ def author_runs(dataset, method, augmentation):
 
     Do not pair values across stages by position: seeds were not recorded, and the order differs.
     """
-    return {metric: tuple(values) for metric, values in _authors()[_known(dataset, method, augmentation)].items()}
+    return dict(_authors()[_known(dataset, method, augmentation)])
 
 
 def compare(metrics, dataset, method, augmentation, *, own_fcn=False):
@@ -162,40 +160,24 @@ def compare(metrics, dataset, method, augmentation, *, own_fcn=False):
     verdict    "inside" the range of the authors' runs; else "better" or "worse", or "outside" where neither is better
     """
     archive = "TwoPatterns" if dataset == "TwoPatternsGenerated" else dataset
-    mean, runs, published = {}, {}, ""
+    mean, runs, published, rows = {}, {}, "", []
     if (archive, method, augmentation) in _authors():
-        mean = _printed_means(archive, method, augmentation)
-        runs = author_runs(archive, method, augmentation)
+        mean, runs = _printed_means(archive, method, augmentation), author_runs(archive, method, augmentation)
         name = archive if archive == dataset else f"archive's {archive}"
         published = f"{name}, {method} + {augmentation}"
-    rows = []
     for metric in METRICS:
         ours = metrics.get(metric.ours)
         ours = None if ours is None or math.isnan(ours) else float(ours)
         printed, theirs = mean.get(metric.theirs), runs.get(metric.theirs, ())
-        rows.append(
-            Row(
-                metric.name,
-                ours,
-                float(printed.printed) if printed else None,
-                min(theirs, default=None),
-                max(theirs, default=None),
-                _verdict(metric, ours, theirs, own_fcn),
-                bool(printed and printed.misprint),
-                published,
-            )
-        )
+        columns = float(printed.printed) if printed else None, min(theirs, default=None), max(theirs, default=None)
+        if ours is None:
+            word = NOT_COMPUTED
+        elif not theirs:
+            word = NOT_IN_THESIS
+        else:
+            word = OWN_FCN if own_fcn and metric.name in ("fid", "is") else verdict(ours, theirs, metric.better)
+        rows.append(Row(metric.name, ours, *columns, word, bool(printed and printed.misprint), published))
     return rows
-
-
-def _verdict(metric, ours, theirs, own_fcn):
-    if ours is None:
-        return NOT_COMPUTED
-    if not theirs:
-        return NOT_IN_THESIS
-    if own_fcn and metric.name in ("fid", "is"):
-        return OWN_FCN
-    return verdict(ours, theirs, metric.better)
 
 
 def verdict(value, theirs, better):

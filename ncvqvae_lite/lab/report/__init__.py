@@ -41,13 +41,8 @@ def write_report(out, runs=None, cells=None):
 
 
 def _page(cells, trail):
-    pages = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    how = dict(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    pages = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), **how)
     pages.filters |= {"png": lambda figure: base64.b64encode(figure._repr_png_()).decode(), "counted": counted}
     rows = comparable(cells)
     prior_figure, *figures = all_figures(cells, trail.runs)
@@ -68,9 +63,6 @@ def _page(cells, trail):
 
 def _origin(cells):
     """Versions, commits and devices behind the rows."""
-    key = ["commit", "package_version", "device", "threads"]
-    body = [
-        [*map(str, made_by), str(len(part)), ", ".join(part.dataset.unique())]
-        for made_by, part in cells.drop_duplicates(list(KEY)).groupby(key)
-    ]
+    parts = cells.drop_duplicates(list(KEY)).groupby(["commit", "package_version", "device", "threads"])
+    body = [[*map(str, made_by), str(len(part)), ", ".join(part.dataset.unique())] for made_by, part in parts]
     return Table(["commit", "package", "device", "threads", "cells", "data sets"], body)

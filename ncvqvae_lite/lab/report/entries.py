@@ -76,21 +76,21 @@ class Trail(NamedTuple):
 
     def seeds(self, rows):
         """A `Link` for each seed behind a number: to its notebook, or else only with the name of folder and commit."""
-        return tuple(self._link(row) for row in rows.sort_values("seed").itertuples())
+        links = []
+        for row in rows.sort_values("seed").itertuples():
+            notebook = self.runs / row.folder / "notebook.ipynb" if self.runs and row.folder else None
+            found = notebook is not None and notebook.is_file()
+            href = quote(Path(os.path.relpath(notebook, self.start)).as_posix()) if found else ""
+            links.append(Link(str(row.seed), _origin(row), href))
+        return tuple(links)
 
     def mean(self, rows):
         """Mean of the rows' values; its title names every run behind it."""
         if rows.empty:
             return empty()
-        title = "; ".join(self._origin(row) for row in rows.itertuples())
+        title = "; ".join(map(_origin, rows.itertuples()))
         return Entry(text=Link(number(rows.value.mean()), title))
 
-    def _link(self, row):
-        notebook = self.runs / row.folder / "notebook.ipynb" if self.runs and row.folder else None
-        found = notebook is not None and notebook.is_file()
-        href = quote(Path(os.path.relpath(notebook, self.start)).as_posix()) if found else ""
-        return Link(str(row.seed), self._origin(row), href)
 
-    @staticmethod
-    def _origin(row):
-        return f"{row.folder or 'folder not recorded'}, commit {row.commit}"
+def _origin(row):
+    return f"{row.folder or 'folder not recorded'}, commit {row.commit}"

@@ -5,7 +5,6 @@ its columns are the seven configurations of the thesis and others of which a run
 kept is hatched and says so. Only runs with the thesis' recipe are shown, and methods that are registered.
 """
 
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from ...data import THESIS_DATASETS
 from ...names import METHODS, arm
 from ...thesis import CONFIGURATIONS, data_file
 from ..results import CELL, SHIPPED
-from .tables import FREE, bf16_settings, changed
+from .tables import FREE, bf16_settings, changed, with_recipe
 
 MOST_ROWS = 5  # data sets in one figure
 CURVE_KEY = (*CELL, "preset", "ablation")  # what tells tokenizers apart
@@ -90,9 +89,8 @@ def accepted_probabilities(panels, datasets):
 
     The line is the mean. Mostly above 0.9 from the first steps on would mean a prior that recites.
     """
-    return _grid(
-        panels, datasets, _accepted, "decoding step (darker: more tokens; line: mean)", "probability of a kept token"
-    )
+    below = "decoding step (darker: more tokens; line: mean)"
+    return _grid(panels, datasets, _accepted, below, "probability of a kept token")
 
 
 def _accepted(ax, panel):
@@ -138,13 +136,11 @@ def class_samples(panels, dataset):
         low, median, high = any_run["real"][k].astype(float)
         _lines(row[0], any_run, k, median[None], plots.INK)
         for ax, configuration in zip(row[1:], columns):
-            panel = found.get((dataset, *configuration))
-            if panel is None:
-                not_kept(ax)
-            else:
+            if panel := found.get((dataset, *configuration)):
                 _lines(ax, panel, k, panel["generated"][k], METHODS[configuration[0]].colour)
-        name = textwrap.shorten(f"class {any_run['class_names'][shown[k]]}", 14, placeholder="…")
-        row[0].set_ylabel(name, fontsize=plots.SMALL)
+            else:
+                not_kept(ax)
+        row[0].set_ylabel(plots.class_label(any_run["class_names"][shown[k]]), fontsize=plots.SMALL)
         row[0].yaxis.set_major_locator(MaxNLocator(3))
         margin = (high.max() - low.min()) / 2
         row[0].set_ylim(low.min() - margin, high.max() + margin)
@@ -174,9 +170,8 @@ def not_kept(ax):
     """Mark axes as a place of which no run was kept: hatched, and said."""
     ax.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False, which="both")
     ax.patch.set(facecolor="white", edgecolor=plots.PALE, hatch="////")
-    box = dict(facecolor="white", edgecolor="none", pad=1)
-    middle = dict(transform=ax.transAxes, ha="center", va="center", bbox=box)
-    ax.text(0.5, 0.5, "not\nkept", fontsize=plots.SMALL, **middle)
+    style = dict(ha="center", va="center", fontsize=plots.SMALL, bbox=dict(facecolor="white", edgecolor="none", pad=1))
+    ax.text(0.5, 0.5, "not\nkept", transform=ax.transAxes, **style)
 
 
 def _label_first(row):
@@ -191,9 +186,8 @@ def _label_first(row):
 
 def thesis_curves(curves):
     """The rows of `load_curves` with the thesis' recipe, perhaps none."""
-    alike = np.array([set(changed(text)) <= FREE for text in curves.ablation], bool)
-    known = curves.dataset.isin(THESIS_DATASETS) & curves.method.isin(list(METHODS))
-    return curves[(curves.preset == "paper") & alike & known]
+    curves = with_recipe(curves)
+    return curves[curves.dataset.isin(THESIS_DATASETS) & curves.method.isin(list(METHODS))]
 
 
 def loss_curves(curves, datasets):
@@ -204,17 +198,14 @@ def loss_curves(curves, datasets):
     rows = thesis_curves(curves)
     rows, columns = rows[rows.epoch > 0], _curve_columns(rows)
     fig, axes = plots.figure(len(datasets), len(columns), height=2.1 + 2.2 * len(datasets), sharex=True)
-    for row, dataset in zip(axes, datasets):
-        for ax, column in zip(row, columns):
-            for run, colour in _runs(ax, rows[rows.dataset == dataset], *column):
-                ax.plot(run.epoch, run[column[0]], color=colour, linewidth=1.3)
-                ax.set(xscale="log")
-                plots.plain_log_ticks(ax.xaxis)
-                ax.yaxis.set_major_locator(MaxNLocator(4))
-        row[0].set_ylabel(short_name(dataset), fontsize=plots.TEXT)
+    for ax, run, values, colour in _runs(axes, rows, datasets, columns):
+        ax.plot(run.epoch, values, color=colour, linewidth=1.3)
+        ax.set(xscale="log")
+        plots.plain_log_ticks(ax.xaxis)
+        ax.yaxis.set_major_locator(MaxNLocator(4))
     for top, bottom, title in zip(axes[0], axes[-1], columns.values()):
         top.set_title(title, fontsize=plots.TEXT)
-        bottom.set_xlabel("epoch (log scale)", fontsize=plots.TEXT)
+        bottom.set_xlabel("epoch (log scale)")
     plots.legend_below(fig, _curve_legend(rows), 3)
     return fig
 
@@ -230,16 +221,14 @@ def accuracy_by_loss(curves, datasets):
     columns = _curve_columns(rows)
     fig, axes = plots.figure(len(datasets), len(columns), height=2.1 + 2.4 * len(datasets), sharey="row")
     end = dict(marker="o", markeredgecolor=plots.INK)
-    for row, dataset in zip(axes, datasets):
-        for ax, column in zip(row, columns):
-            for run, colour in _runs(ax, rows[rows.dataset == dataset], *column):
-                ax.plot(run[column[0]], run.knn_acc, color=colour, linewidth=0.9, alpha=0.7)
-                ax.plot(run[column[0]].iloc[-1], run.knn_acc.iloc[-1], color=colour, markersize=6, **end)
-                ax.xaxis.set_major_locator(MaxNLocator(4))
+    for ax, run, values, colour in _runs(axes, rows, datasets, columns):
+        ax.plot(values, run.knn_acc, color=colour, linewidth=0.9, alpha=0.7)
+        ax.plot(values.iloc[-1], run.knn_acc.iloc[-1], color=colour, markersize=6, **end)
+        ax.xaxis.set_major_locator(MaxNLocator(4))
+    for row in axes:
         _label_first(row)
-        row[0].set_ylabel(short_name(dataset), fontsize=plots.TEXT)
     for ax, title in zip(axes[-1], columns.values()):
-        ax.set_xlabel(title, fontsize=plots.TEXT)
+        ax.set_xlabel(title)
     fig.supylabel("KNN accuracy (fraction of test)", fontsize=plots.TEXT)
     plots.legend_below(fig, [*_curve_legend(rows), Line2D([], [], color="white", label="end of training", **end)], 4)
     return fig
@@ -252,13 +241,18 @@ def _curve_columns(rows):
     return ssl | {("recon_val", None): "test error (MSE)"}
 
 
-def _runs(ax, rows, term, method):
-    """(rows of one tokenizer, its colour) for each of the method (None: of all) that has the term; hatched without."""
-    rows = rows[rows[term].notna() & (rows.method.isin([method] if method else METHODS))]
-    if rows.empty:
-        not_kept(ax)
-    for (_, of_run, augmentation, *_), run in rows.groupby(list(CURVE_KEY)):
-        yield run, plots.augmentation_colour(augmentation) if method else METHODS[of_run].colour
+def _runs(axes, rows, datasets, columns):
+    """(axes, rows of one tokenizer, values of the column's term, colour) of each line; axes without one are hatched."""
+    for line, dataset in zip(axes, datasets):
+        line[0].set_ylabel(short_name(dataset))
+        for ax, (term, method) in zip(line, columns):
+            found = rows[(rows.dataset == dataset) & rows[term].notna()]
+            found = found[found.method == method] if method else found
+            if found.empty:
+                not_kept(ax)
+            for (_, of_run, augmentation, *_), run in found.groupby(list(CURVE_KEY)):
+                colour = plots.augmentation_colour(augmentation) if method else METHODS[of_run].colour
+                yield ax, run, run[term], colour
 
 
 def _curve_legend(rows):

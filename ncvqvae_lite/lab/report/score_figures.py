@@ -16,7 +16,7 @@ from ...names import METHODS, SCORES, arm
 from ...thesis import CONFIGURATIONS, author_runs
 from .panel_figures import datasets_of, short_name
 from .prior import PRIORS, prior_blocks, prior_rows
-from .tables import LEVEL, METRIC, comparable, floors
+from .tables import CELL, LEVEL, METRIC, comparable, floors
 from .tests import FEWEST, average_ranks, not_told_apart, pair_p
 
 # What a score can be compared with: column of `floors` -> (line style, label).
@@ -36,10 +36,9 @@ def comparison(rows, metric):
     metric  one of `tests.TESTED`
     """
     score, bounds = METRIC[metric], floors(rows)
-    ours = rows[rows.metric == score.ours].groupby(["dataset", "method", "augmentation"]).value
-    ours = {key: values.to_numpy() for key, values in ours}
+    ours = {key: values.to_numpy() for key, values in rows[rows.metric == score.ours].groupby(CELL).value}
     fig, axes = plots.figure(5, 3, height=11.5)
-    for ax, dataset in zip(axes.flat, THESIS_DATASETS):
+    for ax, dataset in _panels(axes, THESIS_DATASETS, [arm(*c) for c in CONFIGURATIONS], 0.6):
         for place, configuration in enumerate(CONFIGURATIONS):
             theirs = np.array(author_runs(dataset, *configuration)[score.theirs])
             colour = METHODS[configuration[0]].colour
@@ -50,15 +49,21 @@ def comparison(rows, metric):
         ax.margins(x=0.07)
         if metric == "fid":
             ax.set_xlim(left=0)
-        ax.set_yticks(range(len(CONFIGURATIONS)), [arm(*c) for c in CONFIGURATIONS])
-        ax.set_ylim(len(CONFIGURATIONS) - 0.4, -0.6)
         ax.xaxis.set_major_locator(MaxNLocator(3))
-        ax.tick_params(axis="y", length=0, labelleft=ax in axes[:, 0])
-    for ax in axes.flat[len(THESIS_DATASETS) :]:
-        ax.set_axis_off()
     fig.supxlabel(SCORES[metric].axis, fontsize=plots.TEXT)
     fig.legend(handles=_comparison_legend(metric), loc=(0.46, 0.05), fontsize=plots.SMALL, frameon=False)
     return fig
+
+
+def _panels(axes, datasets, names, margin):
+    """(axes, data set) of one panel after the other, with the names of its rows from the top; the rest stays empty."""
+    for ax in axes.flat[len(datasets) :]:
+        ax.set_axis_off()
+    for ax, dataset in zip(axes.flat, datasets):
+        ax.set_yticks(range(len(names)), names)
+        ax.set_ylim(len(names) - 1 + margin, -margin)
+        ax.tick_params(axis="y", length=0, labelleft=ax in axes[:, 0])
+        yield ax, dataset
 
 
 def _bounds(ax, bounds, metric):
@@ -79,15 +84,19 @@ def _compared(ax, row, ours, theirs, colour):
 
 
 def _comparison_legend(metric):
-    bounds = BOUNDS.get(metric, {}).values()
     return [
         Patch(facecolor=plots.PALE, edgecolor=plots.REAL, label="authors' 4 runs: smallest to largest"),
         Patch(facecolor="white", edgecolor=plots.REAL, hatch="////", label="the same; not run by us"),
         Line2D([], [], color=plots.REAL, linewidth=2, marker="|", linestyle="", markersize=11, label="authors' mean"),
         Line2D([], [], color="white", marker="o", markeredgecolor=plots.INK, label="ours, one seed"),
         Line2D([], [], color=plots.INK, marker="D", linestyle="-", label="ours, mean and standard deviation"),
-        *(Line2D([], [], color=plots.INK, linestyle=line, label=f"{label}") for line, label in bounds),
+        *_bounds_legend(metric),
     ]
+
+
+def _bounds_legend(metric, before=""):
+    bounds = BOUNDS.get(metric, {}).values()
+    return [Line2D([], [], color=plots.INK, linestyle=line, label=before + label) for line, label in bounds]
 
 
 def matched_priors(cells):
@@ -103,9 +112,7 @@ def matched_priors(cells):
     columns = min(len(datasets), 2 if len(datasets) <= 4 else 3)
     lines = -(-len(datasets) // columns)
     fig, axes = plots.figure(lines, columns, height=2.1 + (3.4 if columns < 3 else 2.2) * lines)
-    for ax in axes.flat[len(datasets) :]:
-        ax.set_axis_off()
-    for ax, dataset in zip(axes.flat, datasets):
+    for ax, dataset in _panels(axes, datasets, PRIOR_NAMES, 0.55):
         for shift, configuration in zip((-0.26, 0, 0.26), ARMS):
             _prior_points(ax, blocks, dataset, configuration, shift)
         _bounds(ax, bounds.loc[dataset], "fid")
@@ -113,14 +120,11 @@ def matched_priors(cells):
         ax.set_xscale("log")
         decades = np.ptp(np.log10(ax.get_xlim()))
         plots.plain_log_ticks(ax.xaxis, LogLocator(subs=(1, 3) if decades < 2.5 else (1,)))
-        ax.set_yticks(range(len(PRIORS)), PRIOR_NAMES)
-        ax.set_ylim(len(PRIORS) - 0.45, -0.55)
-        ax.tick_params(axis="y", length=0, labelleft=ax in axes[:, 0])
         for row in range(1, len(PRIORS)):
             ax.axhline(row - 0.5, color=plots.PALE, linewidth=0.8)
     for ax in axes.flat[len(datasets) - columns : len(datasets)]:
-        ax.set_xlabel("FID (log scale)", fontsize=plots.TEXT)
-    axes[lines // 2, 0].set_ylabel("prior: masks, head", fontsize=plots.TEXT)
+        ax.set_xlabel("FID (log scale)")
+    axes[lines // 2, 0].set_ylabel("prior: masks, head")
     plots.legend_below(fig, _prior_legend(), 2)
     return fig
 
@@ -145,16 +149,16 @@ def _prior_points(ax, blocks, dataset, configuration, shift):
 
 def _prior_legend():
     mean = dict(color=plots.INK, marker="|", linestyle="", markersize=11, markeredgewidth=2.5)
-    handles = []
-    for method, augmentation in ARMS:
-        colour, label = METHODS[method].colour, f"tokens of {arm(method, augmentation)} (line: a seed)"
-        handles.append(Line2D([], [], color=colour, marker="o", linewidth=0.7, markersize=4.5, label=label))
+    seed = dict(marker="o", linewidth=0.7, markersize=4.5)
+    labels = {
+        METHODS[configuration[0]].colour: f"tokens of {arm(*configuration)} (line: a seed)" for configuration in ARMS
+    }
     return [
-        *handles,
+        *(Line2D([], [], color=colour, label=label, **seed) for colour, label in labels.items()),
         Line2D([], [], label="mean over seeds (geometric)", **mean),
         Line2D([], [], color=plots.REAL, marker="x", linestyle="", label="not run"),
         Patch(facecolor=plots.PALE, label="authors' 4 runs, smallest to largest"),
-        *(Line2D([], [], color=plots.INK, linestyle=l, label=f"FID of {t}") for l, t in BOUNDS["fid"].values()),
+        *_bounds_legend("fid", "FID of "),
     ]
 
 
@@ -173,20 +177,20 @@ def critical_difference(frame, metric):
     ranks, p = average_ranks(frame, metric), pair_p(frame, metric)
     bars = not_told_apart(list(ranks.index), p)
     left, first_row = (len(ranks) + 1) // 2, 0.5 + 0.3 * len(bars)  # names on the left; y of the highest name
-    fig, axes = plots.figure(1, 1, height=1.6 + 0.32 * (first_row + left))
-    ax = axes[0, 0]
+    fig, [[ax]] = plots.figure(height=1.6 + 0.32 * (first_row + left))
     for i, (first, last) in enumerate(bars):
         ends = ranks.iloc[first] - 0.06, ranks.iloc[last] + 0.06
         ax.plot(ends, [0.35 + 0.3 * i] * 2, color=plots.INK, linewidth=4, solid_capstyle="butt")
     for place, (name, rank) in enumerate(ranks.items()):
         configuration = name.split("-")
-        colour, on_left = METHODS[configuration[0]].colour, place < left
-        row = first_row + (place if on_left else len(ranks) - 1 - place)
-        end = 0.7 if on_left else len(ranks) + 0.3
+        words, colour = [arm(*configuration), f"{rank:.2f}"], METHODS[configuration[0]].colour
+        if place < left:
+            row, end, gap, side = first_row + place, 0.7, -0.1, "right"
+        else:
+            row, end, gap, side = first_row + len(ranks) - 1 - place, len(ranks) + 0.3, 0.1, "left"
+            words.reverse()
         ax.plot([rank, rank, end], [0, row, row], color=colour, linewidth=1.5)
-        side = dict(ha="right" if on_left else "left", va="center", fontsize=plots.TEXT)
-        text = f"{arm(*configuration)} {rank:.2f}" if on_left else f"{rank:.2f} {arm(*configuration)}"
-        ax.text(end + (-0.1 if on_left else 0.1), row, text, color=colour, **side)
+        ax.text(end + gap, row, " ".join(words), color=colour, ha=side, va="center", fontsize=plots.TEXT)
     ax.set(xlim=(-2.4, len(ranks) + 3.4), ylim=(first_row + left - 0.4, 0), yticks=[])
     ax.set_xticks(range(1, len(ranks) + 1))
     ax.xaxis.tick_top()

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ...thesis import CONFIGURATIONS, METRICS, author_runs, thesis_cells
-from .tables import LEVEL, METRIC, thesis_fcn
+from .tables import CELL, LEVEL, METRIC, thesis_fcn
 
 NAIVE, *NC = [f"{method}-{augmentation}" for method, augmentation in CONFIGURATIONS]
 TESTED = tuple(metric.theirs for metric in METRICS if metric.better)
@@ -29,8 +29,7 @@ def authors_frame(metric):
 
 def our_frame(rows, metric):
     """Means over our seeds, from rows of `tables.comparable`."""
-    rows = rows[rows.metric == METRIC[metric].ours]
-    means = rows.groupby(["dataset", "method", "augmentation"]).value.mean()
+    means = rows[rows.metric == METRIC[metric].ours].groupby(CELL).value.mean()
     return _frame(lambda *cell: means.get(cell, np.nan))
 
 
