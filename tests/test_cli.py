@@ -130,7 +130,7 @@ COMMAND_LINES = {
     "seed that is no whole number": (["replicate", "--seed", "1.5"], ["expected a whole number, got '1.5'"]),
     "method": (
         ["replicate", "--method", "vibcregg"],
-        ["unknown method 'vibcregg'", "did you mean vibcreg or vicreg?", "regular"],
+        ["unknown method 'vibcregg'", "did you mean vibcreg?", "regular"],
     ),
     "augmentation": (
         ["replicate", "--method", "vibcreg", "--augmentation", "wrap"],
