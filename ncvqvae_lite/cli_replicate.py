@@ -11,7 +11,7 @@ from .cli_progress import progress_on
 from .config import ExperimentConfig
 from .errors import BadInput
 from .fcn_weights import file_hash, find_weights, is_thesis_weights
-from .thesis import compare
+from .thesis import METRICS, compare
 
 GENERATED = "TwoPatternsGenerated"
 say = partial(print, flush=True)  # so that it stands in order with the progress on the other stream
@@ -25,8 +25,8 @@ class Replicate:
     repeated.
 
     dataset D         a data set of the UCR archive or of the folder --data; TwoPatternsGenerated needs no download
-    method M          regular, barlowtwins, vibcreg, vicreg
-    augmentation A    warp, slice or gauss; none for regular
+    method M          regular (no second view), or a loss between two views: barlowtwins, vibcreg, vicreg, ...
+    augmentation A    what makes the second view: warp, slice, gauss, ...; none for regular
     seed S            a whole number
     preset P          quick (small and short), paper (the thesis' values) or improved (its quirks put right)
     out FOLDER        folder of all runs
@@ -64,7 +64,7 @@ class Replicate:
 
         from .data import load_dataset
         from .experiment import cell_folder, check_experiment, not_computed, run_experiment
-        from .nb import floors_table, published_table
+        from .tables import floors_table, published_table, scores_table
 
         ds = load_dataset(self.dataset, self.data)
         if not ds.n_classes:
@@ -89,6 +89,8 @@ class Replicate:
         say(f"\n{published_table(rows)}\n")
         if "fid" in metrics:
             say(f"{floors_table(metrics)}\n")
+        published = {metric.ours for metric in METRICS}
+        say(f"{scores_table({name: value for name, value in metrics.items() if name not in published})}\n")
         if rows[0].published and (cfg.preset_name != "paper" or changes or cfg.dataset == GENERATED):
             say("The verdicts do not test the method: this run has other series or another recipe than the thesis.")
         by_reason = defaultdict(list)

@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -37,7 +38,7 @@ from ncvqvae_lite.data import two_patterns
 from ncvqvae_lite.errors import BadInput, RunFolderError, WeakEvidence
 from ncvqvae_lite.fcn import FCN
 from ncvqvae_lite.fcn_weights import file_hash
-from ncvqvae_lite.names import METHODS, resolve
+from ncvqvae_lite.names import METHODS, SCORES, Score, resolve
 from ncvqvae_lite.thesis import OWN_FCN, author_runs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -707,9 +708,18 @@ def test_help_of_a_command_tells_every_field(command, capsys, monkeypatch):
             assert line.endswith(f"(default: {field.default})")
 
 
-def test_help_names_the_registered_methods(capsys):
-    main(["replicate", "--help"])
-    assert ", ".join(METHODS) in capsys.readouterr().out
+def test_a_wrong_method_is_answered_with_all_registered_ones(capsys, monkeypatch):
+    monkeypatch.setitem(METHODS, "later", METHODS["vicreg"])
+    assert main(["replicate", "--method", "what"]) == 2
+    assert ", ".join(sorted(METHODS)) in capsys.readouterr().err
+
+
+def test_scores_without_a_published_number_are_printed_too(capsys, tmp_path, monkeypatch):
+    monkeypatch.setitem(SCORES, "range", Score("range of samples", compute=lambda e: np.ptp(e.generated.numpy())))
+    assert main(on_tiny(write_tiny(tmp_path / "data"), tmp_path / "runs")) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"^range of samples +\d", printed, flags=re.M) and "perplexity of samples" in printed
+    assert "KNN accuracy" not in printed  # stands beside the published number
 
 
 def read(line, kind=Run, program="ncvqvae campaign run"):
