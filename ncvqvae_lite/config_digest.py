@@ -67,11 +67,13 @@ def _source(module):
 # --- what is registered from outside ---
 
 
-def code_of(value):
+def code_of(value, within=()):
     """What tells apart two functions that are registered, or two values that these use: something for JSON.
 
-    A function of this package is its name and the code behind its module; another one its compiled code, defaults,
-    and the numbers and functions that it takes from around it. Arrays count by their values.
+    A function of this package is its name and the code behind its module; another one its compiled code, its defaults,
+    and the numbers and functions that it takes from around it, save those of other packages, which are names. Arrays
+    count by their values.
+    within   the functions that use it, from the registered one on
     raises   BadInput for an object whose content cannot be seen from here
     """
     if isinstance(value, str) and _file(value.partition(".")[0]).is_file():
@@ -81,23 +83,17 @@ def code_of(value):
     if isinstance(value, set | frozenset):
         return sorted(map(repr, value))
     if isinstance(value, tuple | list):
-        return [code_of(part) for part in value]
+        return [code_of(part, within) for part in value]
     if isinstance(value, dict):
-        return [[code_of(key), code_of(part)] for key, part in value.items()]
+        return [[repr(key), code_of(part, within)] for key, part in value.items()]
     if isinstance(value, functools.partial):
-        return [code_of(value.func), code_of(value.args), code_of(value.keywords)]
+        return [code_of(part, within) for part in (value.func, value.args, value.keywords)]
     if isinstance(value, types.CodeType):
-        return [value.co_code.hex(), value.co_names, value.co_varnames, code_of(value.co_consts)]
-    if isinstance(value, types.ModuleType | type | types.BuiltinFunctionType):
-        return f"{getattr(value, '__module__', '')} {getattr(value, '__qualname__', value.__name__)}"
+        return [value.co_code.hex(), value.co_names, value.co_varnames, code_of(value.co_consts, within)]
     if isinstance(value, types.FunctionType):
-        home, _, module = value.__module__.partition(".")
-        if home == __package__:
-            return [value.__qualname__, source_digest(module)]
-        around = inspect.getclosurevars(value)
-        used = {**around.globals, **around.nonlocals}
-        used = {name: part for name, part in used.items() if part is not value}  # it may call itself
-        return [code_of(value.__code__), code_of(value.__defaults__), code_of(value.__kwdefaults__), code_of(used)]
+        return _code_of_function(value, within)
+    if isinstance(value, types.ModuleType | type | types.BuiltinFunctionType):
+        return _name_of(value)
     if hasattr(value, "__array__"):
         import numpy as np  # here, so that naming folders loads nothing heavy
 
@@ -107,6 +103,21 @@ def code_of(value):
         f"what is registered uses an object of {type(value).__name__}, whose content names no folder: "
         "register a function (def) of numbers, texts and arrays"
     )
+
+
+def _code_of_function(function, within):
+    package, _, module = function.__module__.partition(".")
+    if package == __package__:
+        return [function.__qualname__, source_digest(module)]
+    if function in within or (within and package != within[0].__module__.partition(".")[0]):
+        return _name_of(function)
+    around = inspect.getclosurevars(function)
+    parts = (function.__code__, function.__defaults__, function.__kwdefaults__, {**around.globals, **around.nonlocals})
+    return [code_of(part, (*within, function)) for part in parts]
+
+
+def _name_of(value):
+    return f"{getattr(value, '__module__', '')} {getattr(value, '__qualname__', value.__name__)}"
 
 
 # --- code without prose ---

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.functional import mse_loss
 
 import ncvqvae_lite
 from ncvqvae_lite import config_digest
@@ -349,6 +350,19 @@ def test_what_a_registered_function_calls_counts(monkeypatch):
     before = code_of(calls_square)
     monkeypatch.setitem(globals(), "square", lambda a: a**3)
     assert code_of(calls_square) != before
+
+
+def is_even(n):
+    return n == 0 or is_odd(n - 1)
+
+
+def is_odd(n):
+    return n != 0 and is_even(n - 1)
+
+
+def test_functions_that_call_each_other_and_those_of_libraries_have_a_code():
+    assert "is_even" in json.dumps(code_of(is_odd))
+    assert "mse_loss" in json.dumps(code_of(lambda a, b: mse_loss(a, b)))
 
 
 def test_an_object_that_hides_its_content_is_refused():
