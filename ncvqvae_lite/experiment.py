@@ -1,5 +1,6 @@
 """One cell of the thesis' tables, end to end: series -> tokenizer -> prior -> samples -> scores.
 
+Before any work it refuses what cannot work, and it warns of what would say little (a flat channel, a weak FCN).
 Everything is resumable: a finished stage is never redone, an unfinished one continues at its last checkpoint, and the
 results are written last. Equal seeds give equal numbers on one CPU, interrupted or not; on a GPU some gradients are
 summed in an order that varies.

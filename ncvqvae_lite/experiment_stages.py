@@ -12,7 +12,7 @@ from .experiment_folders import claim, discard
 from .files import hold, write_json, writing_to
 from .training_engine import derive_seed, epochs_for
 
-OPTIM = ("batch_size", "lr", "weight_decay", "schedule", "average")
+OPTIM_FIELDS = ("batch_size", "lr", "weight_decay", "schedule", "average")
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,6 @@ def initial_weights(*seed):
 
 def optim_settings(cfg, n, prefix="", epochs=None):
     """How a network is trained on n series, as fields of `Optim`: from the settings named PREFIX...; epochs replace."""
-    settings = {name: getattr(cfg, prefix + name) for name in OPTIM if hasattr(cfg, prefix + name)}
+    settings = {name: getattr(cfg, prefix + name) for name in OPTIM_FIELDS if hasattr(cfg, prefix + name)}
     epochs = epochs or getattr(cfg, f"{prefix}epochs")
     return settings | {"epochs": epochs_for(n, settings["batch_size"], epochs, getattr(cfg, f"{prefix}min_steps"))}

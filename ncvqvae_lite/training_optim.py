@@ -1,4 +1,7 @@
-"""How a network is trained: for how long, in what batches, at which learning rates."""
+"""How a network is trained: for how long, in what batches, at which learning rates, by AdamW with which constants.
+
+What all three trainings share; each changes it by the `OPTIM` of its own room.
+"""
 
 import dataclasses
 import math

@@ -795,6 +795,14 @@ def test_half_written_files_of_a_killed_process_go(tmp_path):
     assert not list(tmp_path.rglob("*.partial")) and not list(tmp_path.rglob("*.checkpoint"))
 
 
+def test_a_score_that_needs_the_feature_net_is_left_out_where_there_is_none(tmp_path, monkeypatch):
+    seen = Score("seen", needs=("fcn",), compute=lambda evidence: evidence.probabilities["generated"].mean())
+    monkeypatch.setitem(SCORES, "seen", seen)
+    few = from_arrays(SERIES.x_train, SERIES.y_train, SERIES.x_test[:9], SERIES.y_test[:9], name="few")
+    assert "seen" not in run_experiment(micro(dataset="few"), few, tmp_path, device="cpu")
+    assert "seen" in run_experiment(micro(), SERIES, tmp_path, device="cpu")
+
+
 def test_a_score_that_gives_no_number_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(SCORES, "hopeless", Score("hopeless", compute=lambda evidence: float("nan")))
     with pytest.raises(BadInput, match="the score hopeless is nan, expected a finite number"):
