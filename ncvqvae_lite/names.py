@@ -1,9 +1,9 @@
 """The methods and the scores, each as one record: what it is called, how it is drawn, what it computes. Loads no torch.
 
-A new loss is a function in `ssl_losses` and a record in METHODS; a new score of samples is a function of the `Evidence`
-of `experiment_evaluation`, there, and a record in SCORES. Code outside this package registers its own the same way. (Augmentations are in `augmentations.AUGMENTATIONS`,
-sources of series in `data.SOURCES`.) Colours are those of Okabe and Ito, and one of Tol's for VICReg: colour-blind
-readers can tell them apart.
+A new loss is a function in `ssl_losses` and a record in METHODS. A new score of samples is a function of the `Evidence`
+of `experiment_evaluation`, there, and a record in SCORES. Code outside this package registers its own the same way.
+(Augmentations are in `augmentations.AUGMENTATIONS`, sources of series in `data.SOURCES`.) Colours are those of Okabe and
+Ito, and one of Tol's for VICReg: colour-blind readers can tell them apart.
 """
 
 from collections.abc import Callable, Mapping
@@ -63,8 +63,8 @@ class Score:
     label, short    in running text, and as the head of a column of tables; without the latter it stands beside others
     axis            what stands on an axis: quantity and unit
     better          "lower", "higher", or "" where neither is
-    needs           "labels" where it cannot be computed without; "fcn" where it looks at the feature net, which is there
-                    if FID can be computed
+    needs           "labels" where it cannot be computed without; "fcn" where it looks at the feature net, which is
+                    there if FID can be computed
     test, train     fewest series of each split that it needs
     compute         (experiment_evaluation.Evidence) -> float, or {suffix of the name: float} with "" for the score
                     itself; None: its own stage computes it
