@@ -2,8 +2,8 @@
 
 A new loss is a function in `ssl_losses` and a record in METHODS. A new score of samples is a function of the `Evidence`
 of `experiment_evaluation`, there, and a record in SCORES. Code outside this package registers its own the same way.
-(Augmentations are in `augmentations.AUGMENTATIONS`, sources of series in `data.SOURCES`.) Colours are those of Okabe and
-Ito, and one of Tol's for VICReg: colour-blind readers can tell them apart.
+(Augmentations are in `augmentations.AUGMENTATIONS`, sources of series in `data.SOURCES`.) Colours are those of Okabe
+and Ito, and one of Tol's for VICReg: colour-blind readers can tell them apart.
 """
 
 from collections.abc import Callable, Mapping
