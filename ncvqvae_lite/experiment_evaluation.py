@@ -1,6 +1,7 @@
 """The scores of a cell's samples: everything in SCORES that is computed from generated series, with its floors.
 
-A floor (what real series score, say) is one more suffix in the answer of a score's function; `tables` shows it.
+A floor (what real series score, say) is one more suffix in the answer of a score's function; `tables.COMPARISONS` lists
+those that are printed.
 """
 
 import math

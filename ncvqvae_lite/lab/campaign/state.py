@@ -1,5 +1,7 @@
 """How far a run folder is: done, running, failed, begun or missing. Reads files only, holds no lock, loads no torch.
 
+How a job ends, and which ends are worth another try (TRANSIENT), stands here too.
+
 metrics.json   the results, written last: a cell is done if and only if they are there and complete
 running.json   which process is at it; its modification time is a heartbeat
 failed.json    why the last attempt ended, see `write_failure`
