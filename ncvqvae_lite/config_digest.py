@@ -76,8 +76,9 @@ def code_of(value, within=()):
     within   the functions that use it, from the registered one on
     raises   BadInput for an object whose content cannot be seen from here
     """
-    if isinstance(value, str) and _file(value.partition(".")[0]).is_file():
-        return [value, source_digest(value.partition(".")[0])]
+    if isinstance(value, str) and all(map(str.isidentifier, value.split("."))) and "." in value:
+        module = value.partition(".")[0]
+        return [value, source_digest(module) if _file(module).is_file() else ""]
     if value is None or isinstance(value, bool | int | float | str | bytes | complex | type(...)):
         return repr(value)
     if isinstance(value, set | frozenset):

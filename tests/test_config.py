@@ -365,6 +365,14 @@ def test_functions_that_call_each_other_and_those_of_libraries_have_a_code():
     assert "mse_loss" in json.dumps(code_of(lambda a, b: mse_loss(a, b)))
 
 
+def test_texts_in_a_registered_function_are_texts():
+    def documented(a, b):
+        return a - b
+
+    documented.__code__ = documented.__code__.replace(co_consts=("a long text " * 100, "data", "no/module.here"))
+    assert json.dumps(code_of(documented)).count("a long text") == 100
+
+
 def test_an_object_that_hides_its_content_is_refused():
     with pytest.raises(BadInput, match=r"object of Linear.*register a function"):
         code_of(torch.nn.Linear(2, 2))
