@@ -24,7 +24,7 @@ from ncvqvae_lite.training import fcn_engine, prior_engine, tokenizer_engine
 from ncvqvae_lite.training_engine import _training_numerics
 
 BF16 = {"precision": "bf16", "prior_precision": "bf16", "fcn_precision": "bf16"}
-VARIANTS = {"paper": ("paper", {}), "paper bf16": ("paper", BF16), "improved": ("improved", {}), "quick": ("quick", {})}
+VARIANTS = {"paper": ("paper", {}), "paper bf16": ("paper", BF16), "improved": ("improved", {})}
 CLASSES = 4
 
 

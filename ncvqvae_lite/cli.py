@@ -20,7 +20,7 @@ from typing import Literal
 from . import __version__
 from .cli_options import parse
 from .errors import BadInput, TrainingDiverged, UserError, WeakEvidence
-from .names import resolve
+from .names import function_of
 
 COMMANDS = {  # name -> (class with the options as fields and a method run(), what the help says)
     "replicate": ("cli_replicate.Replicate", "run one cell of the thesis' tables, compare with the published one"),
@@ -91,7 +91,7 @@ def _run(argv):
     from .config import check_name  # here, so that --help need not wait for it
 
     check_name("command", name, COMMANDS)
-    command = parse(resolve(COMMANDS[name][0]), f"ncvqvae {name}", rest)
+    command = parse(function_of(COMMANDS[name][0]), f"ncvqvae {name}", rest)
     return DONE if command is None else command.run() or DONE
 
 

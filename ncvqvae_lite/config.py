@@ -18,9 +18,13 @@ from .names import METHODS, SCORES
 PRESETS = ("quick", "paper", "improved")
 THESIS_AUGMENTATIONS = ("none", "warp", "slice", "gauss")
 
+SCHEDULES = ("cosine", "one-cycle", "warm-up")
+
 # Who reads a field: a stage's folder is named by its own fields, its code, and those of the stages that it builds on.
 FCN, TOKENIZER, CELL = "fcn", "tokenizer", "cell"
 MODULES = {FCN: "experiment_fcn", TOKENIZER: "experiment_tokenizer", CELL: "experiment_cell"}
+
+BY_N = "by n"  # of a text that is left to the number of train series; of a number it is 0
 
 # What a number may be: from, below, in words.
 COUNT = (1, math.inf, "1 or more")
@@ -49,16 +53,18 @@ def _has_cas(cfg):
     return cfg.cas
 
 
-def _field(stage, paper, limits=None, *, choices=None, read=None, **presets):
+def _field(stage, paper, limits=None, *, choices=None, read=None, by_n=(), **presets):
     """A setting.
 
     stage     that reads it
     paper     its default: the value of the preset `paper`
     limits    what a number may be, or None; choices of a text
     read      (cfg) -> whether this configuration reads it at all; None: always. What is not read names no folder
+    by_n      what 0, or the text "by n", stands for: ((from so many train series on, value), ...). For epochs the
+              value is a number of steps. `experiment_stages.resolve` looks it up; a folder's name carries the rule
     presets   values of the other presets where they differ: nc= (paper, NC arms), improved=, quick= (else improved's)
     """
-    about = {"stage": stage, "limits": limits, "choices": choices, "read": read, "presets": presets}
+    about = {"stage": stage, "limits": limits, "choices": choices, "read": read, "by_n": by_n, "presets": presets}
     return dataclasses.field(default=paper, metadata=about)
 
 
@@ -85,23 +91,26 @@ class ExperimentConfig(LossSettings):
     preset_name: str = "paper"  # the preset that this record started from; recorded, not hashed
 
     # Stage 1: the tokenizer (Mathisen 2024; arXiv 2408.16613)
-    geometry: str = _field(TOKENIZER, "grid", choices=("grid",))  # the kind of tokenizer, of tokenizer.TOKENIZERS
+    geometry: str = _field(  # the kind of tokenizer, of tokenizer.TOKENIZERS: tokens for rows and frames, or for frames
+        TOKENIZER, "grid", choices=("grid", "fold"), improved="fold"
+    )
     n_fft: int = _field(TOKENIZER, 8, (4, math.inf, "4 or more"))
-    width: int = _field(TOKENIZER, 8, COUNT)  # latent frames aimed at; really 8..15 (Q22)
+    width: int = _field(TOKENIZER, 8, COUNT, improved=32)  # latent frames aimed at; really 8..15 (Q22), 32..63 with 32
     dim: int = _field(TOKENIZER, 64, COUNT)
     n_blocks: int = _field(TOKENIZER, 4, COUNT)
-    codebook_size: int = _field(TOKENIZER, 32, (2, math.inf, "2 or more"))
-    codebook_decay: float = _field(TOKENIZER, 0.9, FRACTION)
+    codebook_size: int = _field(TOKENIZER, 32, (2, math.inf, "2 or more"), by_n=((1, 64), (500, 128)), improved=0)
+    codebook_decay: float = _field(TOKENIZER, 0.9, FRACTION, improved=0.95)
     commitment: float = _field(TOKENIZER, 1.0, NOT_NEGATIVE)
     kmeans_init: bool = _field(TOKENIZER, False, improved=True)  # Q11: N(0, 1); improved: k-means of the first latents
     expire_below: float = _field(TOKENIZER, 0.0, NOT_NEGATIVE, improved=1.0)  # Q11: dead codes stay so; hits a step
     odd_tail: bool = _field(TOKENIZER, False, improved=True)  # Q12: the last sample of an odd length is lost
-    epochs: int = _field(TOKENIZER, 1000, COUNT, quick=30)
-    min_steps: int = _field(TOKENIZER, 0, NOT_NEGATIVE, quick=240)  # small sets train more epochs, to so many steps
-    batch_size: int = _field(TOKENIZER, 128, COUNT)
-    lr: float = _field(TOKENIZER, 1e-3, POSITIVE)
+    spectrum_weight: float = _field(TOKENIZER, 0.0, NOT_NEGATIVE, improved=0.5)  # of rows of equal weight, in the loss
+    epochs: int = _field(TOKENIZER, 1000, COUNT, by_n=((1, 600), (100, 800), (500, 1000)), improved=0, quick=1)
+    min_steps: int = _field(TOKENIZER, 0, NOT_NEGATIVE, quick=400)  # small sets train more epochs, to so many steps
+    batch_size: int = _field(TOKENIZER, 128, COUNT, improved=64)
+    lr: float = _field(TOKENIZER, 1e-3, POSITIVE, improved=3e-3)
     weight_decay: float = _field(TOKENIZER, 1e-3, NOT_NEGATIVE)
-    schedule: str = _field(TOKENIZER, "cosine", choices=("cosine", "one-cycle"))  # of the learning rate
+    schedule: str = _field(TOKENIZER, "cosine", choices=SCHEDULES, improved="warm-up")  # of the learning rate
     average: float = _field(TOKENIZER, 0.0, FRACTION)  # decay of the average of weights that is kept; 0: the last ones
     precision: str = _field(TOKENIZER, "fp32", choices=("fp32", "bf16"))  # of the networks' products, in training only
 
@@ -113,8 +122,8 @@ class ExperimentConfig(LossSettings):
     quantise_view: bool = _field(TOKENIZER, False, read=_has_views)  # Q8: the view is decoded without the quantizer
     zero_tail: bool = _field(TOKENIZER, True, improved=False, read=_has_views)  # Q9: views end in L mod 8 zeros
     distinct_slices: bool = _field(TOKENIZER, False, improved=True, read=_slices)  # Q10: empty ones, unchanged order
-    projector_width: int = _field(TOKENIZER, 4096, COUNT, improved=1024, quick=256, read=_has_views)  # Q17
-    whitening_groups: int = _field(TOKENIZER, 64, COUNT, quick=16, read=_whitens)  # Q17: groups of 64; improved: of 16
+    projector_width: int = _field(TOKENIZER, 4096, COUNT, improved=512, quick=256, read=_has_views)  # Q17
+    whitening_groups: int = _field(TOKENIZER, 64, COUNT, improved=32, quick=16, read=_whitens)  # Q17: of 64; else of 16
 
     # Stage 1: probes
     probe_every: int = _field(TOKENIZER, 100, COUNT, quick=15)  # epochs; before the first and after the last too
@@ -126,40 +135,56 @@ class ExperimentConfig(LossSettings):
     # Stage 2: the prior
     mask_polarity: str = _field(CELL, "kept", choices=("kept", "masked"), nc="masked", improved="masked")  # Q3
     head: str = _field(CELL, "tied", choices=("tied", "untied"), nc="untied", improved="untied")  # Q4
-    prior_start: str = _field(CELL, "codebook", choices=("codebook", "random"))  # Q4: token embeddings (notebook 06)
+    prior_start: str = _field(  # Q4: token embeddings (notebook 06)
+        CELL, "codebook", choices=("codebook", "random"), improved="random"
+    )
     min_masked: int = _field(CELL, 0, NOT_NEGATIVE, improved=1)  # Q3: with "masked", a batch may hide nothing
     masked_only: bool = _field(CELL, False, improved=True)  # Q5: loss over visible tokens too
     t_per_sample: bool = _field(CELL, False, improved=True)  # Q5: one mask share for a batch, or for each sample
     extra_positions: bool = _field(CELL, True, improved=False)  # Q18: a second table of positions
     token_temperature: float = _field(CELL, 1.0, POSITIVE)  # of the stochastic quantisation in stage 2
     prior_validation: str = _field(CELL, "sampled", choices=("sampled", "argmax"), improved="argmax")  # Q13
-    prior_dim: int = _field(CELL, 64, COUNT)
-    prior_width: int = _field(CELL, 256, COUNT, quick=128)
-    prior_depth: int = _field(CELL, 4, COUNT, quick=3)
+    prior_dim: int = _field(CELL, 64, COUNT, improved=128)  # of the embeddings; improved: no bottleneck
+    prior_width: int = _field(CELL, 256, COUNT, improved=128)
+    prior_depth: int = _field(CELL, 4, COUNT, by_n=((1, 2), (100, 3)), improved=0)
     prior_heads: int = _field(CELL, 2, COUNT)
-    p_unconditional: float = _field(CELL, 0.2, FRACTION)
-    prior_epochs: int = _field(CELL, 1000, COUNT, quick=45)
-    prior_min_steps: int = _field(CELL, 0, NOT_NEGATIVE, quick=360)
-    prior_batch_size: int = _field(CELL, 256, COUNT, quick=128)
-    prior_lr: float = _field(CELL, 1e-3, POSITIVE)
-    prior_weight_decay: float = _field(CELL, 1e-3, NOT_NEGATIVE)
-    prior_schedule: str = _field(CELL, "cosine", choices=("cosine", "one-cycle"))
+    zero_blocks: bool = _field(CELL, False, improved=True)  # every block of the prior starts as the identity
+    p_unconditional: float = _field(CELL, 0.2, FRACTION, improved=0.1)
+    prior_epochs: int = _field(CELL, 1000, COUNT, by_n=((1, 500), (100, 800), (500, 1000)), improved=0, quick=1)
+    prior_min_steps: int = _field(CELL, 0, NOT_NEGATIVE, quick=500)
+    prior_batch_size: int = _field(CELL, 256, COUNT, improved=64)
+    prior_lr: float = _field(CELL, 1e-3, POSITIVE, improved=2e-3)
+    muon_times: float = _field(CELL, 0.0, NOT_NEGATIVE, improved=10.0)  # Muon for matrices, in units of prior_lr; 0: not
+    prior_weight_decay: float = _field(CELL, 1e-3, NOT_NEGATIVE, improved=0.0)
+    prior_schedule: str = _field(CELL, "cosine", choices=SCHEDULES, improved="warm-up")
     prior_average: float = _field(CELL, 0.0, FRACTION)
     prior_precision: str = _field(CELL, "fp32", choices=("fp32", "bf16"))
 
     # Sampling and evaluation
     decoding_steps: int = _field(CELL, 10, COUNT)
+    order: str = _field(  # of decoding; a random one copies less of small sets
+        CELL, "confidence", choices=("confidence", "random", BY_N), by_n=((1, "random"), (100, "confidence")),
+        improved=BY_N,
+    )  # fmt: skip
     choice_temperature: float = _field(CELL, 4.0, NOT_NEGATIVE)
     guidance: float = _field(CELL, 1.0, NOT_NEGATIVE)
+    class_draw: str = _field(  # of samples for which no class is asked: none, or one by the shares of train
+        CELL, "none", choices=("none", "train"), improved="train"
+    )
+    noise: str = _field(  # pieces of what tokens left over of train series, added to samples: never, always, if it helps
+        CELL, "none", choices=("none", "pieces", "by rule"), improved="by rule"
+    )
+    sampling_precision: str = _field(CELL, "fp32", choices=("fp32", "bf16"))
     min_samples: int = _field(CELL, 256, COUNT)
     cas: bool = _field(CELL, True)  # compute the classification accuracy score (trains an FCN)
-    cas_epochs: int = _field(CELL, 1000, COUNT, quick=8, read=_has_cas)
+    cas_epochs: int = _field(CELL, 1000, COUNT, by_n=((1, 500),), improved=0, quick=8, read=_has_cas)
     cas_score: str = _field(CELL, "running", choices=("running", "final"), improved="final", read=_has_cas)  # Q16
-    second_fcn: bool = _field(CELL, False, improved=True)  # Q24: FID on a second, independently trained FCN too
-    fcn_epochs: int = _field(FCN, 1000, COUNT, quick=8)
-    fcn_min_steps: int = _field(FCN, 0, NOT_NEGATIVE, quick=32)  # of the feature nets and the classifier behind CAS
-    fcn_batch_size: int = _field(FCN, 256, COUNT)
-    fcn_lr: float = _field(FCN, 1e-3, POSITIVE)
+    second_fcn: bool = _field(CELL, False)  # Q24: FID on a second, independently trained FCN too
+    fcn_epochs: int = _field(FCN, 1000, COUNT, by_n=((1, 500),), improved=0, quick=8)
+    fcn_min_steps: int = _field(FCN, 0, NOT_NEGATIVE, quick=150)  # of the feature nets and the classifier behind CAS
+    fcn_batch_size: int = _field(FCN, 256, COUNT, improved=32)
+    fcn_lr: float = _field(FCN, 1e-3, POSITIVE, improved=1e-2)
+    fcn_schedule: str = _field(FCN, "cosine", choices=SCHEDULES, improved="one-cycle")
     fcn_weight_decay: float = _field(FCN, 1e-5, NOT_NEGATIVE)
     fcn_precision: str = _field(FCN, "fp32", choices=("fp32", "bf16"))
     fcn_seed: int = _field(FCN, 0)  # one FCN serves all seeds of a data set
@@ -184,8 +209,10 @@ class ExperimentConfig(LossSettings):
             elif not isinstance(value, f.type) or isinstance(value, bool) != (f.type is bool):
                 raise BadInput(f"{f.name} must be {_article(f.type)}, got {value!r}")
             low, high, in_words = f.metadata.get("limits") or (-math.inf, math.inf, "")
-            if in_words and not low <= value < high:  # NaN fails too
-                raise BadInput(f"{f.name} must be {in_words}, got {value}")
+            by_rule = f.metadata.get("by_n") and value in (0, BY_N)
+            if in_words and not low <= value < high and not by_rule:  # NaN fails too
+                or_rule = ", or 0: by the number of train series" if f.metadata["by_n"] else ""
+                raise BadInput(f"{f.name} must be {in_words}{or_rule}, got {value}")
         if self.n_fft % 4:
             raise BadInput(f"n_fft must be a multiple of 4 (the hop is a quarter of it), got {self.n_fft}")
         if self.projector_width % self.whitening_groups:
@@ -215,8 +242,14 @@ class ExperimentConfig(LossSettings):
 
     def settings(self, stage):
         """The fields that `stage` reads itself, as a dict; data set, method, augmentation and seed are in its path."""
-        of_stage = {f.name: f.metadata["read"] for f in fields(self) if f.metadata.get("stage") == stage}
-        return {name: getattr(self, name) for name, read in of_stage.items() if read is None or read(self)}
+        of_stage = [f for f in fields(self) if f.metadata.get("stage") == stage]
+        read = [f for f in of_stage if f.metadata["read"] is None or f.metadata["read"](self)]
+        return {f.name: getattr(self, f.name) for f in read}
+
+    def rules(self, stage=None):
+        """The settings that are left to the number of train series: name -> ((from so many on, value), ...)."""
+        open_ = [f for f in fields(self) if f.metadata.get("by_n") and getattr(self, f.name) in (0, BY_N)]
+        return {f.name: f.metadata["by_n"] for f in open_ if stage in (None, f.metadata["stage"])}
 
     def loss_weights(self):
         """(scale, {argument: weight}) of the method's loss: from the settings, or from the record of a later method."""
@@ -230,7 +263,7 @@ class ExperimentConfig(LossSettings):
     def fcn_folder(self, out_dir, seed=None):
         """Folder of the FCN trained with these settings (and another seed, for the second feature net)."""
         settings = self.settings(FCN) | ({} if seed is None else {"fcn_seed": seed})
-        return Path(out_dir) / "fcn" / self.dataset / digest(settings, MODULES[FCN])
+        return Path(out_dir) / "fcn" / self.dataset / digest([settings, self.rules(FCN)], MODULES[FCN])
 
     def tokenizer_folder(self, out_dir):
         """Folder of the tokenizer: shared by every prior that is trained on it."""
@@ -241,7 +274,8 @@ class ExperimentConfig(LossSettings):
         trains_fcn = self.cas or self.second_fcn or fcn_hash == "own"
         computed = {name: score for name, score in SCORES.items() if score.compute}
         scores = {name: [s.needs, s.test, s.train, code_of(s.compute)] for name, s in computed.items()}
-        stages = [self._what_makes_tokens(), self.settings(CELL), self.settings(FCN) if trains_fcn else {}]
+        fcn = [self.settings(FCN), self.rules(FCN)] if trains_fcn else []
+        stages = [self._what_makes_tokens(), self.settings(CELL), self.rules(CELL), fcn]
         return self._folder(out_dir, "cells", digest([*stages, fcn_hash, scores], MODULES[CELL]))
 
     def _what_makes_tokens(self):
@@ -256,7 +290,7 @@ class ExperimentConfig(LossSettings):
             view = AUGMENTATIONS.get(self.augmentation)
             if view is not SHIPPED.get(self.augmentation):
                 registered.append([code_of(view.fn), dict(view.settings)])
-        return [self.settings(TOKENIZER), registered]
+        return [self.settings(TOKENIZER), self.rules(TOKENIZER), registered]
 
     def _folder(self, out_dir, kind, digest8):
         return Path(out_dir) / kind / self.dataset / f"{self.method}-{self.augmentation}" / digest8 / f"seed{self.seed}"

@@ -16,18 +16,20 @@ from typing import NamedTuple
 
 import torch
 
+from .config import ExperimentConfig
 from .errors import BadInput, NotFound, WeakEvidence
 from .experiment_cas import classification_accuracy_score  # noqa: F401 (a public name)
 from .experiment_cell import make_cell
 from .experiment_folders import finished_metrics
-from .experiment_samples import generate
-from .experiment_stages import Session, scale, stage
+from .experiment_samples import classes_like, generate
+from .experiment_stages import Session, resolve, scale, stage
 from .experiment_tokenizer import new_tokenizer
 from .fcn import FCN
 from .fcn_weights import file_hash
 from .files import read_json
 from .names import SCORES
 from .prior import MaskGIT
+from .residuals import ResidualPieces
 from .tokenizer import load_tokenizer
 
 
@@ -64,6 +66,8 @@ def _resume(cfg, ds, session, folder, fcn_weights):
     settings |= {"tokenizer": os.path.relpath(cfg.tokenizer_folder(session.out_dir), folder)}
     settings |= {"fcn": file_hash(fcn_weights) if fcn_weights else "own"}
     settings |= {"scale_mean": scaled.mean, "scale_std": scaled.std}
+    settings |= {"resolved": {name: getattr(resolve(cfg, ds), name) for name in cfg.rules()}}
+    settings |= {"class_counts": torch.bincount(ds.y_train).tolist() if ds.n_classes else []}  # of train
     make = functools.partial(make_cell, cfg, ds, scaled, session, folder, fcn_weights)
     return stage(folder, settings, ds, session, make, wait=False)
 
@@ -98,7 +102,7 @@ def check_trainable(cfg, ds):
     if cfg.n_fft // 2 >= ds.length:
         raise BadInput(f"n_fft {cfg.n_fft} needs series longer than {cfg.n_fft // 2} steps, {ds.name} has {ds.length}")
     with torch.device("meta"):
-        new_tokenizer(cfg, ds)
+        new_tokenizer(resolve(cfg, ds), ds)
 
 
 def not_computed(cfg, ds):
@@ -145,11 +149,19 @@ class Run(NamedTuple):
     std: float
     metrics: dict
     config: dict
+    pieces: ResidualPieces | None = None  # what is added to decoded samples
 
     def sample(self, n, class_index=None, seed=0):
-        """n new series (n, C, L) in raw units; class_index: None, an int, or an (n,) tensor."""
-        settings = SimpleNamespace(**self.config)
-        return generate(settings, self.tokenizer, self.prior, n, seed, class_index)[1] * self.std + self.mean
+        """n new series (n, C, L) in raw units.
+
+        class_index   an int or an (n,) tensor; None: as `class_draw` says, no class or each by its share of train
+        """
+        of_paper = vars(ExperimentConfig(self.config["dataset"]))  # of settings that are younger than the run
+        settings = SimpleNamespace(**of_paper | {"class_counts": []} | self.config | self.config.get("resolved", {}))
+        if class_index is None and settings.class_draw == "train" and settings.class_counts:
+            class_index = classes_like(settings.class_counts, n, seed)
+        series = generate(settings, self.tokenizer, self.prior, n, seed, class_index, self.pieces)[1]
+        return series * self.std + self.mean
 
 
 def load_run(folder):
@@ -159,4 +171,6 @@ def load_run(folder):
     if metrics is None or config is None or "tokenizer" not in config:
         raise NotFound(f"no finished run in {folder}: expected the cell folder that `run_experiment` filled")
     tokenizer = load_tokenizer(folder / config["tokenizer"])
-    return Run(tokenizer, MaskGIT.load(folder), config["scale_mean"], config["scale_std"], metrics, config)
+    pieces = ResidualPieces.load(folder) if (folder / "residuals.safetensors").exists() else None
+    scale_of_train = config["scale_mean"], config["scale_std"]
+    return Run(tokenizer, MaskGIT.load(folder), *scale_of_train, metrics, config, pieces)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 
 from .experiment_samples import generate
-from .experiment_stages import initial_weights, optim_settings
+from .experiment_stages import CAS_SERIES, initial_weights, optim_settings
 from .fcn import FCN
 from .inference import batched
 from .metrics import running_accuracy
@@ -22,7 +22,7 @@ class ClassificationAccuracyScore(NamedTuple):
     final: float  # accuracy on the whole test split after the last epoch
 
 
-def class_counts(y, n_classes, at_least=1000):
+def class_counts(y, n_classes, at_least=CAS_SERIES):
     """How many series of each class to generate: as in train, scaled up to about `at_least` in all; a list of ints."""
     counts = torch.bincount(y.cpu(), minlength=n_classes)
     factor = max(1.0, at_least / len(y))
@@ -60,11 +60,11 @@ def classification_accuracy_score(
     return ClassificationAccuracyScore(running, history[-1]["accuracy"])
 
 
-def cas_stage(cfg, scaled, tokenizer, prior, session, folder):
+def cas_stage(cfg, scaled, tokenizer, prior, pieces, session, folder):
     """CAS of a cell, by class shares as in train, as metrics."""
     counts = class_counts(scaled.y_train, prior.n_classes)
     y = torch.arange(prior.n_classes, device=session.device).repeat_interleave(torch.tensor(counts).to(session.device))
-    _, x = generate(cfg, tokenizer, prior, len(y), derive_seed("class samples", cfg.seed), class_index=y)
+    _, x = generate(cfg, tokenizer, prior, len(y), derive_seed("class samples", cfg.seed), y, pieces)
     optim = optim_settings(cfg, len(x), "fcn_", epochs=cfg.cas_epochs)
     how = dict(n_classes=prior.n_classes, precision=cfg.fcn_precision, seed=cfg.seed, loop=session.loop("cas", folder))
     how |= dict(evaluated=1 if cfg.cas_score == "final" else None)

@@ -5,7 +5,9 @@ import time
 from .experiment_cas import cas_stage
 from .experiment_evaluation import evaluate_samples
 from .experiment_fcn import accuracy, fcn_stage
+from .experiment_noise import noise_stage
 from .experiment_prior import prior_stage
+from .experiment_stages import resolve
 from .experiment_tokenizer import tokenizer_stage
 from .fcn import FCN
 from .files import write_json
@@ -34,9 +36,13 @@ def make_cell(cfg, ds, scaled, session, folder, fcn_weights):
             fcns["fid_second"], metrics["fcn_accuracy_second"] = timed("second fcn", fcn_stage, *second)
     tokenizer, found = timed("tokenizer", tokenizer_stage, cfg, ds, scaled, session)
     metrics |= found
+    cfg = resolve(cfg, ds)
     prior = timed("prior", prior_stage, cfg, ds, scaled, tokenizer, session, folder)
-    metrics |= timed("evaluation", evaluate_samples, cfg, ds, scaled, tokenizer, prior, fcns, folder)
+    pieces, found = timed("noise", noise_stage, cfg, scaled, tokenizer, folder)
+    metrics |= found
+    generator = (tokenizer, prior, pieces)
+    metrics |= timed("evaluation", evaluate_samples, cfg, ds, scaled, *generator, fcns, folder)
     if cfg.cas and not SCORES["cas"].lacks(ds):
-        metrics |= timed("cas", cas_stage, cfg, scaled, tokenizer, prior, session, folder)
+        metrics |= timed("cas", cas_stage, cfg, scaled, *generator, session, folder)
     write_json(folder / "seconds.json", seconds)
     return metrics

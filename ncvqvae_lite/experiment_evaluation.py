@@ -4,6 +4,7 @@ A floor (what real series score, say) is one more suffix in the answer of a scor
 those that are printed.
 """
 
+import functools
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,14 +13,19 @@ import numpy as np
 import torch
 
 from .errors import BadInput
-from .experiment_samples import batched_decode, generate
+from .evaluation.baselines import bootstrap, jitter
+from .evaluation.copies import nearest_train
+from .evaluation.kernels import KernelSpace
+from .evaluation.manifold import manifold
+from .experiment_samples import batched_decode, classes_like, generate
 from .experiment_stages import Scaled
 from .fcn import FCN
 from .files import atomic
 from .inference import batched
 from .metrics import frechet_distance, inception_score, token_usage
-from .names import SCORES, resolve
+from .names import SCORES, function_of
 from .prior import MaskGIT
+from .quantizer import sample_categorical
 from .training_engine import derive_seed
 
 IS_SPLITS = 10
@@ -30,8 +36,11 @@ class Evidence:
     """What a score of generated series may look at. Series are scaled, and as long as the tokenizer returns them (L').
 
     scaled      the data set; `train` and `test` are its series, cut to L'
-    tokens      (m, N) of all samples; generated (n, C, L') the first of them, as many as there are test series
+    tokens      (m, N) of all unconditional samples; generated (n, C, L') the first, as many as there are test series
+    by_class    (n, C, L') samples of the classes `asked` (n,), which have their shares of train; without labels both
+                are None, and `drawn` is `generated`
     reconstructed  (n, C, L') test series after tokens and back
+    resampled   (n, C, L') decoded from the train series' own tokens, drawn from softmax(-||z - e_k||^2): no prior
     fcn         the feature net, or None where the series have no labels or are too few
     """
 
@@ -40,7 +49,10 @@ class Evidence:
     prior: MaskGIT
     tokens: torch.Tensor
     generated: torch.Tensor
+    by_class: torch.Tensor | None
+    asked: torch.Tensor | None
     reconstructed: torch.Tensor
+    resampled: torch.Tensor
     fcn: FCN | None
 
     @property
@@ -51,41 +63,94 @@ class Evidence:
     def test(self):
         return self.scaled.x_test[..., : self.generated.shape[-1]]
 
+    @property
+    def drawn(self):
+        """Samples as a user gets them where classes are drawn."""
+        return self.generated if self.by_class is None else self.by_class
+
+    @cached_property
+    def jittered(self):
+        """The train series with noise of 5 % of their deviation: copies that no two are alike."""
+        return jitter(self.train, torch.Generator(self.train.device).manual_seed(0))
+
     @cached_property
     def features(self):
-        """(n, 128) of the feature net, of "test", "generated", "reconstructed" and "train" series."""
-        names = ("test", "generated", "reconstructed", "train")
-        return {name: batched(self.fcn.features, getattr(self, name)) for name in names}
+        """name of the series here -> (n, 128) of the feature net, computed at first use."""
+        return _AtFirstUse(lambda name: batched(self.fcn.features, getattr(self, name)))
+
+    @cached_property
+    def kernel_features(self):
+        """name of the series here -> (n, d) of random kernels fitted to the train series, computed at first use."""
+        space = KernelSpace(self.train)
+        return _AtFirstUse(lambda name: space(getattr(self, name)))
 
     @cached_property
     def probabilities(self):
-        """(n, k) of the feature net, of "generated" and "test" series."""
-        return {name: batched(self.fcn.probabilities, getattr(self, name)) for name in ("generated", "test")}
+        """name of the series here -> (n, k) of the feature net, computed at first use."""
+        return _AtFirstUse(lambda name: batched(self.fcn.probabilities, getattr(self, name)))
 
 
-def evaluate_samples(cfg, ds, scaled, tokenizer, prior, fcns, folder):
-    """Scores of as many unconditional samples as there are test series; writes samples.npz, in raw units.
+class _AtFirstUse(dict):
+    def __init__(self, make):
+        self.make = make
 
+    def __missing__(self, name):
+        self[name] = self.make(name)
+        return self[name]
+
+
+def evaluate_samples(cfg, ds, scaled, tokenizer, prior, pieces, fcns, folder):
+    """Scores of as many samples as there are test series, without a class and by class; writes samples.npz, raw units.
+
+    pieces   ResidualPieces of the samples, or None
     fcns     the feature nets, by the names of their FIDs: {"fid": FCN}, perhaps with "fid_second"; {} computes none
     returns  dict of plain floats
     """
-    n_test = len(scaled.x_test)
-    tokens, series = generate(cfg, tokenizer, prior, max(n_test, cfg.min_samples), derive_seed("samples", cfg.seed))
+    n_test, generator = len(scaled.x_test), (tokenizer, prior)
+    n = max(n_test, cfg.min_samples)
+    tokens, series = generate(cfg, *generator, n, derive_seed("samples", cfg.seed), pieces=pieces)
+    by_class = asked = None
+    if ds.n_classes:
+        counts = torch.bincount(scaled.y_train, minlength=ds.n_classes).tolist()
+        asked = classes_like(counts, n_test, derive_seed("classes", cfg.seed)).to(series.device)
+        by_class = generate(cfg, *generator, n_test, derive_seed("samples by class", cfg.seed), asked, pieces)[1]
     reconstructed = batched_decode(tokenizer, batched(tokenizer.encode, scaled.x_test))
-    evidence = Evidence(scaled, tokenizer, prior, tokens, series[:n_test], reconstructed, fcns.get("fid"))
+    resampled = resampled_tokens(tokenizer, scaled.x_train, n_test)
+    made = series[:n_test], by_class, asked, reconstructed, resampled
+    evidence = Evidence(scaled, tokenizer, prior, tokens, *made, fcns.get("fid"))
     metrics = {}
     for name, score in SCORES.items():
         if score.compute and not score.lacks(ds):
-            metrics |= _named(name, resolve(score.compute)(evidence))
+            metrics |= _named(name, function_of(score.compute)(evidence))
     if "fid_second" in fcns:
-        metrics |= _named("fid_second", frechet_distances(replace(evidence, fcn=fcns["fid_second"])))
-    saved = {"x": (series * scaled.std + scaled.mean).cpu().numpy(), "tokens": tokens.cpu().numpy()}
+        second = replace(evidence, fcn=fcns["fid_second"])
+        metrics |= _named("fid_second", frechet_distances(second))
+    in_units = functools.partial(_raw, scaled)
+    saved = {"x": in_units(series), "tokens": tokens.cpu().numpy()}
+    if by_class is not None:
+        saved |= {"x_by_class": in_units(by_class), "class": asked.cpu().numpy()}
     if fcns:
         generated, real = (evidence.probabilities[name].argmax(dim=1) for name in ("generated", "test"))
         saved |= {"fcn_class": generated.cpu().numpy(), "fcn_class_real": real.cpu().numpy()}
     with atomic(folder / "samples.npz", "wb") as file:
         np.savez_compressed(file, **saved)
     return metrics
+
+
+def _raw(scaled, series):
+    return (series * scaled.std + scaled.mean).cpu().numpy()
+
+
+def resampled_tokens(tokenizer, x, n):
+    """n series (n, C, L'): train series x whose tokens are drawn anew from softmax(-||z - e_k||^2), decoded.
+
+    A generator without a model of sequences. FID alone cannot tell it from one that has learned something.
+    """
+    generator = torch.Generator(x.device).manual_seed(0)
+    rows = bootstrap(len(x), n, generator)
+    logits = batched(tokenizer.token_logits, x)
+    tokens = torch.cat([sample_categorical(logits[part], generator) for part in rows.split(256)])
+    return batched_decode(tokenizer, tokens)
 
 
 def _named(name, value):
@@ -102,14 +167,36 @@ def _named(name, value):
 
 
 def frechet_distances(evidence):
-    """FID of generated series against test, and the floors beside it: suffix of the metric's name -> distance."""
-    real, generated = evidence.features["test"], evidence.features["generated"]
+    """FID of generated series against test, and the floors beside it: suffix of the metric's name -> distance.
+
+    `_copy` and `_jitter` are as many train series, drawn with replacement, as there are test series: what a model that
+    has learned to copy would get.
+    """
+    return _distances(evidence, evidence.features) | _halves_and_train(evidence.features)
+
+
+def frechet_distances_by_class(evidence):
+    """FID of samples whose classes have their shares of train, against test."""
+    return frechet_distance(evidence.features["test"], evidence.features["by_class"])
+
+
+def kernel_distances(evidence):
+    """The Frechet distance of random-kernel features, which see the order of patterns, and the floors beside it."""
+    return _distances(evidence, evidence.kernel_features, "drawn")
+
+
+def _distances(evidence, features, generated="generated"):
+    real, train = features["test"], features["train"]
+    rows = bootstrap(len(train), len(real), torch.Generator().manual_seed(0)).to(evidence.train.device)
+    others = {"": features[generated], "_train_test": train, "_copy": train[rows], "_jitter": features["jittered"][rows]}
+    others |= {"_reconstruction": features["reconstructed"], "_resampled": features["resampled"]}
+    return {suffix: frechet_distance(real, other) for suffix, other in others.items()}
+
+
+def _halves_and_train(features):
     return {
-        "": frechet_distance(real, generated),
-        "_reconstruction": frechet_distance(real, evidence.features["reconstructed"]),
-        "_train_test": frechet_distance(real, evidence.features["train"]),
-        "_train": frechet_distance(evidence.features["train"], generated),  # generated against train
-        "_test_halves": frechet_distance(*_random_halves(real)),
+        "_train": frechet_distance(features["train"], features["generated"]),  # generated against train
+        "_test_halves": frechet_distance(*_random_halves(features["test"])),
     }
 
 
@@ -123,6 +210,38 @@ def inception_scores(evidence):
     """IS of generated series, its deviation over the splits, and the IS of the test series."""
     score, real = (inception_score(evidence.probabilities[name], IS_SPLITS) for name in ("generated", "test"))
     return {"": score.mean, "_std": score.std, "_real": real.mean}
+
+
+def inception_score_by_class(evidence):
+    """IS of samples whose classes have their shares of train."""
+    return inception_score(evidence.probabilities["by_class"], IS_SPLITS).mean
+
+
+def class_accuracy(evidence):
+    """Share of the samples by class that the feature net gives the class that was asked for."""
+    return (evidence.probabilities["by_class"].argmax(dim=1) == evidence.asked).double().mean().item()
+
+
+def coverages(evidence):
+    """Share of test series with a sample among their five nearest (of test); of train series instead: `_train_test`."""
+    return _manifold(evidence, "coverage")
+
+
+def recalls(evidence):
+    """Share of test series inside a ball of the samples' own distances; of train series instead: `_train_test`."""
+    return _manifold(evidence, "recall")
+
+
+def _manifold(evidence, name):
+    features = evidence.kernel_features
+    others = {"": "drawn", "_train_test": "train", "_resampled": "resampled", "_reconstruction": "reconstructed"}
+    return {suffix: getattr(manifold(features["test"], features[other]), name) for suffix, other in others.items()}
+
+
+def nearest_train_auc(evidence):
+    """P(a sample is nearer to its nearest train series than a test series is to its own): .5 ideal, 1 for copies."""
+    others = {"": evidence.drawn, "_jitter": evidence.jittered, "_resampled": evidence.resampled}
+    return {suffix: nearest_train(other, evidence.test, evidence.train) for suffix, other in others.items()}
 
 
 def class_mix_error(evidence):

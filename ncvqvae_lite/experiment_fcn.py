@@ -1,6 +1,6 @@
 """The feature net behind FID and IS: trained once for all runs of a data set."""
 
-from .experiment_stages import initial_weights, optim_settings, stage
+from .experiment_stages import initial_weights, optim_settings, resolve, stage
 from .fcn import FCN
 from .files import write_csv
 from .inference import batched
@@ -15,6 +15,7 @@ def fcn_stage(cfg, ds, scaled, session, seed=None):
     returns  FCN in eval mode, its test accuracy
     """
     folder = cfg.fcn_folder(session.out_dir, seed)
+    cfg = resolve(cfg, ds)
     settings = cfg.settings("fcn") | {"dataset": cfg.dataset} | ({} if seed is None else {"fcn_seed": seed})
 
     def make():

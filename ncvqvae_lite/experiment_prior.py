@@ -16,6 +16,7 @@ def prior_stage(cfg, ds, scaled, tokenizer, session, folder):
     if (folder / "prior.safetensors").exists():
         return MaskGIT.load(folder).to(session.device)
     size = dict(dim=cfg.prior_dim, width=cfg.prior_width, depth=cfg.prior_depth, heads=cfg.prior_heads)
+    size |= dict(zero_blocks=cfg.zero_blocks)
     with initial_weights("prior", cfg.seed):
         tokens_and_classes = (tokenizer.n_tokens, tokenizer.codebook_size, ds.n_classes)
         prior = MaskGIT(*tokens_and_classes, cfg.head, cfg.extra_positions, **size).to(session.device)
@@ -32,7 +33,7 @@ def prior_stage(cfg, ds, scaled, tokenizer, session, folder):
 
     how = dict(masked_only=cfg.masked_only, p_unconditional=cfg.p_unconditional, precision=cfg.prior_precision)
     how |= dict(polarity=cfg.mask_polarity, t_per_sample=cfg.t_per_sample, min_masked=cfg.min_masked)
-    how |= dict(seed=derive_seed("prior", cfg.seed), loop=session.loop("prior", folder, judge))
+    how |= dict(muon_times=cfg.muon_times, seed=derive_seed("prior", cfg.seed), loop=session.loop("prior", folder, judge))
     history = train_prior(prior, train, labels_or_zeros(scaled.y_train, train), **how, **optim)
     write_csv(folder / "history.csv", history)
     prior.eval().save(folder)

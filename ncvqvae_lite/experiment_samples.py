@@ -2,15 +2,30 @@
 
 import torch
 
+from .evaluation.baselines import allot
+from .numerics import fast_matmul
 
-def generate(cfg, tokenizer, prior, n, seed, class_index=None):
-    """n token grids (n, N) drawn from the prior, and their series (n, C, L), scaled."""
+
+def generate(cfg, tokenizer, prior, n, seed, class_index=None, pieces=None):
+    """n token grids (n, N) drawn from the prior, and their series (n, C, L), scaled.
+
+    class_index   None: no class; an int or an (n,) tensor
+    pieces        ResidualPieces, which are added to the series, or None
+    """
     generator = torch.Generator(prior.table.device).manual_seed(seed)
     how = dict(steps=cfg.decoding_steps, choice_temperature=cfg.choice_temperature, guidance=cfg.guidance)
-    tokens = prior.sample(n, class_index, **how, generator=generator)
-    return tokens, batched_decode(tokenizer, tokens)
+    with fast_matmul(cfg.sampling_precision, prior.table.device.type):
+        tokens = prior.sample(n, class_index, order=cfg.order, **how, generator=generator)
+    series = batched_decode(tokenizer, tokens)
+    return tokens, series if pieces is None else series + pieces.draw(tokens, generator)
 
 
 def batched_decode(tokenizer, tokens):
     """Tokens (n, N) -> series (n, C, L), in batches."""
     return torch.cat([tokenizer.decode(part) for part in tokens.split(256)])
+
+
+def classes_like(counts, n, seed=0):
+    """Classes of n samples by the shares of these counts (k,): exact to one series each, in random order; (n,) int64."""
+    classes = torch.arange(len(counts)).repeat_interleave(torch.tensor(allot(counts, n)))
+    return classes[torch.randperm(n, generator=torch.Generator().manual_seed(seed))]

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,8 +10,9 @@ import torch
 
 from .experiment_folders import claim, discard
 from .files import hold, write_json, writing_to
-from .training_engine import derive_seed, epochs_for
+from .training_engine import batch_sizes, derive_seed, epochs_for
 
+CAS_SERIES = 1000  # generated, at least, for the classification accuracy score
 OPTIM_FIELDS = ("batch_size", "lr", "weight_decay", "schedule", "average")
 
 
@@ -79,6 +80,22 @@ def initial_weights(*seed):
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(*seed))
         yield
+
+
+def resolve(cfg, ds):
+    """The configuration with what it leaves to the number of train series filled in, for a TimeSeriesDataset.
+
+    Steps become as many whole epochs as fit in, at least one. The classifier behind CAS sees 1,000 series or more.
+    """
+    found, n = {}, len(ds.x_train)
+    for name, rule in cfg.rules().items():
+        value = [value for least, value in rule if n >= least][-1]
+        if name.endswith("epochs"):
+            stage = name.removesuffix("epochs").replace("cas_", "fcn_")
+            series = max(n, CAS_SERIES) if name == "cas_epochs" else n
+            value = max(1, value // len(batch_sizes(series, getattr(cfg, f"{stage}batch_size"))))
+        found[name] = value
+    return replace(cfg, **found)
 
 
 def optim_settings(cfg, n, prefix="", epochs=None):

@@ -6,11 +6,11 @@ import functools
 import torch
 
 from .augmentations import AUGMENTATIONS, zero_tail
-from .experiment_stages import initial_weights, optim_settings, stage
+from .experiment_stages import initial_weights, optim_settings, resolve, stage
 from .files import write_csv
 from .inference import batched
 from .metrics import codebook_similarity, knn_accuracy, perplexity, reconstruction_error, svm_accuracy
-from .names import METHODS, SCORES, resolve
+from .names import METHODS, SCORES, function_of
 from .ssl_losses import Projector
 from .tokenizer import TOKENIZERS, load_tokenizer
 from .training_engine import derive_seed
@@ -23,6 +23,7 @@ JUDGED = ("recon_val", "recon_last_batch", "val_perplexity", "val_perplexity_las
 def tokenizer_stage(cfg, ds, scaled, session):
     """A trained tokenizer, shared by every prior that builds on it; returns it with its metrics."""
     folder = cfg.tokenizer_folder(session.out_dir)
+    cfg = resolve(cfg, ds)
     cell = {name: getattr(cfg, name) for name in ("dataset", "method", "augmentation", "seed", "preset_name")}
 
     def make():
@@ -32,6 +33,7 @@ def tokenizer_stage(cfg, ds, scaled, session):
         optim = optim_settings(cfg, len(scaled.x_train))
         judge = functools.partial(judge_tokenizer, cfg, tokenizer, scaled, optim["epochs"])
         how = dict(precision=cfg.precision, seed=derive_seed("tokenizer", cfg.seed))
+        how |= dict(spectrum_weight=cfg.spectrum_weight)
         loop = session.loop("tokenizer", folder, judge)
         history = train_tokenizer(tokenizer, scaled.x_train, branch, **how, **optim, loop=loop)
         tokenizer.eval().save(folder)
@@ -77,7 +79,7 @@ def view_of(cfg):
 
 def ssl_loss_of(cfg):
     """The weighted non-contrastive loss of a configuration, (a, b) -> scalar."""
-    loss, (scale, weights) = resolve(METHODS[cfg.method].loss), cfg.loss_weights()
+    loss, (scale, weights) = function_of(METHODS[cfg.method].loss), cfg.loss_weights()
     return lambda a, b: scale * loss(a, b, **weights).total
 
 

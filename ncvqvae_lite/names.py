@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 
 
-def resolve(function):
+def function_of(function):
     """The function itself, of one that may be given as "module.name" in this package, so that it loads when needed."""
     if not isinstance(function, str):
         return function
@@ -115,6 +115,58 @@ SCORES = {
         needs=("labels",),
         test=20,
         compute="experiment_evaluation.inception_scores",
+    ),
+    "fid_by_class": Score(  # classes drawn by their shares of train
+        label="FID by class",
+        short="FID cl",
+        axis="FID of samples by class against test series (lower is better)",
+        better="lower",
+        needs=("fcn",),
+        compute="experiment_evaluation.frechet_distances_by_class",
+    ),
+    "is_by_class": Score(
+        label="inception score by class",
+        axis="inception score of samples by class (higher is better)",
+        better="higher",
+        needs=("fcn",),
+        test=20,
+        compute="experiment_evaluation.inception_score_by_class",
+    ),
+    "class_accuracy": Score(
+        label="samples of the class that was asked for",
+        axis="share of samples that the FCN gives their class",
+        better="higher",
+        needs=("fcn",),
+        compute="experiment_evaluation.class_accuracy",
+    ),
+    "fid_kernels": Score(
+        label="FID of random kernels",
+        axis="Frechet distance of random-kernel features (lower is better)",
+        better="lower",
+        test=10,
+        train=10,
+        compute="experiment_evaluation.kernel_distances",
+    ),
+    "coverage": Score(
+        label="coverage",
+        axis="share of test series that have samples near (fraction)",
+        better="higher",
+        test=10,
+        train=10,
+        compute="experiment_evaluation.coverages",
+    ),
+    "recall": Score(
+        label="recall",
+        axis="share of test series inside the samples' manifold (fraction)",
+        better="higher",
+        test=10,
+        train=10,
+        compute="experiment_evaluation.recalls",
+    ),
+    "nearest_train": Score(
+        label="nearest-train AUC",
+        axis="P(sample nearer to train than test is): 0.5 ideal, 1 copies",
+        compute="experiment_evaluation.nearest_train_auc",
     ),
     "cas": Score("CAS", "CAS", "CAS: accuracy on test, trained on generated (fraction)", "higher", ("labels",)),
     "class_mix_error": Score(

@@ -122,11 +122,14 @@ def describe_config(cfg):
     """A few lines of text: which cell this is, how long it trains, what differs from the preset."""
     changed = cfg.changes()
     changes = f", with {json.dumps(changed)}" if changed else ""
-    cas, more = f", CAS {cfg.cas_epochs}" * cfg.cas, "; more where series are few" if cfg.min_steps else ""
+    epochs = {"tokenizer": cfg.epochs, "prior": cfg.prior_epochs, "FCN": cfg.fcn_epochs}
+    epochs |= {"CAS": cfg.cas_epochs} if cfg.cas else {}
+    listed = ", ".join(f"{stage} {n or 'by the number of series'}" for stage, n in epochs.items())
+    more = "; more where series are few" if cfg.min_steps else ""
     return (
         f"data set   {cfg.dataset}\nmethod     {cfg.method} + {cfg.augmentation}, seed {cfg.seed}\n"
         f"preset     {cfg.preset_name}{changes}\n"
-        f"epochs     tokenizer {cfg.epochs}, prior {cfg.prior_epochs}, FCN {cfg.fcn_epochs}{cas}{more}"
+        f"epochs     {listed}{more}"
     )
 
 

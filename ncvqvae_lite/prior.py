@@ -17,6 +17,7 @@ from .files import load_module, save_module
 from .quantizer import sample_categorical
 
 POLARITIES = ("kept", "masked")
+ORDERS = ("confidence", "random")  # config.py, which loads no torch, names them too
 
 
 class RMSNorm(nn.Module):
@@ -93,30 +94,40 @@ class MaskGIT(nn.Module):
     n_classes        number of classes, 0 for unlabelled series
     head             "tied" (the reference's naive arm) or "untied" (its non-contrastive arms)
     extra_positions  a second table of positions, in the transformer's width (Q18)
-    dim, width, depth, heads   width of the embeddings and of the transformer, number of blocks, attention heads
+    dim, width, depth, heads   width of the embeddings and of the transformer, number of blocks, attention heads;
+                     with dim = width nothing stands between embeddings, blocks and head
+    zero_blocks      start every block as the identity: the weights of its two outputs are 0 (arXiv 1706.02677, 5.1)
     """
 
     def __init__(
         self, n_tokens, codebook_size=32, n_classes=0, head="untied", extra_positions=False,
-        dim=64, width=256, depth=4, heads=2,
+        dim=64, width=256, depth=4, heads=2, zero_blocks=False,
     ):  # fmt: skip
         super().__init__()
         if head not in HEADS:
             raise BadInput(f"unknown head {head!r}: choose one of {', '.join(HEADS)}")
         self.arguments = dict(n_tokens=n_tokens, codebook_size=codebook_size, n_classes=n_classes, head=head)
         self.arguments |= dict(extra_positions=extra_positions, dim=dim, width=width, depth=depth, heads=heads)
+        self.arguments |= dict(zero_blocks=zero_blocks)
         self.n_tokens, self.codebook_size, self.n_classes = n_tokens, codebook_size, n_classes
         self.table = nn.Parameter(torch.randn(codebook_size + 1, dim))  # the last row is [MASK]
         self.classes = nn.Parameter(torch.randn(n_classes + 1, dim))  # the last row is "no class"
         self.positions = nn.Parameter(torch.randn(n_tokens + 1, dim))  # one row unused, kept for the reference's count
-        self.embedding_norm = nn.LayerNorm(dim, eps=1e-12)
-        self.to_width = nn.Linear(dim, width, bias=False)
+        narrow = dim != width
+        self.embedding_norm = nn.LayerNorm(dim, eps=1e-12) if narrow else nn.Identity()
+        self.to_width = nn.Linear(dim, width, bias=False) if narrow else nn.Identity()
         self.extra_positions = nn.Parameter(torch.randn(n_tokens + 1, width)) if extra_positions else None
         self.blocks = nn.Sequential(*[Block(width, heads) for _ in range(depth)])
         self.final_norm = RMSNorm(width)
-        self.to_dim = nn.Linear(width, dim, bias=False)
-        self.pre_head = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim, eps=1e-12))
+        self.to_dim = nn.Linear(width, dim, bias=False) if narrow else nn.Identity()
+        pre_head = (nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim, eps=1e-12))
+        self.pre_head = nn.Sequential(*pre_head) if narrow else nn.Identity()
         self.head = HEADS[head](n_tokens, dim, codebook_size)
+        if zero_blocks:
+            for block in self.blocks:
+                for output in (block.attention.out, block.feed_forward[-1]):
+                    output.requires_grad_(False).apply(lambda layer: [p.zero_() for p in layer.parameters()])
+                    output.requires_grad_(True)
 
     @torch.no_grad()
     def start_from(self, codebook):
@@ -135,36 +146,48 @@ class MaskGIT(nn.Module):
 
     @torch.no_grad()
     def sample(
-        self, n, class_index=None, steps=10, choice_temperature=4.0, guidance=1.0, generator=None, batch_size=256
-    ):
+        self, n, class_index=None, steps=10, choice_temperature=4.0, guidance=1.0, generator=None, batch_size=256,
+        order="confidence",
+    ):  # fmt: skip
         """Draw n token grids by iterative decoding (arXiv 2202.04200, section 3.2).
 
         class_index         None (no class), an int, or an (n,) tensor of classes
-        steps               T; at step k the floor(N cos(pi k / 2T)) least confident positions are masked again
+        steps               T; after step k positions are masked again: see `n_masked_after`
         choice_temperature  of the Gumbel noise on the confidence, falling linearly to 0 at the last step
         guidance            s in null + s (conditional - null); at 1 the unconditional pass is skipped
+        order               "confidence" keeps the tokens that the prior is surest of; "random" those whose turn it is
+                            in a random order of each sample's own, which copies less of small train sets
         returns             (n, N) int64 on the prior's device
         """
         if steps < 1 or n < 1:
             raise BadInput(f"expected at least one sample and one decoding step, got n={n}, steps={steps}")
+        if order not in ORDERS:
+            raise BadInput(f"unknown order {order!r}: choose one of {', '.join(ORDERS)}")
         classes = self._classes(n, class_index)
+        if order == "random":
+            choice_temperature = None
         batches = classes.split(batch_size)
         return torch.cat([self._decode(c, steps, choice_temperature, guidance, generator) for c in batches])
 
     def _decode(self, classes, steps, choice_temperature, guidance, generator):
+        """Tokens (B, N) of samples of these classes (B,); choice_temperature None: in random order."""
         no_class = torch.full_like(classes, self.n_classes)
         tokens = torch.full((len(classes), self.n_tokens), self.codebook_size, device=classes.device)  # all [MASK]
-        for k in range(1, steps + 1):
+        if choice_temperature is None:
+            turn = torch.rand(tokens.shape, device=classes.device, generator=generator)
+        for k, n_masked in enumerate(n_masked_after(self.n_tokens, steps), start=1):
             logits = self(tokens, classes)
             if guidance != 1.0:
                 null = self(tokens, no_class)
                 logits = null + guidance * (logits - null)
             is_masked = tokens == self.codebook_size
             tokens = torch.where(is_masked, sample_categorical(logits, generator), tokens)
-            n_masked = math.floor(self.n_tokens * math.cos(math.pi / 2 * k / steps) + 1e-9)  # 0 at the last step
-            p_selected = torch.softmax(logits, dim=-1).gather(-1, tokens[..., None])[..., 0]  # (B, N)
-            gumbel = -torch.empty_like(p_selected).exponential_(generator=generator).log()
-            confidence = torch.log(p_selected + 1e-5) + choice_temperature * (1 - k / steps) * gumbel
+            if choice_temperature is None:
+                confidence = turn
+            else:
+                p_selected = torch.softmax(logits, dim=-1).gather(-1, tokens[..., None])[..., 0]  # (B, N)
+                gumbel = -torch.empty_like(p_selected).exponential_(generator=generator).log()
+                confidence = torch.log(p_selected + 1e-5) + choice_temperature * (1 - k / steps) * gumbel
             confidence = confidence.masked_fill(~is_masked, torch.inf)
             remask = confidence.argsort(dim=1).argsort(dim=1) < n_masked
             tokens = torch.where(remask, self.codebook_size, tokens)
@@ -193,6 +216,21 @@ class MaskGIT(nn.Module):
     def load(cls, folder):
         """The prior that `save` wrote, on the CPU, in eval mode."""
         return load_module(Path(folder) / "prior.safetensors", cls)
+
+
+def n_masked_after(n_tokens, steps):
+    """How many of N positions are masked again after each of T decoding steps: a list that ends in 0.
+
+    floor(N cos(pi k / 2T)) after step k, but at least one fewer than before, so that every step reveals a token; with
+    more steps than tokens the list is shorter than T.
+    """
+    left, counts = n_tokens, []
+    for k in range(1, steps + 1):
+        left = max(0, min(left - 1, math.floor(n_tokens * math.cos(math.pi / 2 * k / steps) + 1e-9)))
+        counts.append(left)
+        if left == 0:
+            break
+    return counts
 
 
 def mask_positions(batch, n_tokens, polarity="masked", per_sample=True, at_least=1, generator=None, device="cpu"):

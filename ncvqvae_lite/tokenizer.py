@@ -1,7 +1,8 @@
 """Stage 1: the VQVAE that turns a series into tokens and back, and its naive and non-contrastive losses.
 
 Architecture of NC-VQVAE (arXiv 2408.16613; as TimeVQVAE): a spectrogram, a convolutional encoder that halves the time
-axis m times, a vector quantizer, a mirrored decoder, the inverse spectrogram.
+axis m times, a vector quantizer, a mirrored decoder, the inverse spectrogram. There are two kinds of tokenizer: one has
+a token for every frequency row and latent frame, the other one for every latent frame.
 """
 
 import math
@@ -28,11 +29,12 @@ def n_halvings(length, n_fft=8, width=8):
 
 
 class ResidualBlock(nn.Module):
-    """x + f(x), f: LeakyReLU, 3x3 convolution, (BatchNorm), LeakyReLU, 1x1 convolution."""
+    """x + f(x), f: LeakyReLU, rows x 3 convolution, (BatchNorm), LeakyReLU, 1x1 convolution."""
 
-    def __init__(self, dim, norm):
+    def __init__(self, dim, norm, rows=3):
         super().__init__()
-        self.conv1, self.conv2 = nn.Conv2d(dim, dim, 3, padding=1), nn.Conv2d(dim, dim, 1)
+        self.conv1 = nn.Conv2d(dim, dim, (rows, 3), padding=(rows // 2, 1))
+        self.conv2 = nn.Conv2d(dim, dim, 1)
         self.norm = nn.BatchNorm2d(dim) if norm else nn.Identity()
 
     def forward(self, x):
@@ -40,16 +42,20 @@ class ResidualBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Spectrogram (B, 2C, F, W) -> latents (B, dim, F, W // 2^halvings), of unit scale: it ends in a BatchNorm."""
+    """Spectrogram (B, 2C, F, W) -> latents (B, dim, F, W // 2^halvings), of unit scale: it ends in a BatchNorm.
 
-    def __init__(self, channels=1, dim=64, halvings=4, n_blocks=4):
+    rows   height of the kernels: 3 frequency rows; 1 for folded spectrograms (B, 2CF, 1, W), with C F in place of C
+    """
+
+    def __init__(self, channels=1, dim=64, halvings=4, n_blocks=4, rows=3):
         super().__init__()
         layers = []
         for i in range(halvings):
-            conv = nn.Conv2d(2 * channels if i == 0 else dim, dim, (3, 4), (1, 2), (1, 1), padding_mode="replicate")
+            shape = dict(kernel_size=(rows, 4), stride=(1, 2), padding=(rows // 2, 1), padding_mode="replicate")
+            conv = nn.Conv2d(2 * channels if i == 0 else dim, dim, **shape)
             layers += [conv, nn.BatchNorm2d(dim), nn.LeakyReLU()]
         for _ in range(n_blocks):
-            layers += [ResidualBlock(dim, norm=True), nn.BatchNorm2d(dim)]
+            layers += [ResidualBlock(dim, norm=True, rows=rows), nn.BatchNorm2d(dim)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, u):
@@ -59,18 +65,18 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Latents (B, dim, F, W') -> spectrogram (B, 2C, F, W).
 
-    Doubles the frames once more than the encoder halved them, then resamples to W bilinearly.
+    Doubles the frames once more than the encoder halved them, then resamples to W bilinearly. `rows` as in `Encoder`.
     """
 
-    def __init__(self, channels=1, dim=64, halvings=4, n_blocks=4, frames=251):
+    def __init__(self, channels=1, dim=64, halvings=4, n_blocks=4, frames=251, rows=3):
         super().__init__()
         self.frames = frames
         layers = []
         for _ in range(n_blocks):
-            layers += [ResidualBlock(dim, norm=False), nn.BatchNorm2d(dim)]
+            layers += [ResidualBlock(dim, norm=False, rows=rows), nn.BatchNorm2d(dim)]
         for _ in range(halvings - 1):
-            layers += [_doubling(dim, dim), nn.BatchNorm2d(dim), nn.LeakyReLU()]
-        layers += [_doubling(dim, 2 * channels), _doubling(2 * channels, 2 * channels)]
+            layers += [_doubling(dim, dim, rows), nn.BatchNorm2d(dim), nn.LeakyReLU()]
+        layers += [_doubling(dim, 2 * channels, rows), _doubling(2 * channels, 2 * channels, rows)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, z):
@@ -78,12 +84,12 @@ class Decoder(nn.Module):
         return F.interpolate(u, size=(u.shape[2], self.frames), mode="bilinear", align_corners=True)
 
 
-def _doubling(channels_in, channels_out):
-    return nn.ConvTranspose2d(channels_in, channels_out, (3, 4), (1, 2), (1, 1))
+def _doubling(channels_in, channels_out, rows):
+    return nn.ConvTranspose2d(channels_in, channels_out, (rows, 4), (1, 2), (rows // 2, 1))
 
 
 class Tokenizer(nn.Module):
-    """Series (B, C, L), scaled -> N tokens (B, N) -> series.
+    """Series (B, C, L), scaled -> N tokens (B, N) -> series; a token for each frequency row and latent frame.
 
     The prior and the experiment know of a tokenizer only: encode, decode, features, token_logits, reconstruction_loss,
     n_tokens, codebook, codebook_size, save, load. The losses below and training read latents, quantizer, generate,
@@ -96,6 +102,8 @@ class Tokenizer(nn.Module):
     quantizer          further arguments of VectorQuantizer
     """
 
+    kernel_rows = 3  # height of the kernels of encoder and decoder
+
     def __init__(self, length, channels=1, n_fft=8, width=8, dim=64, n_blocks=4, odd_tail=True, **quantizer):
         super().__init__()
         self.arguments = dict(length=length, channels=channels, n_fft=n_fft, width=width, dim=dim, n_blocks=n_blocks)
@@ -105,10 +113,20 @@ class Tokenizer(nn.Module):
         frames, halvings = n_frames(length, n_fft), n_halvings(length, n_fft, width)
         if frames >> halvings < 1:
             raise BadInput(f"series of {length} steps are too short for n_fft {n_fft}: use 16 steps or more")
-        self.grid = (n_fft // 2 + 1, frames >> halvings)  # (F, W') of the latents; N = F * W'
-        self.encoder = Encoder(channels, dim, halvings, n_blocks).to(memory_format=torch.channels_last)
+        pictures, rows = self.fold(torch.empty(1, 2 * channels, n_fft // 2 + 1, 1)).shape[1:3]
+        self.grid = (rows, frames >> halvings)  # (F, W') of the latents; N = F * W'
+        self.encoder = Encoder(pictures // 2, dim, halvings, n_blocks, rows=self.kernel_rows)
         self.quantizer = VectorQuantizer(dim=dim, **quantizer)
-        self.decoder = Decoder(channels, dim, halvings, n_blocks, frames).to(memory_format=torch.channels_last)
+        self.decoder = Decoder(pictures // 2, dim, halvings, n_blocks, frames, rows=self.kernel_rows)
+        self.to(memory_format=torch.channels_last)
+
+    def fold(self, u):
+        """The spectrogram u (B, 2C, F, W) as the encoder reads it: as it is."""
+        return u
+
+    def unfold(self, u):
+        """The inverse of `fold`."""
+        return u
 
     @property
     def n_tokens(self):
@@ -127,7 +145,7 @@ class Tokenizer(nn.Module):
         """x (B, C, L) -> continuous latents z (B, D, F, W')."""
         if x.ndim != 3 or x.shape[1:] != (self.channels, self.length):
             raise BadInput(f"expected series (B, {self.channels}, {self.length}), got {tuple(x.shape)}")
-        return self.encoder(stft(x, self.n_fft))
+        return self.encoder(self.fold(stft(x, self.n_fft)))
 
     @torch.no_grad()
     def start_codebook(self, x, generator=None):
@@ -140,7 +158,7 @@ class Tokenizer(nn.Module):
 
     def generate(self, z):
         """Latents (B, D, F, W'), quantised or not -> series (B, C, L) and spectrogram (B, 2C, F, W)."""
-        u = self.decoder(z)
+        u = self.unfold(self.decoder(z))
         return istft(u, self.out_length, self.n_fft), u
 
     @torch.no_grad()
@@ -179,7 +197,24 @@ class Tokenizer(nn.Module):
         return load_module(Path(folder) / "tokenizer.safetensors", cls)
 
 
-TOKENIZERS = {"grid": Tokenizer}  # kind (the setting `geometry`) -> class
+class FoldTokenizer(Tokenizer):
+    """A token for each latent frame: the frequency rows are folded into channels, convolutions run along time alone.
+
+    Latents are (B, D, 1, W'). A fifth of the tokens (n_fft 8) at the same W', so a finer W' is affordable.
+    """
+
+    kernel_rows = 1
+
+    def fold(self, u):
+        """u (B, 2C, F, W) -> (B, 2CF, 1, W)."""
+        return u.flatten(1, 2)[:, :, None]
+
+    def unfold(self, u):
+        """u (B, 2CF, 1, W) -> (B, 2C, F, W)."""
+        return u[:, :, 0].unflatten(1, (2 * self.channels, -1))
+
+
+TOKENIZERS = {"grid": Tokenizer, "fold": FoldTokenizer}  # kind (the setting `geometry`) -> class
 
 
 def load_tokenizer(folder):
@@ -197,23 +232,39 @@ class TokenizerLoss(NamedTuple):
     ssl: torch.Tensor  # weighted non-contrastive loss
 
 
-def squared_errors(tokenizer, x, z):
-    """Mean squared errors of the series and of the spectrogram decoded from latents z; the longer series is cut."""
+def squared_errors(tokenizer, x, z, row_weights=None):
+    """Mean squared errors of the series and of the spectrogram decoded from latents z; the longer series is cut.
+
+    row_weights   (2C, F, 1) of the spectrogram's rows, see `row_weights`; None: all 1
+    """
     x_hat, u_hat = tokenizer.generate(z)
-    return F.mse_loss(x_hat, x[..., : x_hat.shape[-1]]), F.mse_loss(u_hat, stft(x, tokenizer.n_fft))
+    time, u = F.mse_loss(x_hat, x[..., : x_hat.shape[-1]]), stft(x, tokenizer.n_fft)
+    if row_weights is None:
+        return time, F.mse_loss(u_hat, u)
+    return time, (row_weights * (u_hat - u).square()).mean()
 
 
-def naive_loss(tokenizer, x, generator=None):
+def row_weights(x, n_fft, weight):
+    """1 + weight / (mean square of a row of the spectrogram over all series x (n, C, L)): (2C, F, 1).
+
+    So faint rows, which hold the fine texture, count in the error too. Rows that are 0 in all series stay at 1.
+    """
+    power = stft(x, n_fft).square().mean(dim=(0, 3))[..., None]
+    return torch.where(power > 1e-6, 1 + weight / power.clamp(min=1e-6), 1.0)
+
+
+def naive_loss(tokenizer, x, generator=None, row_weights=None):
     """MSE(x, x_hat) + MSE(u, u_hat) + commitment: the VQVAE alone. `generator` serves the restart of unused codes."""
     q = tokenizer.quantizer(tokenizer.latents(x), generator)
-    time, spectrum = squared_errors(tokenizer, x, q.z_q)
+    time, spectrum = squared_errors(tokenizer, x, q.z_q, row_weights)
     zero = torch.zeros_like(time)
     return TokenizerLoss(time + spectrum + q.loss, time, spectrum, q.loss, q.perplexity, zero, zero)
 
 
 def non_contrastive_loss(
-    tokenizer, projector, ssl_loss, x, view, aug_recon=0.2, ssl_latents="mixed", quantise_view=False, generator=None
-):
+    tokenizer, projector, ssl_loss, x, view, aug_recon=0.2, ssl_latents="mixed", quantise_view=False, generator=None,
+    row_weights=None,
+):  # fmt: skip
     """The naive loss, plus the augmented view's reconstruction, plus the loss between the projected views.
 
     projector      maps pooled latents of both views, (B, 2D) each, to their projections
@@ -224,14 +275,15 @@ def non_contrastive_loss(
                    reference; "quantised" or "continuous", both alike
     quantise_view  decode the view from its codes instead of its continuous latents (Q8); never moves the codebook
     generator      of the restart of unused codes
+    row_weights    see `squared_errors`
     """
     z = tokenizer.latents(x)
     q = tokenizer.quantizer(z, generator)
-    time, spectrum = squared_errors(tokenizer, x, q.z_q)
+    time, spectrum = squared_errors(tokenizer, x, q.z_q, row_weights)
     z_view = tokenizer.latents(view)
     needs_codes = quantise_view or ssl_latents == "quantised"
     q_view = tokenizer.quantizer.straight_through(z_view) if needs_codes else None
-    augmented = sum(squared_errors(tokenizer, view, q_view if quantise_view else z_view))
+    augmented = sum(squared_errors(tokenizer, view, q_view if quantise_view else z_view, row_weights))
     first = z if ssl_latents == "continuous" else q.z_q
     second = q_view if ssl_latents == "quantised" else z_view
     ssl = ssl_loss(*projector(pool(first), pool(second)))

@@ -33,9 +33,15 @@ def one_cycle(step, total):
     return torch.where(step <= top, rise, fall)
 
 
+def warm_up(step, total):
+    """Linearly up to 1 in the first tenth of the steps, then half a cosine down to 0."""
+    rise = max(1.0, total / 10)
+    return torch.where(step < rise, (step + 1) / rise, cosine(step - rise, total - rise)).clamp(max=1)
+
+
 # (steps done, a () float64 tensor; steps in all) -> learning rate in units of the largest, a () tensor.
-# The settings `schedule` and `prior_schedule` of config.py, which loads no torch, name them too.
-SCHEDULES = {"cosine": cosine, "one-cycle": one_cycle}
+# The settings `schedule`, `prior_schedule` and `fcn_schedule` of config.py, which loads no torch, name them too.
+SCHEDULES = {"cosine": cosine, "one-cycle": one_cycle, "warm-up": warm_up}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,8 +96,13 @@ def adamw(module, lr, optim, capturable):
     capturable  True on a GPU, where the steps are captured
     returns     list of torch optimisers; together they hold each parameter of the module once
     """
+    return [adamw_over(module.parameters(), lr, optim, capturable)]
+
+
+def adamw_over(parameters, lr, optim, capturable):
+    """One fused AdamW over some parameters; arguments as of `adamw`."""
     settings = dict(betas=optim.betas, weight_decay=optim.weight_decay, capturable=capturable)
-    return [torch.optim.AdamW(module.parameters(), lr=lr, fused=True, **settings)]
+    return torch.optim.AdamW(parameters, lr=lr, fused=True, **settings)
 
 
 class Player(NamedTuple):

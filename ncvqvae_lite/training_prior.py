@@ -1,11 +1,14 @@
 """Stage 2 on the step engine: the prior over the tokens of a frozen tokenizer."""
 
+import functools
+
 import torch
 
 from .prior import mask_positions, prior_loss
 from .quantizer import sample_categorical
 from .training_engine import FitLoss, StepEngine
-from .training_optim import Optim
+from .training_muon import muon
+from .training_optim import Optim, adamw
 
 CPU_MICRO_BATCH = 32  # on a CPU the transformer's activations then stay in the cache
 OPTIM = Optim(epochs=1000, batch_size=256)
@@ -21,6 +24,7 @@ def prior_engine(
     min_masked=1,
     masked_only=True,
     p_unconditional=0.2,
+    muon_times=0.0,
     seed=0,
     precision="fp32",
     **optim,
@@ -48,6 +52,7 @@ def prior_engine(
         seed=seed,
         precision=precision,
         micro_batch=CPU_MICRO_BATCH if device.type == "cpu" else None,
+        optimizers=functools.partial(muon, times=muon_times) if muon_times else adamw,
     )
 
 
@@ -60,6 +65,7 @@ def train_prior(prior, token_logits, classes, *, loop=None, **settings):
     polarity         "masked" or "kept"; it, min_masked (Q3) and t_per_sample (Q5): see `mask_positions`
     masked_only      see `prior_loss` (Q5)
     p_unconditional  share of samples whose class is replaced by "no class"
+    muon_times       Muon for the matrices of the blocks, at so many times the learning rate; 0: AdamW for all
     loop             keyword arguments of `StepEngine.run`
     settings         seed, precision, and fields of Optim; without them OPTIM
     """

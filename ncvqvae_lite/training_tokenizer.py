@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from .tokenizer import TokenizerLoss, naive_loss, non_contrastive_loss
+from .tokenizer import TokenizerLoss, naive_loss, non_contrastive_loss, row_weights
 from .training_engine import StepEngine
 from .training_optim import Optim
 
@@ -24,12 +24,13 @@ class Branch(NamedTuple):
     options: Mapping = MappingProxyType({})  # aug_recon, ssl_latents, quantise_view: see `non_contrastive_loss`
 
 
-def tokenizer_engine(tokenizer, x, branch=None, *, seed=0, precision="fp32", **optim):
+def tokenizer_engine(tokenizer, x, branch=None, *, spectrum_weight=0.0, seed=0, precision="fp32", **optim):
     """The step engine of stage 1; see `train_tokenizer`."""
     optim = OPTIM.changed(**optim)
     generator = torch.Generator(x.device).manual_seed(seed)
     first = torch.randperm(len(x), device=x.device, generator=generator)[: optim.batch_size]
     tokenizer.start_codebook(x[first], generator)  # before any step is captured
+    weights = row_weights(x, tokenizer.n_fft, spectrum_weight) if spectrum_weight else None
 
     def draw(index, generator):
         batch = x[index]
@@ -37,12 +38,13 @@ def tokenizer_engine(tokenizer, x, branch=None, *, seed=0, precision="fp32", **o
 
     def branch_loss(batch, view, generator):
         networks = tokenizer, branch.projector, branch.ssl_loss
-        return non_contrastive_loss(*networks, batch, view, **branch.options, generator=generator)
+        how = dict(generator=generator, row_weights=weights)
+        return non_contrastive_loss(*networks, batch, view, **branch.options, **how)
 
     return StepEngine(
         nn.ModuleList([tokenizer] if branch is None else [tokenizer, branch.projector]),
         draw,
-        functools.partial(naive_loss, tokenizer) if branch is None else branch_loss,
+        functools.partial(naive_loss, tokenizer, row_weights=weights) if branch is None else branch_loss,
         terms=TokenizerLoss._fields,
         n=len(x),
         optim=optim,
@@ -51,12 +53,12 @@ def tokenizer_engine(tokenizer, x, branch=None, *, seed=0, precision="fp32", **o
     )
 
 
-def train_tokenizer(tokenizer, x, branch=None, *, seed=0, precision="fp32", loop=None, **optim):
+def train_tokenizer(tokenizer, x, branch=None, *, loop=None, **settings):
     """Stage 1 (thesis, section on the NC-VQVAE objective): the naive VQVAE, or with a non-contrastive branch.
 
-    x       (n, C, L) scaled series
-    branch  Branch; None trains the naive VQVAE
-    loop    keyword arguments of `StepEngine.run`
-    optim   fields of Optim; without them OPTIM
+    x         (n, C, L) scaled series
+    branch    Branch; None trains the naive VQVAE
+    loop      keyword arguments of `StepEngine.run`
+    settings  spectrum_weight (0: none; see `tokenizer.row_weights`), seed, precision, and fields of Optim; else OPTIM
     """
-    return tokenizer_engine(tokenizer, x, branch, seed=seed, precision=precision, **optim).run(**(loop or {}))
+    return tokenizer_engine(tokenizer, x, branch, **settings).run(**(loop or {}))

@@ -125,7 +125,7 @@ def test_stage_1_loss_and_gradients_equal_ours(method, latents):
 @pytest.mark.parametrize("head", ["tied", "untied"])
 @pytest.mark.parametrize("preset", ["paper", "improved"])
 def test_stage_2_loss_and_gradients_equal_ours(head, preset):
-    cfg = ExperimentConfig.preset(preset, dataset="TwoPatternsGenerated", head=head)
+    cfg = ExperimentConfig.preset(preset, dataset="TwoPatternsGenerated", head=head, p_unconditional=0.2)
     prior = MaskGIT(10, 8, 3, head=head, extra_positions=cfg.extra_positions, dim=16, width=32, depth=2)
     plain = bench_baseline.plain_copy(bench_baseline.PlainMaskGIT, prior)
     logits, classes = torch.randn(70, 10, 8), torch.randint(3, (70,))  # three micro-batches

@@ -38,7 +38,7 @@ from ncvqvae_lite.data import two_patterns
 from ncvqvae_lite.errors import BadInput, RunFolderError, WeakEvidence
 from ncvqvae_lite.fcn import FCN
 from ncvqvae_lite.fcn_weights import file_hash
-from ncvqvae_lite.names import METHODS, SCORES, Score, resolve
+from ncvqvae_lite.names import METHODS, SCORES, Score, function_of
 from ncvqvae_lite.thesis import OWN_FCN, author_runs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -697,7 +697,7 @@ def test_help_of_a_command_tells_every_field(command, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "500")
     assert main([*command.split(), "--help"]) == 0
     out = capsys.readouterr().out
-    kind = resolve(cli.COMMANDS[command][0])
+    kind = function_of(cli.COMMANDS[command][0])
     assert kind.__doc__.splitlines()[0] in out
     told = [line.split() for cls in kind.__mro__[:-1] for line in cls.__doc__.splitlines()]
     for field in dataclasses.fields(kind):

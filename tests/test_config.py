@@ -3,24 +3,29 @@
 import ast
 import functools
 import json
+import math
 import os
 import subprocess
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.nn.functional import mse_loss
 
 import ncvqvae_lite
-from ncvqvae_lite import config_digest
+from ncvqvae_lite import config_digest, tokenizer
 from ncvqvae_lite.augmentations import AUGMENTATIONS, Augmentation
 from ncvqvae_lite.config import PRESETS, ExperimentConfig
 from ncvqvae_lite.config_digest import bare_code, code_of, imported_by
 from ncvqvae_lite.errors import BadInput
+from ncvqvae_lite.experiment_stages import resolve
 from ncvqvae_lite.names import METHODS, SCORES, Method, Score
+from ncvqvae_lite.prior import ORDERS
 from ncvqvae_lite.thesis import CONFIGURATIONS
+from ncvqvae_lite.training_engine import epochs_for
 from ncvqvae_lite.training_optim import SCHEDULES
 
 PACKAGE = Path(ncvqvae_lite.__file__).parent
@@ -42,18 +47,47 @@ QUIRKS = {
     "prior_validation": ("sampled", "argmax"),  # Q13
     "cas_score": ("running", "final"),  # Q16
     "extra_positions": (True, False),  # Q18
-    "second_fcn": (False, True),  # Q24
 }
-# Constants that the main runs of the thesis share.
+# What the other generator has of its own: field -> (paper, improved). Where that is 0 or "by n", the rule is tested.
+OWN = {
+    "geometry": ("grid", "fold"),
+    "width": (8, 32),
+    "codebook_size": (32, 0),
+    "codebook_decay": (0.9, 0.95),
+    "spectrum_weight": (0.0, 0.5),
+    "epochs": (1000, 0),
+    "batch_size": (128, 64),
+    "lr": (1e-3, 3e-3),
+    "schedule": ("cosine", "warm-up"),
+    "projector_width": (4096, 512),  # Q17
+    "prior_start": ("codebook", "random"),
+    "prior_dim": (64, 128),
+    "prior_width": (256, 128),
+    "prior_depth": (4, 0),
+    "zero_blocks": (False, True),
+    "p_unconditional": (0.2, 0.1),
+    "prior_epochs": (1000, 0),
+    "prior_batch_size": (256, 64),
+    "prior_lr": (1e-3, 2e-3),
+    "muon_times": (0.0, 10.0),
+    "prior_weight_decay": (1e-3, 0.0),
+    "prior_schedule": ("cosine", "warm-up"),
+    "order": ("confidence", "by n"),
+    "class_draw": ("none", "train"),
+    "noise": ("none", "by rule"),
+    "cas_epochs": (1000, 0),
+    "fcn_epochs": (1000, 0),
+    "fcn_batch_size": (256, 32),
+    "fcn_lr": (1e-3, 1e-2),
+    "fcn_schedule": ("cosine", "one-cycle"),
+}
+# Constants that the main runs of the thesis and both presets share.
 SHARED = dict(
-    n_fft=8, width=8, dim=64, n_blocks=4, codebook_size=32, codebook_decay=0.9, commitment=1.0, epochs=1000,
-    batch_size=128, lr=1e-3, weight_decay=1e-3, aug_recon=0.2, ssl_latents="mixed", quantise_view=False,
-    barlow_weight=1.0, barlow_offdiagonal=0.005, vibcreg_weight=0.01, vibcreg_sim=25.0, vibcreg_var=25.0,
-    vibcreg_cov=100.0, reproduce_probe_leak=False, token_temperature=1.0, prior_width=256, prior_depth=4, prior_heads=2,
-    p_unconditional=0.2, prior_epochs=1000, prior_batch_size=256, prior_lr=1e-3, prior_weight_decay=1e-3,
-    decoding_steps=10, choice_temperature=4.0, guidance=1.0, min_samples=256, cas_epochs=1000, fcn_epochs=1000,
-    fcn_batch_size=256, fcn_lr=1e-3, fcn_weight_decay=1e-5, precision="fp32", prior_precision="fp32",
-    fcn_precision="fp32", prior_start="codebook",
+    n_fft=8, dim=64, n_blocks=4, commitment=1.0, weight_decay=1e-3, aug_recon=0.2, ssl_latents="mixed",
+    quantise_view=False, barlow_weight=1.0, barlow_offdiagonal=0.005, vibcreg_weight=0.01, vibcreg_sim=25.0,
+    vibcreg_var=25.0, vibcreg_cov=100.0, reproduce_probe_leak=False, token_temperature=1.0, prior_heads=2,
+    decoding_steps=10, choice_temperature=4.0, guidance=1.0, min_samples=256, fcn_weight_decay=1e-5, precision="fp32",
+    prior_precision="fp32", fcn_precision="fp32", sampling_precision="fp32", second_fcn=False,
 )  # fmt: skip
 
 
@@ -82,11 +116,10 @@ def test_every_preset_is_valid_for_every_arm(name, method, augmentation):
 @every_arm
 def test_paper_and_improved_values(method, augmentation):
     paper, improved = (preset(name, method, augmentation) for name in ("paper", "improved"))
-    for name, values in QUIRKS.items():
+    for name, values in (QUIRKS | OWN).items():
         assert (getattr(paper, name), getattr(improved, name)) == values, name
     for name, value in SHARED.items():
         assert getattr(paper, name) == getattr(improved, name) == value, name
-    assert (paper.projector_width, improved.projector_width) == (4096, 1024)  # Q17
     groups = [cfg.projector_width // cfg.whitening_groups for cfg in (paper, improved)]
     assert groups == [64, 16]  # features that are whitened together
     assert paper.expire_below == 0 < improved.expire_below  # Q11
@@ -103,11 +136,57 @@ def test_quick_walks_the_same_paths_as_improved(method, augmentation):
     """Every switch and choice is that of `improved`; only amounts, and the precision, differ."""
     quick, improved = (preset(name, method, augmentation) for name in ("quick", "improved"))
     differing = [f for f in FIELDS if getattr(quick, f.name) != getattr(improved, f.name)]
-    amounts = [f.name for f in differing if f.type in (int, float)]
-    assert {f.name for f in differing} - {*amounts} <= {"precision", "prior_precision", "fcn_precision"}
-    for name in amounts:  # what is off stays off, save for the least number of steps
-        assert getattr(quick, name) > 0 and (getattr(improved, name) > 0 or name.endswith("min_steps")), name
-    assert quick.epochs < improved.epochs and quick.prior_epochs < improved.prior_epochs
+    amounts = [f for f in differing if f.type in (int, float)]
+    assert {f.name for f in differing} - {f.name for f in amounts} <= {"precision", "prior_precision", "fcn_precision"}
+    for f in amounts:  # what is off stays off, save for the least number of steps
+        has_own = getattr(improved, f.name) > 0 or f.metadata["by_n"] or f.name.endswith("min_steps")
+        assert getattr(quick, f.name) > 0 and has_own, f.name
+    for series in (20, 200, 2000):  # fewer steps
+        of = resolve(improved, SimpleNamespace(x_train=range(series)))
+        for stage in ("", "prior_"):
+            names = [f"{stage}{name}" for name in ("batch_size", "epochs", "min_steps")]
+            steps = [
+                epochs_for(series, *(getattr(cfg, name) for name in names)) * math.ceil(series / 64)
+                for cfg in (quick, of)
+            ]
+            assert steps[0] < steps[1] or series == 20
+
+
+# --- what is left to the number of series ---
+
+
+def resolved(n, **changes):
+    return resolve(preset("improved", **changes), SimpleNamespace(x_train=range(n)))
+
+
+def test_sizes_and_steps_by_the_number_of_series():
+    tiny, small, large = resolved(27), resolved(200), resolved(1000)
+    assert [cfg.codebook_size for cfg in (tiny, small, large)] == [64, 64, 128]
+    assert [cfg.prior_depth for cfg in (tiny, small, large)] == [2, 3, 3]
+    assert [cfg.order for cfg in (tiny, small, large)] == ["random", "confidence", "confidence"]
+    assert tiny.epochs == 600 and tiny.prior_epochs == 500  # one batch an epoch
+    assert small.epochs == 800 // 4 and large.epochs == 1000 // 16  # as many whole epochs as the steps allow
+    assert tiny.cas_epochs == large.cas_epochs == 500 // 32  # of 1,000 series at least
+    assert resolved(8926).cas_epochs == 500 // 279 and resolved(100_000).epochs == 1
+    assert not any(f.metadata["by_n"] and getattr(tiny, f.name) in (0, "by n") for f in FIELDS)
+
+
+def test_what_is_given_is_not_left_to_the_number_of_series():
+    assert resolved(1000, codebook_size=32, order="random", epochs=7).changes().keys() >= {"codebook_size", "order"}
+    cfg = resolved(1000, codebook_size=32, order="random", epochs=7)
+    assert (cfg.codebook_size, cfg.order, cfg.epochs) == (32, "random", 7)
+    paper = preset("paper")
+    assert resolve(paper, SimpleNamespace(x_train=range(27))) == paper and paper.rules() == {}
+
+
+def test_a_folder_carries_the_rule_and_not_what_it_gives(monkeypatch):
+    cfg = preset("improved")
+    before = folders(cfg)
+    given = replace(cfg, codebook_size=128)
+    assert folders(given)[1:] != before[1:] and folders(given)[0] == before[0]
+    (depth,) = [f for f in FIELDS if f.name == "prior_depth"]
+    monkeypatch.setattr(depth, "metadata", {**depth.metadata, "by_n": ((1, 2), (100, 5))})
+    assert [one != other for one, other in zip(before, folders(cfg), strict=True)] == [False, False, True]
 
 
 def test_changes_replace_single_fields():
@@ -142,13 +221,15 @@ def test_changes_replace_single_fields():
         (lambda: preset(seed="1"), "seed must be an integer, got '1'"),
         (lambda: preset(seed=None), "seed must be an integer, got None"),
         (lambda: ExperimentConfig(5), "dataset must be a text, got 5"),
-        (lambda: preset(epochs=0), "epochs must be 1 or more, got 0"),
+        (lambda: preset(epochs=-1), "epochs must be 1 or more, or 0: by the number of train series, got -1"),
+        (lambda: preset(batch_size=0), "batch_size must be 1 or more, got 0"),
         (lambda: preset(lr=0.0), "lr must be positive and finite, got 0.0"),
         (lambda: preset(lr=float("nan")), "lr must be positive and finite, got nan"),
         (lambda: preset(prior_lr=float("inf")), "prior_lr must be positive and finite, got inf"),
         (lambda: preset(weight_decay=-0.1), "weight_decay must be 0 or more, and finite, got -0.1"),
         (lambda: preset(min_steps=-1), "min_steps must be 0 or more"),
-        (lambda: preset(codebook_size=1), "codebook_size must be 2 or more, got 1"),
+        (lambda: preset(codebook_size=1), "codebook_size must be 2 or more, or 0: by the number of train series, got"),
+        (lambda: preset(order="by_n"), r"unknown order 'by_n' \(did you mean by n\?\)"),
         (lambda: preset(codebook_decay=1.0), "codebook_decay must be at least 0 and below 1, got 1.0"),
         (lambda: preset(p_unconditional=-0.2), "p_unconditional must be at least 0 and below 1, got -0.2"),
         (lambda: preset(n_fft=6), "n_fft must be a multiple of 4.*got 6"),
@@ -210,7 +291,7 @@ def test_a_field_renames_the_folders_of_its_stage_and_of_what_builds_on_it(field
 
 def test_fields_of_the_branch_do_not_rename_a_tokenizer_without_one():
     regular = preset(method="regular", augmentation="none")
-    branch = "aug_ ssl_ barlow vibcreg vicreg projector whitening distinct zero_ quantise_view".split()
+    branch = "aug_ ssl_ barlow vibcreg vicreg projector whitening distinct zero_tail quantise_view".split()
     for field in FIELDS:
         changed = replace(regular, **{field.name: other_value(regular, field)})
         if field.name.startswith(tuple(branch)):
@@ -256,7 +337,10 @@ def test_presets_do_not_share_a_cell():
 
 def test_schedules_have_the_same_names_where_they_are_chosen_and_where_they_are_computed():
     chosen = {f.name: f.metadata["choices"] for f in FIELDS if f.name.endswith("schedule")}
-    assert chosen == dict.fromkeys(("schedule", "prior_schedule"), tuple(SCHEDULES))
+    assert chosen == dict.fromkeys(("schedule", "prior_schedule", "fcn_schedule"), tuple(SCHEDULES))
+    (order,) = [f.metadata["choices"] for f in FIELDS if f.name == "order"]
+    (geometry,) = [f.metadata["choices"] for f in FIELDS if f.name == "geometry"]
+    assert order == (*ORDERS, "by n") and geometry == tuple(tokenizer.TOKENIZERS)
 
 
 # --- methods as records ---
@@ -480,7 +564,7 @@ def test_code_changes_the_digest(old, new):
 @pytest.mark.parametrize("room", sorted(imported_by("experiment_cell")))
 def test_every_number_and_every_name_of_a_room_counts(room):
     """A room without its docstrings and comments has the same code; with any constant changed it has other code."""
-    source = (PACKAGE / f"{room}.py").read_text(encoding="utf-8")
+    source = config_digest._source(room)
     assert bare_code(ast.unparse(ast.parse(source))) == bare_code(source)
     lines, tree = source.splitlines(), ast.parse(source)
     in_texts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.Raise) for part in ast.walk(node)}
@@ -502,8 +586,9 @@ TOKENIZERS = (
     "experiment_tokenizer",
 )
 CELLS = (
-    *("prior", "training_prior", "experiment_prior", "experiment_samples", "experiment_evaluation", "experiment_cas"),
-    "experiment_cell",
+    *("prior", "residuals", "training_muon", "training_prior", "experiment_prior", "experiment_noise"),
+    *("experiment_samples", "experiment_evaluation", "experiment_cas", "experiment_cell"),
+    *("evaluation.baselines", "evaluation.copies", "evaluation.kernels", "evaluation.manifold"),
 )
 RENAMES = {room: {"fcn", "tokenizer", "cell"} for room in ALL_STAGES} | {room: {"fcn", "cell"} for room in FEATURE_NETS}
 RENAMES |= {room: {"tokenizer", "cell"} for room in TOKENIZERS} | {room: {"cell"} for room in CELLS}

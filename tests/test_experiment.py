@@ -49,6 +49,7 @@ MICRO = dict(
     dim=8, n_blocks=1, codebook_size=8, epochs=3, min_steps=0, batch_size=16, probe_every=2, projector_width=32,
     whitening_groups=8, prior_dim=8, prior_width=16, prior_depth=1, prior_heads=1, prior_epochs=2, prior_min_steps=0,
     prior_batch_size=32, decoding_steps=2, min_samples=64, fcn_epochs=1, fcn_min_steps=0, cas_epochs=2,
+    fcn_lr=1e-3, fcn_batch_size=256, fcn_schedule="cosine",
 )  # fmt: skip
 SERIES = two_patterns(n_train=40, n_test=60, length=33)
 
@@ -90,7 +91,7 @@ def regular(out):
 
 @pytest.fixture(scope="module")
 def non_contrastive(out, regular):
-    return finished(micro("improved", "vibcreg", "warp"), out)
+    return finished(micro("improved", "vibcreg", "warp", second_fcn=True), out)
 
 
 @pytest.fixture(params=["regular", "non_contrastive"])
@@ -120,18 +121,24 @@ def files_of(folder):
 
 def test_names_of_the_metrics(regular, non_contrastive):
     tokenizer = "recon_val recon_last_batch val_perplexity val_perplexity_last_batch knn_acc svm_acc train_perplexity"
-    fid = "fid fid_reconstruction fid_train_test fid_train fid_test_halves"
+    fid = "fid fid_reconstruction fid_train_test fid_train fid_test_halves fid_copy fid_jitter fid_resampled"
     wanted = {*tokenizer.split(), *fid.split(), "is", "is_std", "is_real", "class_mix_error", "fcn_accuracy"}
     wanted |= {"sample_perplexity", "sample_coverage", "cas", "cas_final", "codebook_abs_corr", "codebook_abs_cos"}
+    wanted |= {"fid_by_class", "is_by_class", "class_accuracy"}
+    wanted |= {f"fid_kernels{of}" for of in ("", "_train_test", "_copy", "_jitter", "_reconstruction", "_resampled")}
+    wanted |= {f"{s}{of}" for s in ("coverage", "recall") for of in ("", "_train_test", "_resampled", "_reconstruction")}
+    wanted |= {f"nearest_train{of}" for of in ("", "_jitter", "_resampled")}
     assert set(regular.metrics) == wanted
     second = {name.replace("fid", "fid_second") for name in fid.split()} | {"fcn_accuracy_second"}
-    assert set(non_contrastive.metrics) == wanted | second
+    noise = {"noise", "noise_distance_without", "noise_distance_with"}
+    assert set(non_contrastive.metrics) == wanted | second | noise
 
 
 def test_metrics_are_finite_floats_in_their_ranges(run):
     for name, value in run.metrics.items():
         assert type(value) is float and math.isfinite(value), name
-        if "acc" in name or name in ("cas", "cas_final", "sample_coverage", "class_mix_error"):
+        shares = ("cas", "cas_final", "class_mix_error", "noise")
+        if any(part in name for part in ("acc", "coverage", "recall", "nearest_train")) or name in shares:
             assert 0 <= value <= 1, name
         elif name.startswith("is") and name != "is_std":
             assert 1 <= value <= 4, name
@@ -168,7 +175,13 @@ def test_metrics_against_the_files_that_the_run_left(run):
         x, tokens, classes = samples["x"], samples["tokens"], samples["fcn_class"]
     assert x.shape == (64, 1, 33 if run.cfg.odd_tail else 32) and tokens.shape == (64, loaded.tokenizer.n_tokens)
     decoded = loaded.tokenizer.decode(torch.from_numpy(tokens)).numpy() * std + mean
-    np.testing.assert_allclose(x, decoded, atol=1e-4)
+    if metrics.get("noise"):  # what is added is made of residuals of train series
+        residuals = x_train - loaded.tokenizer.decode(loaded.tokenizer.encode(x_train))
+        added = ((x - decoded) / std).flatten()
+        known = residuals.numpy().flatten()
+        assert abs(added[:, None] - [*known, 0]).min(axis=1).max() < 1e-4  # the last piece ends in padding
+    else:
+        np.testing.assert_allclose(x, decoded, atol=1e-4)
     assert metrics["sample_coverage"] == len(np.unique(tokens)) / 8
 
     fcn = FCN.load(run.cfg.fcn_folder(run.out) / "fcn.safetensors")
@@ -194,6 +207,8 @@ def frechet(a, b):
 def test_configuration_on_record(run):
     config = json.loads((run.folder / "config.json").read_text())
     assert {name: config[name] for name in vars(run.cfg)} == vars(run.cfg)
+    assert config["resolved"] == ({} if run.cfg.preset_name == "paper" else {"order": "random"})
+    assert config["class_counts"] == torch.bincount(SERIES.y_train).tolist()
     assert config["data_hash"] == SERIES.content_hash and config["data_source"] == SERIES.source
     assert config["fcn"] == "own" and config["device"] == "cpu" and config["threads"] == torch.get_num_threads()
     assert config["versions"]["torch"] == torch.__version__
@@ -212,7 +227,7 @@ def test_folders(regular, non_contrastive):
     expected[non_contrastive.cfg.fcn_folder(out, 1)] = stages | {"fcn.safetensors"}  # the second feature net
     for run in (regular, non_contrastive):
         expected[run.cfg.tokenizer_folder(out)] = stages | {"tokenizer.safetensors"}
-        expected[run.folder] = cell
+        expected[run.folder] = cell | ({"residuals.safetensors"} if run.metrics.get("noise") else set())
     found = {}
     for path in files_of(out):
         found.setdefault((out / path).parent, set()).add((out / path).name)
@@ -328,8 +343,9 @@ def test_unlabelled_series(tmp_path):
     ds = from_arrays(SERIES.x_train, x_test=SERIES.x_test, name="unlabelled")
     cfg = micro("improved", "barlowtwins", "gauss", dataset="unlabelled")
     metrics = run_experiment(cfg, ds, tmp_path, device="cpu")
-    missing = {"knn_acc", "svm_acc", "fid", "is", "cas"}
+    missing = {"knn_acc", "svm_acc", "fid", "is", "cas", "fid_by_class"}
     assert not missing & set(metrics) and {"recon_val", "sample_perplexity", "train_perplexity"} <= set(metrics)
+    assert {"fid_kernels", "coverage", "recall", "nearest_train"} <= set(metrics)  # they need no labels
     assert not_computed(cfg, ds) == dict.fromkeys(missing, "the series have no labels")
     assert not (tmp_path / "fcn").exists()
     assert load_run(cell_folder(cfg, tmp_path)).sample(3).shape == (3, 1, 33)
@@ -338,7 +354,7 @@ def test_unlabelled_series(tmp_path):
 def test_reasons_for_what_is_not_computed():
     few = from_arrays(SERIES.x_train[:4], [0, 1, 0, 1], SERIES.x_test[:9], [0, 1] * 4 + [0], name="few")
     reasons = not_computed(micro(dataset="few", cas=False), few)
-    assert set(reasons) == {"knn_acc", "svm_acc", "fid", "is", "cas"}
+    assert set(reasons) == {"knn_acc", "svm_acc", "fid", "is", "cas", "fid_by_class"}
     assert "fewer than 5 train series" in reasons["knn_acc"] and "fewer than 10 test series" in reasons["fid"]
     assert "fewer than 20 test series" in reasons["is"]
     assert reasons["cas"] == "switched off (cas=false)"

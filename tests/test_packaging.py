@@ -24,7 +24,7 @@ PACKAGE = ROOT / "ncvqvae_lite"
 # The order in which the course reads the package. A room imports from rooms above it; `<room>_*.py` belongs to <room>.
 ROOMS = (
     "errors numerics inference files names data_files generators data timefreq quantizer ssl_losses augmentations "
-    "tokenizer prior fcn metrics training config experiment thesis tables plots nb lab cli"
+    "tokenizer residuals prior fcn metrics evaluation training config experiment thesis tables plots nb lab cli"
 ).split()
 NOT_CORE = ("lab", "tables", "plots", "nb", "cli")
 TOP_LEVEL = {
@@ -229,15 +229,16 @@ def test_an_import_from_below_is_found(tmp_path, file, line, name):
 
 
 METHOD = (
-    "numerics inference timefreq quantizer ssl_losses augmentations tokenizer prior fcn metrics training "
-    "training_optim training_checkpoint training_engine training_tokenizer training_prior training_fcn"
+    "numerics inference timefreq quantizer ssl_losses augmentations tokenizer residuals prior fcn metrics training "
+    "training_optim training_muon training_checkpoint training_engine training_tokenizer training_prior training_fcn"
 ).split()
 
 
 def test_the_method_can_be_read_in_a_course():
     total = sum(len((PACKAGE / f"{room}.py").read_text().splitlines()) for room in METHOD)
-    assert total <= 2300, f"the rooms of the method have {total} lines, expected at most 2,300"
-    assert {room for room in imported_by("experiment_cell") if room[:10] != "experiment"} == {*METHOD} - {"training"}
+    assert total <= 2500, f"the rooms of the method have {total} lines, expected at most 2,500"
+    others = {room for room in imported_by("experiment_cell") if not room.startswith(("experiment", "evaluation."))}
+    assert others == {*METHOD} - {"training"}
 
 
 # ---- the top level -----------------------------------------------------------------------------------------------

@@ -140,6 +140,25 @@ def test_whole_network_against_numpy(head, extra_positions):
     np.testing.assert_allclose(prior(tokens, classes).detach().numpy(), expected, atol=1e-4)
 
 
+def test_embeddings_as_wide_as_the_blocks_meet_nothing_between():
+    prior = MaskGIT(N, K, 3, dim=16, width=16, depth=2, heads=2)
+    names = {name.split(".")[0] for name, _ in prior.named_parameters()}
+    assert names == {"table", "classes", "positions", "blocks", "final_norm", "head"}
+    tokens, classes = torch.randint(0, K + 1, (4, N)), torch.tensor([0, 1, 2, 3])
+    h = torch.cat([prior.classes[classes][:, None], prior.table[tokens] + prior.positions[:N]], dim=1)
+    expected = prior.final_norm(prior.blocks(h))[:, 1:] @ prior.head.linear.weight.T + prior.head.linear.bias
+    torch.testing.assert_close(prior(tokens, classes), expected)
+
+
+def test_zero_blocks_start_as_the_identity_and_learn():
+    prior = MaskGIT(N, K, 3, dim=16, width=16, depth=2, heads=2, zero_blocks=True)
+    h = torch.randn(3, N + 1, 16)
+    assert torch.equal(prior.blocks(h), h)
+    prior_loss(prior, torch.randint(0, K, (4, N)), torch.zeros(4, dtype=torch.int64), torch.rand(4, N) < 0.5).backward()
+    for block in prior.blocks:
+        assert block.attention.out.weight.grad.abs().sum() > 0 and block.feed_forward[-1].weight.grad.abs().sum() > 0
+
+
 def test_order_of_the_tokens_matters():
     prior, tokens = tiny_prior(), torch.randint(0, K, (3, N))
     order, classes = torch.randperm(N), torch.zeros(3, dtype=torch.int64)
@@ -322,6 +341,9 @@ def test_number_of_masked_tokens_at_each_step(n_tokens, steps):
     prior.sample(6, steps=steps)
     cosines = np.cos(np.pi * np.arange(steps) / (2 * steps))
     expected = [math.floor(round(n_tokens * c, 9)) for c in cosines]  # 8 cos 60° is 4, not 4 plus a rounding error
+    for k in range(1, steps):  # every step reveals a token at least
+        expected[k] = min(expected[k], expected[k - 1] - 1)
+    expected = [count for count in expected if count > 0]
     assert [(tokens == MASK).sum(dim=1).tolist() for tokens, _ in prior.shown] == [[count] * 6 for count in expected]
 
 
@@ -343,6 +365,46 @@ def test_the_most_confident_tokens_are_decided_first():
     for (tokens, _), n_masked in zip(prior.shown[1:], (18, 14, 7), strict=True):
         in_order = ((tokens == MASK) == (torch.arange(20) >= 20 - n_masked)).all(dim=1)
         assert in_order.double().mean() > 0.9  # all but the few rows in which an unlikely token was drawn
+
+
+def test_random_order_does_not_look_at_the_confidence():
+    """Every position is as likely as any to be decided in the first step, whatever the prior is sure of."""
+    sure = torch.zeros(20, K)
+    sure[:10, 0] = 20.0  # of the first half
+    prior = Scripted(lambda tokens, classes: sure.expand(len(tokens), -1, -1), n_tokens=20)
+    prior.sample(4000, steps=4, order="random", generator=torch.Generator().manual_seed(0), batch_size=4000)
+    decided = (prior.shown[1][0] != MASK).double().mean(dim=0)  # by position, 2 of 20 after the first step
+    assert (decided.sum() - 2).abs() < 1e-9 and (decided - 0.1).abs().max() < 5 * math.sqrt(0.1 * 0.9 / 4000)
+    for (before, _), (after, _) in itertools.pairwise(prior.shown):
+        assert torch.equal(after[before != MASK], before[before != MASK])
+
+
+def test_random_order_with_exact_conditionals_draws_from_the_chain():
+    """Tokens of a two-state Markov chain, one a step by the true conditionals: the samples are the chain's."""
+    stay, n_tokens = 0.9, 6
+
+    def conditionals(tokens, classes):
+        forward = [torch.full((len(tokens), 2), 0.5)]
+        move = torch.tensor([[stay, 1 - stay], [1 - stay, stay]])
+        seen = [torch.where(tokens[:, i, None] == 2, 1.0, F.one_hot(tokens[:, i].clamp(max=1), 2)) for i in range(6)]
+        for i in range(1, n_tokens):
+            forward.append((forward[-1] * seen[i - 1]) @ move)
+        backward = [torch.ones(len(tokens), 2)]
+        for i in range(n_tokens - 1, 0, -1):
+            backward.insert(0, (backward[0] * seen[i]) @ move)
+        return torch.log(torch.stack([f * b for f, b in zip(forward, backward, strict=True)], dim=1))
+
+    prior = Scripted(conditionals, n_tokens, codebook_size=2)
+    tokens = prior.sample(4000, steps=n_tokens, order="random", generator=torch.Generator().manual_seed(1))
+    switches = (tokens[:, 1:] != tokens[:, :-1]).double().mean().item()
+    assert switches == pytest.approx(1 - stay, abs=4 * math.sqrt(0.09 / 20000))
+    by_confidence = prior.sample(4000, steps=n_tokens, generator=torch.Generator().manual_seed(1))
+    assert (by_confidence[:, 1:] != by_confidence[:, :-1]).double().mean() < 1 - stay - 0.01  # surest first: biased
+
+
+def test_an_unknown_order():
+    with pytest.raises(BadInput, match="unknown order 'halton': choose one of confidence, random"):
+        tiny_prior().sample(2, order="halton")
 
 
 def test_gumbel_noise_on_the_confidence():
@@ -376,12 +438,12 @@ def test_guidance():
         return torch.where(classes[:, None, None] == 2, null, conditional).expand(*tokens.shape, K)
 
     prior = Scripted(logits, n_tokens=1)
-    for guidance, passes in ((1.0, 3), (2.0, 6), (0.0, 6)):
+    for guidance, passes in ((1.0, 1), (2.0, 2), (0.0, 2)):  # one token is revealed by one step
         prior.shown.clear()
         prior.sample(8, class_index=1, steps=3, guidance=guidance)
         assert len(prior.shown) == passes
         seen = [classes.unique().tolist() for _, classes in prior.shown]
-        assert seen == ([[1]] * 3 if guidance == 1.0 else [[1], [2]] * 3)
+        assert seen == ([[1]] if guidance == 1.0 else [[1], [2]])
         tokens = prior.sample(
             20_000, 1, steps=1, guidance=guidance, generator=torch.Generator().manual_seed(0), batch_size=20_000
         )

@@ -9,7 +9,16 @@ from torch.nn import functional as F
 
 from ncvqvae_lite.errors import BadInput, NotFound
 from ncvqvae_lite.prior import MaskGIT
-from ncvqvae_lite.tokenizer import Tokenizer, naive_loss, non_contrastive_loss, pool
+from ncvqvae_lite.tokenizer import (
+    FoldTokenizer,
+    Tokenizer,
+    load_tokenizer,
+    naive_loss,
+    non_contrastive_loss,
+    pool,
+    row_weights,
+    squared_errors,
+)
 from ncvqvae_lite.training import train_tokenizer
 
 # Data set, steps L, latent frames W', samples that the reference returns, parameters of encoder and decoder (as counted
@@ -417,3 +426,106 @@ def test_a_few_steps_learn_an_easy_set():
     features = tokenizer.features(x)
     centres = torch.stack([features[labels == k].mean(dim=0) for k in (0, 1)])
     assert (torch.cdist(features, centres).argmin(dim=1) == labels).double().mean() > 0.95
+
+
+# --- the frequency rows folded into channels ---
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("length", "width", "frames"), [(16, 32, 4), (65, 32, 16), (128, 32, 32), (128, 16, 16), (945, 32, 59), (2048, 32, 32)]
+)
+def test_fold_has_one_token_a_frame(channels, length, width, frames):
+    tokenizer = FoldTokenizer(length, channels, width=width, **SMALL)
+    x = torch.randn(2, channels, length)
+    assert tokenizer.grid == (1, frames) and tokenizer.n_tokens == frames
+    assert tokenizer.latents(x).shape == (2, 8, 1, frames)
+    assert tokenizer.encode(x).shape == (2, frames) and tokenizer.token_logits(x).shape == (2, frames, 6)
+    assert tokenizer.decode(tokenizer.encode(x)).shape == x.shape and tokenizer.features(x).shape == (2, 8)
+
+
+def test_folding_is_undone_exactly():
+    tokenizer = FoldTokenizer(32, 2, **SMALL)
+    u = torch.randn(3, 4, 5, 17)
+    folded = tokenizer.fold(u)
+    assert folded.shape == (3, 20, 1, 17)
+    for channel, row in np.ndindex(4, 5):
+        assert torch.equal(folded[:, 5 * channel + row, 0], u[:, channel, row])
+    assert torch.equal(tokenizer.unfold(folded), u)
+
+
+def test_fold_is_a_network_of_one_dimensional_convolutions():
+    tokenizer = FoldTokenizer(33, 2, dim=8, n_blocks=1, codebook_size=6)
+    with torch.no_grad():
+        for _ in range(3):
+            tokenizer.generate(tokenizer.latents(torch.randn(8, 2, 33)))
+    tokenizer.eval()
+
+    def conv(layer, h, **how):
+        return F.conv1d(h, layer.weight[:, :, 0], layer.bias, **how)
+
+    def norm(layer, h):
+        return normalised(h[:, :, None], layer)[:, :, 0]
+
+    def block(layer, h, with_norm):
+        inner = conv(layer.conv1, leaky(h), padding=1)
+        return h + conv(layer.conv2, leaky(norm(layer.norm, inner) if with_norm else inner))
+
+    def doubled(layer, h):
+        return F.conv_transpose1d(h, layer.weight[:, :, 0], layer.bias, stride=2, padding=1)
+
+    u = torch_spectrum(torch.randn(3, 2, 33))
+    down, down_norm, _, residual_block, last_norm = tokenizer.encoder.layers
+    h = leaky(norm(down_norm, conv(down, F.pad(u.flatten(1, 2), (1, 1), mode="replicate"), stride=2)))
+    h = norm(last_norm, block(residual_block, h, with_norm=True))
+    with torch.no_grad():
+        z = tokenizer.encoder(tokenizer.fold(u))
+        torch.testing.assert_close(z[:, :, 0], h, atol=1e-5, rtol=1e-5)
+        residual_block, first_norm, *doublings = tokenizer.decoder.layers
+        h = norm(first_norm, block(residual_block, h, with_norm=False))
+        for layer in doublings:
+            h = doubled(layer, h)
+        h = F.interpolate(h, size=17, mode="linear", align_corners=True).view(3, 4, 5, 17)
+        series, spectrum = tokenizer.generate(z)
+        torch.testing.assert_close(spectrum, h, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(series, torch_series(h, 33), atol=1e-5, rtol=1e-5)
+
+
+def test_a_saved_tokenizer_comes_back_as_its_kind(tmp_path):
+    for kind in (Tokenizer, FoldTokenizer):
+        tokenizer = kind(32, 1, **SMALL).eval()
+        tokenizer.save(tmp_path)
+        loaded = load_tokenizer(tmp_path)
+        assert type(loaded) is kind
+        x = torch.randn(2, 1, 32)
+        assert torch.equal(loaded.encode(x), tokenizer.encode(x))
+
+
+# --- rows of equal weight ---
+
+
+def test_row_weights_by_hand():
+    x = torch.randn(6, 2, 40)
+    u = torch_spectrum(x).double().numpy()
+    weights = row_weights(x, 8, 0.5)
+    assert weights.shape == (4, 5, 1)
+    for channel, row in np.ndindex(4, 5):
+        power = (u[:, channel, row] ** 2).mean()
+        dead = channel >= 2 and row in (0, 4)  # imaginary parts of the lowest and the highest row
+        assert weights[channel, row].item() == pytest.approx(1 if dead else 1 + 0.5 / power, rel=1e-4)
+
+
+def test_weighted_error_counts_each_row_by_its_own_power():
+    tokenizer, x = small_tokenizer().eval(), torch.randn(5, 1, 32)
+    z = tokenizer.latents(x).detach()
+    weights = row_weights(x, 8, 0.5)
+    plain, weighted = (squared_errors(tokenizer, x, z, w) for w in (None, weights))
+    u, u_hat = torch_spectrum(x).double(), tokenizer.generate(z)[1].detach().double()
+    power = (u**2).mean(dim=(0, 3), keepdim=True)
+    extra = torch.where(power > 1e-6, (u - u_hat) ** 2 / power, 0.0).mean()
+    assert plain[0].item() == weighted[0].item()
+    assert weighted[1].item() == pytest.approx(plain[1].item() + 0.5 * extra.item(), rel=1e-4)
+    total = naive_loss(tokenizer, x, row_weights=weights).total - naive_loss(tokenizer, x).total
+    q = squared_errors(tokenizer, x, tokenizer.quantizer(tokenizer.latents(x)).z_q, weights)
+    q_plain = squared_errors(tokenizer, x, tokenizer.quantizer(tokenizer.latents(x)).z_q)
+    assert total.item() == pytest.approx(q[1].item() - q_plain[1].item(), rel=1e-3)

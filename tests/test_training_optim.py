@@ -27,7 +27,7 @@ from ncvqvae_lite.training_optim import SCHEDULES, Optim
         (dict(epochs=1, lr=-0.1), "lr must be 0 or more, and finite, got -0.1"),
         (dict(epochs=1, lr=math.nan), "lr must be 0 or more, and finite, got nan"),
         (dict(epochs=1, weight_decay=math.inf), "weight_decay must be 0 or more, and finite, got inf"),
-        (dict(epochs=1, schedule="linear"), "schedule must be one of cosine, one-cycle, got 'linear'"),
+        (dict(epochs=1, schedule="linear"), "schedule must be one of cosine, one-cycle, warm-up, got 'linear'"),
         (dict(epochs=1, betas=(0.9,)), r"betas must be two numbers in \[0, 1\), got \(0.9,\)"),
         (dict(epochs=1, average=1.0), r"average must be in \[0, 1\), got 1.0"),
         (dict(epochs=1, betas=(0.9, 1.0)), r"betas must be two numbers in \[0, 1\), got \(0.9, 1.0\)"),
@@ -89,6 +89,18 @@ def test_one_cycle_is_torchs(total):
             theirs.step()
     found = 0.3 * SCHEDULES["one-cycle"](torch.arange(total, dtype=torch.float64), total)
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("total", [1, 2, 5, 10, 15, 400])
+def test_warm_up_by_hand(total):
+    rise = max(1, total / 10)
+    expected = [
+        (step + 1) / rise if step < rise else (1 + math.cos(math.pi * (step - rise) / (total - rise))) / 2
+        for step in range(total)
+    ]
+    found = SCHEDULES["warm-up"](torch.arange(total, dtype=torch.float64), total)
+    np.testing.assert_allclose(found, np.minimum(expected, 1), rtol=1e-9)
+    assert found.max() == 1
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

@@ -52,7 +52,9 @@ def _counted(dataset, method):
 
 
 def work(cfg):
-    """PFLOP of each stage that a cell has; empty for a data set whose work nobody counted."""
+    """PFLOP of each stage that a cell has; empty for a data set, or for networks, whose work nobody counted."""
+    if cfg.geometry != "grid":
+        return {}
     epochs = {"tokenizer": cfg.epochs, "prior": cfg.prior_epochs} | ({"cas": cfg.cas_epochs} if cfg.cas else {})
     counted = _counted(cfg.dataset, cfg.method)
     return {stage: counted[stage] * n / 1000 for stage, n in epochs.items() if counted}

@@ -1,0 +1,136 @@
+"""How the settings of `improved` were chosen: `python benchmarks/search.py [--sets S ...] [--trials T ...] [--seeds S ...]`
+
+One trial is one change of the preset, run as a whole cell on sets that no result is reported on: generated series with
+fresh test series, and the train splits of ECG5000 and Wafer cut into folds (a fifth held out as test; $NCVQVAE_DATA).
+The archive's test splits are not touched. Every trial, losers included, becomes a row of `search.csv` beside this
+file; run folders (--out) make the search resumable, and trials that share a tokenizer train it once.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch
+
+from ncvqvae_lite import ExperimentConfig, cell_folder, from_arrays, load_dataset, run_experiment
+from ncvqvae_lite.experiment_folders import commit
+from ncvqvae_lite.files import read_csv, read_json, write_csv
+from ncvqvae_lite.fcn_weights import find_weights
+
+TABLE = Path(__file__).with_name("search.csv")
+GENERATED = ("TwoPatternsGenerated", "CBFGenerated", "SyntheticControlGenerated")
+FOLDS = ("ECG5000", "Wafer", "ShapesAll", "UWaveGestureLibraryAll")  # their train splits
+KEPT = (
+    "recon_val fid fid_by_class fid_reconstruction fid_train_test fid_resampled is_by_class is_real class_accuracy "
+    "fid_kernels fid_kernels_reconstruction fid_kernels_train_test coverage coverage_train_test recall "
+    "recall_train_test nearest_train noise knn_acc svm_acc cas"
+).split()
+STAGES = ("fcn", "tokenizer", "prior", "noise", "evaluation", "cas")
+
+# One change of the preset each, by what it is about.
+TRIALS = {
+    "preset": {},
+    # geometry and codes
+    "grid, width 16": dict(geometry="grid", width=16),
+    "half the tokens": dict(width=16),
+    "n_fft 4": dict(n_fft=4),
+    "K 32": dict(codebook_size=32),
+    "K 64": dict(codebook_size=64),
+    "K 128": dict(codebook_size=128),
+    "K 256": dict(codebook_size=256),
+    "dim 32": dict(dim=32),
+    "2 blocks": dict(n_blocks=2),
+    "no k-means": dict(kmeans_init=False),
+    "no restarts": dict(expire_below=0.0),
+    # training of the tokenizer
+    "spectrum weight 0": dict(spectrum_weight=0.0),
+    "spectrum weight 1": dict(spectrum_weight=1.0),
+    "600 tokenizer steps": dict(epochs=1, min_steps=600),
+    "1500 tokenizer steps": dict(epochs=1, min_steps=1500),
+    # training of the prior
+    "AdamW": dict(muon_times=0.0),
+    "Muon at half the rate": dict(muon_times=5.0),
+    "no zero blocks": dict(zero_blocks=False),
+    "bottleneck of 64": dict(prior_dim=64),
+    "500 prior steps": dict(prior_epochs=1, prior_min_steps=500),
+    "1500 prior steps": dict(prior_epochs=1, prior_min_steps=1500),
+    "3000 prior steps": dict(prior_epochs=1, prior_min_steps=3000),
+    "depth 4": dict(prior_depth=4),
+    "argmax tokens": dict(token_temperature=0.05),
+    # sampling
+    "random order": dict(order="random"),
+    "random order, 20 steps": dict(order="random", decoding_steps=20),
+    "20 steps": dict(decoding_steps=20),
+    "choice temperature 2": dict(choice_temperature=2.0),
+    "choice temperature 10": dict(choice_temperature=10.0),
+    "guidance 1.5": dict(guidance=1.5),
+    "no noise": dict(noise="none"),
+    "noise": dict(noise="pieces"),
+    "bf16 sampling": dict(sampling_precision="bf16"),
+    # the non-contrastive branch
+    "Barlow warp": dict(method="barlowtwins", augmentation="warp"),
+    "Barlow warp, a third of the weight": dict(method="barlowtwins", augmentation="warp", barlow_weight=0.3),
+    "VIbCReg warp": dict(method="vibcreg", augmentation="warp"),
+    "VIbCReg warp, a third of the weight": dict(method="vibcreg", augmentation="warp", vibcreg_weight=0.003),
+}
+
+
+def data_set(name):
+    """A generated set of its own, other series than its default; or a fold of an archive's train split."""
+    if name in GENERATED:
+        from ncvqvae_lite.generators import GENERATORS
+
+        x_train, y_train, x_test, y_test, source = GENERATORS[name](n_test=2000, seed=11)
+        return from_arrays(x_train, y_train, x_test, y_test, name=name, source=source)
+    whole = load_dataset(name.removesuffix("Fold"))
+    labels = [whole.class_names[k] for k in whole.y_train]
+    return from_arrays(whole.x_train, labels, name=name)  # a fifth of every class is held out
+
+
+def trial(name, changes, ds, seed, out):
+    """One row of the table."""
+    changes = {"dataset": ds.name, "seed": seed} | changes
+    cfg = ExperimentConfig.preset("improved", **changes)
+    weights = find_weights(ds.name)
+    metrics = run_experiment(cfg, ds, out, weights, device="cpu")
+    seconds = read_json(cell_folder(cfg, out, weights) / "seconds.json")
+    tokenizer = read_json(cell_folder(cfg, out, weights) / "config.json")["tokenizer"]
+    history = read_csv(cell_folder(cfg, out, weights) / "history.csv")
+    row = {"set": ds.name, "trial": name, "seed": seed, "commit": commit()}
+    row |= {metric: format(metrics[metric], ".4g") for metric in KEPT if metric in metrics}
+    row |= {"prior_loss": format(float(history[-1]["validation"]), ".4g")}
+    row |= {f"seconds_{stage}": round(seconds[stage]) for stage in STAGES if stage in seconds}
+    return row | {"folder": Path(tokenizer).parts[-2]}
+
+
+def add(row):
+    """Put a row into the table, in place of an earlier one of this trial, set and seed."""
+    columns = ["set", "trial", "seed", "commit", *KEPT, "prior_loss", *(f"seconds_{s}" for s in STAGES)]
+    rows = read_csv(TABLE) if TABLE.exists() else []
+    same = {name: str(row[name]) for name in ("set", "trial", "seed")}
+    rows = [r for r in rows if any(r[name] != value for name, value in same.items())]
+    rows.append({name: row.get(name, "") for name in columns})
+    write_csv(TABLE, sorted(rows, key=lambda r: (r["set"], list(TRIALS).index(r["trial"]), int(r["seed"]))), columns)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sets", nargs="+", default=[*GENERATED, "ECG5000Fold", "WaferFold"])
+    parser.add_argument("--trials", nargs="+", default=list(TRIALS), choices=list(TRIALS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[11])
+    parser.add_argument("--out", type=Path, default=Path("runs/search"))
+    given = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    for seed in given.seeds:
+        for name in given.trials:
+            for data in given.sets:
+                row = trial(name, TRIALS[name], data_set(data), seed, given.out)
+                add(row)
+                print({k: v for k, v in row.items() if k not in ("commit", "folder")}, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
