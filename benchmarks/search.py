@@ -1,4 +1,4 @@
-"""How the settings of `improved` were chosen: `python benchmarks/search.py [--sets S ...] [--trials T ...] [--seeds S ...]`
+"""How the settings of `improved` were chosen: `python benchmarks/search.py [--sets ...] [--trials ...] [--seeds ...]`
 
 One trial is one change of the preset, run as a whole cell on sets that no result is reported on: generated series with
 fresh test series, and the train splits of ECG5000 and Wafer cut into folds (a fifth held out as test; $NCVQVAE_DATA).
@@ -17,8 +17,8 @@ import torch
 
 from ncvqvae_lite import ExperimentConfig, cell_folder, from_arrays, load_dataset, run_experiment
 from ncvqvae_lite.experiment_folders import commit
-from ncvqvae_lite.files import read_csv, read_json, write_csv
 from ncvqvae_lite.fcn_weights import find_weights
+from ncvqvae_lite.files import read_csv, read_json, write_csv
 
 TABLE = Path(__file__).with_name("search.csv")
 GENERATED = ("TwoPatternsGenerated", "CBFGenerated", "SyntheticControlGenerated")

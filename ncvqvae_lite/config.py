@@ -154,7 +154,9 @@ class ExperimentConfig(LossSettings):
     prior_min_steps: int = _field(CELL, 0, NOT_NEGATIVE, quick=500)
     prior_batch_size: int = _field(CELL, 256, COUNT, improved=64)
     prior_lr: float = _field(CELL, 1e-3, POSITIVE, improved=2e-3)
-    muon_times: float = _field(CELL, 0.0, NOT_NEGATIVE, improved=10.0)  # Muon for matrices, in units of prior_lr; 0: not
+    muon_times: float = _field(
+        CELL, 0.0, NOT_NEGATIVE, improved=10.0
+    )  # Muon for matrices, in units of prior_lr; 0: not
     prior_weight_decay: float = _field(CELL, 1e-3, NOT_NEGATIVE, improved=0.0)
     prior_schedule: str = _field(CELL, "cosine", choices=SCHEDULES, improved="warm-up")
     prior_average: float = _field(CELL, 0.0, FRACTION)
@@ -171,8 +173,10 @@ class ExperimentConfig(LossSettings):
     class_draw: str = _field(  # of samples for which no class is asked: none, or one by the shares of train
         CELL, "none", choices=("none", "train"), improved="train"
     )
-    noise: str = _field(  # pieces of what tokens left over of train series, added to samples: never, always, if it helps
-        CELL, "none", choices=("none", "pieces", "by rule"), improved="by rule"
+    noise: str = (
+        _field(  # pieces of what tokens left over of train series, added to samples: never, always, if it helps
+            CELL, "none", choices=("none", "pieces", "by rule"), improved="by rule"
+        )
     )
     sampling_precision: str = _field(CELL, "fp32", choices=("fp32", "bf16"))
     min_samples: int = _field(CELL, 256, COUNT)

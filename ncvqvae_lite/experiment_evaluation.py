@@ -188,7 +188,12 @@ def kernel_distances(evidence):
 def _distances(evidence, features, generated="generated"):
     real, train = features["test"], features["train"]
     rows = bootstrap(len(train), len(real), torch.Generator().manual_seed(0)).to(evidence.train.device)
-    others = {"": features[generated], "_train_test": train, "_copy": train[rows], "_jitter": features["jittered"][rows]}
+    others = {
+        "": features[generated],
+        "_train_test": train,
+        "_copy": train[rows],
+        "_jitter": features["jittered"][rows],
+    }
     others |= {"_reconstruction": features["reconstructed"], "_resampled": features["resampled"]}
     return {suffix: frechet_distance(real, other) for suffix, other in others.items()}
 

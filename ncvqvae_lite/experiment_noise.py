@@ -8,7 +8,6 @@ from .inference import batched
 from .metrics import frechet_distance
 from .residuals import ResidualPieces
 
-
 FEWEST = 20  # train series: with fewer the halves tell nothing, and the rule adds none
 
 
@@ -33,7 +32,7 @@ def noise_stage(cfg, scaled, tokenizer, folder):
 
 
 def distances_without_and_with(tokenizer, x):
-    """Frechet distances from half of the series x (n, C, L) to their reconstructions, plain and with pieces of the rest."""
+    """Frechet distances of one half of series x (n, C, L) to its reconstructions, plain and with pieces of the other."""
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0)).to(x.device)
     giving, held = x[order[::2]], x[order[1::2]]
     pieces = ResidualPieces.of(tokenizer, giving)

@@ -33,7 +33,9 @@ def prior_stage(cfg, ds, scaled, tokenizer, session, folder):
 
     how = dict(masked_only=cfg.masked_only, p_unconditional=cfg.p_unconditional, precision=cfg.prior_precision)
     how |= dict(polarity=cfg.mask_polarity, t_per_sample=cfg.t_per_sample, min_masked=cfg.min_masked)
-    how |= dict(muon_times=cfg.muon_times, seed=derive_seed("prior", cfg.seed), loop=session.loop("prior", folder, judge))
+    how |= dict(
+        muon_times=cfg.muon_times, seed=derive_seed("prior", cfg.seed), loop=session.loop("prior", folder, judge)
+    )
     history = train_prior(prior, train, labels_or_zeros(scaled.y_train, train), **how, **optim)
     write_csv(folder / "history.csv", history)
     prior.eval().save(folder)

@@ -26,6 +26,6 @@ def batched_decode(tokenizer, tokens):
 
 
 def classes_like(counts, n, seed=0):
-    """Classes of n samples by the shares of these counts (k,): exact to one series each, in random order; (n,) int64."""
+    """Classes of n samples by the shares of counts (k,): exact to one series each, in random order; (n,) int64."""
     classes = torch.arange(len(counts)).repeat_interleave(torch.tensor(allot(counts, n)))
     return classes[torch.randperm(n, generator=torch.Generator().manual_seed(seed))]

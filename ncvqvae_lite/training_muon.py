@@ -24,7 +24,7 @@ def orthogonal(matrices, rounds=5):
 
 
 class Muon(torch.optim.Optimizer):
-    """Steps of `orthogonal` Nesterov momentum for weight matrices; of a matrix (a, b) they are sqrt(max(1, a / b)) long.
+    """Steps of `orthogonal` Nesterov momentum for weight matrices, for (a, b) sqrt(max(1, a / b)) learning rates long.
 
     params        matrices; those of one shape move in one batched product
     lr            () tensor or number, which a schedule may move
@@ -59,7 +59,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def muon(module, lr, optim, capturable, *, times):
-    """Optimisers of a transformer: Muon, at `times` the learning rate, for the matrices of `module.blocks`, else AdamW."""
+    """Optimisers of a transformer: Muon, at `times` the rate, for the matrices of `module.blocks`, AdamW for the rest."""
     matrices = [p for p in module.blocks.parameters() if p.ndim == 2]
     taken = set(map(id, matrices))
     rest = [p for p in module.parameters() if id(p) not in taken]

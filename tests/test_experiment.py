@@ -126,7 +126,9 @@ def test_names_of_the_metrics(regular, non_contrastive):
     wanted |= {"sample_perplexity", "sample_coverage", "cas", "cas_final", "codebook_abs_corr", "codebook_abs_cos"}
     wanted |= {"fid_by_class", "is_by_class", "class_accuracy"}
     wanted |= {f"fid_kernels{of}" for of in ("", "_train_test", "_copy", "_jitter", "_reconstruction", "_resampled")}
-    wanted |= {f"{s}{of}" for s in ("coverage", "recall") for of in ("", "_train_test", "_resampled", "_reconstruction")}
+    wanted |= {
+        f"{s}{of}" for s in ("coverage", "recall") for of in ("", "_train_test", "_resampled", "_reconstruction")
+    }
     wanted |= {f"nearest_train{of}" for of in ("", "_jitter", "_resampled")}
     assert set(regular.metrics) == wanted
     second = {name.replace("fid", "fid_second") for name in fid.split()} | {"fcn_accuracy_second"}

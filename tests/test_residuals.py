@@ -66,5 +66,7 @@ def test_save_and_load_are_exact(tmp_path):
     tokenizer, x = FoldTokenizer(33, 2, **SMALL).eval(), torch.randn(9, 2, 33)
     pieces = ResidualPieces.of(tokenizer, x)
     pieces.save(tmp_path)
-    one, other = (p.draw(tokenizer.encode(x), torch.Generator().manual_seed(1)) for p in (pieces, ResidualPieces.load(tmp_path)))
+    one, other = (
+        p.draw(tokenizer.encode(x), torch.Generator().manual_seed(1)) for p in (pieces, ResidualPieces.load(tmp_path))
+    )
     assert torch.equal(one, other)

@@ -433,7 +433,8 @@ def test_a_few_steps_learn_an_easy_set():
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(
-    ("length", "width", "frames"), [(16, 32, 4), (65, 32, 16), (128, 32, 32), (128, 16, 16), (945, 32, 59), (2048, 32, 32)]
+    ("length", "width", "frames"),
+    [(16, 32, 4), (65, 32, 16), (128, 32, 32), (128, 16, 16), (945, 32, 59), (2048, 32, 32)],
 )
 def test_fold_has_one_token_a_frame(channels, length, width, frames):
     tokenizer = FoldTokenizer(length, channels, width=width, **SMALL)

@@ -8,7 +8,7 @@ BATCH = 64  # series at a time, against all of train
 def nearest_train(generated, test, train):
     """P(d(generated, train) < d(test, train)) plus half of the ties; d: to the nearest train series, Euclidean.
 
-    Series (n, C, L), scaled. 0.5 is ideal, 1 is a copy; above 0.6 look at the samples beside their nearest train series.
+    Series (n, C, L), scaled. 0.5 is ideal, 1 a copy; above 0.6 look at samples beside their nearest train series.
     Distances are summed from differences, not from products, so that those of copies are 0.
     """
     of_generated, of_test = (nearest_distances(x, train) for x in (generated, test))

@@ -28,7 +28,9 @@ def manifold(real, generated, seed=0):
     """
     real, generated = (torch.as_tensor(x).double().cpu() for x in (real, generated))
     if min(len(real), len(generated)) < 7 or real.shape[1:] != generated.shape[1:]:
-        raise BadInput(f"expected two sets of 7 points or more, alike, got {tuple(real.shape)}, {tuple(generated.shape)}")
+        raise BadInput(
+            f"expected two sets of 7 points or more, alike, got {tuple(real.shape)}, {tuple(generated.shape)}"
+        )
     n, generator = min(len(real), len(generated), MOST), torch.Generator().manual_seed(seed)
     real, generated = (x[torch.randperm(len(x), generator=generator)[:n]] for x in (real, generated))
     across = torch.cdist(real, generated)  # (real, generated)
