@@ -32,7 +32,7 @@ def noise_stage(cfg, scaled, tokenizer, folder):
 
 
 def distances_without_and_with(tokenizer, x):
-    """Frechet distances of one half of series x (n, C, L) to its reconstructions, plain and with pieces of the other."""
+    """Frechet distances of a half of series x (n, C, L) to its reconstructions, plain and with pieces of the other."""
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0)).to(x.device)
     giving, held = x[order[::2]], x[order[1::2]]
     pieces = ResidualPieces.of(tokenizer, giving)

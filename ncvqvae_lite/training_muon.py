@@ -59,7 +59,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def muon(module, lr, optim, capturable, *, times):
-    """Optimisers of a transformer: Muon, at `times` the rate, for the matrices of `module.blocks`, AdamW for the rest."""
+    """Optimisers of a transformer: Muon, at `times` the rate, for matrices of `module.blocks`, AdamW for the rest."""
     matrices = [p for p in module.blocks.parameters() if p.ndim == 2]
     taken = set(map(id, matrices))
     rest = [p for p in module.parameters() if id(p) not in taken]
