@@ -3,11 +3,13 @@
 One trial is one change of the preset, run as a whole cell on sets that no result is reported on: generated series with
 fresh test series, and the train splits of ECG5000 and Wafer cut into folds (a fifth held out as test; $NCVQVAE_DATA).
 The archive's test splits are not touched. Every trial, losers included, becomes a row of `search.csv` beside this
-file; run folders (--out) make the search resumable, and trials that share a tokenizer train it once.
+file; run folders (--out) make the search resumable. Trials that share a tokenizer train it once, and those that only
+draw other samples take the prior of the trial `preset`. CAS, which is dear, is computed for `preset` alone.
 """
 
 import argparse
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -18,7 +20,7 @@ import torch
 from ncvqvae_lite import ExperimentConfig, cell_folder, from_arrays, load_dataset, run_experiment
 from ncvqvae_lite.experiment_folders import commit
 from ncvqvae_lite.fcn_weights import find_weights
-from ncvqvae_lite.files import read_csv, read_json, write_csv
+from ncvqvae_lite.files import hold, read_csv, read_json, write_csv
 
 TABLE = Path(__file__).with_name("search.csv")
 GENERATED = ("TwoPatternsGenerated", "CBFGenerated", "SyntheticControlGenerated")
@@ -30,32 +32,30 @@ KEPT = (
 ).split()
 STAGES = ("fcn", "tokenizer", "prior", "noise", "evaluation", "cas")
 
+SAMPLING = {"order", "decoding_steps", "choice_temperature", "guidance", "noise", "sampling_precision"}
+
 # One change of the preset each, by what it is about.
 TRIALS = {
-    "preset": {},
+    "preset": dict(cas=True),
     # geometry and codes
     "grid, width 16": dict(geometry="grid", width=16),
     "half the tokens": dict(width=16),
     "n_fft 4": dict(n_fft=4),
-    "K 32": dict(codebook_size=32),
     "K 64": dict(codebook_size=64),
     "K 128": dict(codebook_size=128),
     "K 256": dict(codebook_size=256),
-    "dim 32": dict(dim=32),
     "2 blocks": dict(n_blocks=2),
     "no k-means": dict(kmeans_init=False),
     "no restarts": dict(expire_below=0.0),
     # training of the tokenizer
     "spectrum weight 0": dict(spectrum_weight=0.0),
     "spectrum weight 1": dict(spectrum_weight=1.0),
-    "600 tokenizer steps": dict(epochs=1, min_steps=600),
     "1500 tokenizer steps": dict(epochs=1, min_steps=1500),
     # training of the prior
     "AdamW": dict(muon_times=0.0),
     "Muon at half the rate": dict(muon_times=5.0),
     "no zero blocks": dict(zero_blocks=False),
     "bottleneck of 64": dict(prior_dim=64),
-    "500 prior steps": dict(prior_epochs=1, prior_min_steps=500),
     "1500 prior steps": dict(prior_epochs=1, prior_min_steps=1500),
     "3000 prior steps": dict(prior_epochs=1, prior_min_steps=3000),
     "depth 4": dict(prior_depth=4),
@@ -83,7 +83,7 @@ def data_set(name):
     if name in GENERATED:
         from ncvqvae_lite.generators import GENERATORS
 
-        x_train, y_train, x_test, y_test, source = GENERATORS[name](n_test=2000, seed=11)
+        x_train, y_train, x_test, y_test, source = GENERATORS[name](n_test=1000, seed=11)
         return from_arrays(x_train, y_train, x_test, y_test, name=name, source=source)
     whole = load_dataset(name.removesuffix("Fold"))
     labels = [whole.class_names[k] for k in whole.y_train]
@@ -92,18 +92,21 @@ def data_set(name):
 
 def trial(name, changes, ds, seed, out):
     """One row of the table."""
-    changes = {"dataset": ds.name, "seed": seed} | changes
-    cfg = ExperimentConfig.preset("improved", **changes)
+    cell = {"dataset": ds.name, "seed": seed, "cas": False}
+    cfg = ExperimentConfig.preset("improved", **cell | changes)
     weights = find_weights(ds.name)
+    if changes.keys() <= SAMPLING:
+        preset = cell_folder(ExperimentConfig.preset("improved", **cell | TRIALS["preset"]), out, weights)
+        cell_folder(cfg, out, weights).mkdir(parents=True, exist_ok=True)
+        for file in ("prior.safetensors", "history.csv"):
+            shutil.copy(preset / file, cell_folder(cfg, out, weights))
     metrics = run_experiment(cfg, ds, out, weights, device="cpu")
     seconds = read_json(cell_folder(cfg, out, weights) / "seconds.json")
-    tokenizer = read_json(cell_folder(cfg, out, weights) / "config.json")["tokenizer"]
     history = read_csv(cell_folder(cfg, out, weights) / "history.csv")
     row = {"set": ds.name, "trial": name, "seed": seed, "commit": commit()}
     row |= {metric: format(metrics[metric], ".4g") for metric in KEPT if metric in metrics}
     row |= {"prior_loss": format(float(history[-1]["validation"]), ".4g")}
-    row |= {f"seconds_{stage}": round(seconds[stage]) for stage in STAGES if stage in seconds}
-    return row | {"folder": Path(tokenizer).parts[-2]}
+    return row | {f"seconds_{stage}": round(seconds[stage]) for stage in STAGES if stage in seconds}
 
 
 def add(row):
@@ -128,8 +131,9 @@ def main(argv=None):
         for name in given.trials:
             for data in given.sets:
                 row = trial(name, TRIALS[name], data_set(data), seed, given.out)
-                add(row)
-                print({k: v for k, v in row.items() if k not in ("commit", "folder")}, flush=True)
+                with hold(given.out, wait=True, name=".table.lock"):
+                    add(row)
+                print(row, flush=True)
 
 
 if __name__ == "__main__":

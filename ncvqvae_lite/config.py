@@ -105,7 +105,7 @@ class ExperimentConfig(LossSettings):
     expire_below: float = _field(TOKENIZER, 0.0, NOT_NEGATIVE, improved=1.0)  # Q11: dead codes stay so; hits a step
     odd_tail: bool = _field(TOKENIZER, False, improved=True)  # Q12: the last sample of an odd length is lost
     spectrum_weight: float = _field(TOKENIZER, 0.0, NOT_NEGATIVE, improved=0.5)  # of rows of equal weight, in the loss
-    epochs: int = _field(TOKENIZER, 1000, COUNT, by_n=((1, 600), (100, 800), (500, 1000)), improved=0, quick=1)
+    epochs: int = _field(TOKENIZER, 1000, COUNT, by_n=((1, 600), (500, 800)), improved=0, quick=1)
     min_steps: int = _field(TOKENIZER, 0, NOT_NEGATIVE, quick=400)  # small sets train more epochs, to so many steps
     batch_size: int = _field(TOKENIZER, 128, COUNT, improved=64)
     lr: float = _field(TOKENIZER, 1e-3, POSITIVE, improved=3e-3)
@@ -150,7 +150,7 @@ class ExperimentConfig(LossSettings):
     prior_heads: int = _field(CELL, 2, COUNT)
     zero_blocks: bool = _field(CELL, False, improved=True)  # every block of the prior starts as the identity
     p_unconditional: float = _field(CELL, 0.2, FRACTION, improved=0.1)
-    prior_epochs: int = _field(CELL, 1000, COUNT, by_n=((1, 500), (100, 800), (500, 1000)), improved=0, quick=1)
+    prior_epochs: int = _field(CELL, 1000, COUNT, by_n=((1, 500), (100, 800)), improved=0, quick=1)
     prior_min_steps: int = _field(CELL, 0, NOT_NEGATIVE, quick=500)
     prior_batch_size: int = _field(CELL, 256, COUNT, improved=64)
     prior_lr: float = _field(CELL, 1e-3, POSITIVE, improved=2e-3)
@@ -181,10 +181,10 @@ class ExperimentConfig(LossSettings):
     sampling_precision: str = _field(CELL, "fp32", choices=("fp32", "bf16"))
     min_samples: int = _field(CELL, 256, COUNT)
     cas: bool = _field(CELL, True)  # compute the classification accuracy score (trains an FCN)
-    cas_epochs: int = _field(CELL, 1000, COUNT, by_n=((1, 500),), improved=0, quick=8, read=_has_cas)
+    cas_epochs: int = _field(CELL, 1000, COUNT, by_n=((1, 250),), improved=0, quick=8, read=_has_cas)
     cas_score: str = _field(CELL, "running", choices=("running", "final"), improved="final", read=_has_cas)  # Q16
     second_fcn: bool = _field(CELL, False)  # Q24: FID on a second, independently trained FCN too
-    fcn_epochs: int = _field(FCN, 1000, COUNT, by_n=((1, 500),), improved=0, quick=8)
+    fcn_epochs: int = _field(FCN, 1000, COUNT, by_n=((1, 250),), improved=0, quick=8)
     fcn_min_steps: int = _field(FCN, 0, NOT_NEGATIVE, quick=150)  # of the feature nets and the classifier behind CAS
     fcn_batch_size: int = _field(FCN, 256, COUNT, improved=32)
     fcn_lr: float = _field(FCN, 1e-3, POSITIVE, improved=1e-2)
