@@ -59,7 +59,8 @@ TRIALS = {
     "1500 prior steps": dict(prior_epochs=1, prior_min_steps=1500),
     "3000 prior steps": dict(prior_epochs=1, prior_min_steps=3000),
     "depth 4": dict(prior_depth=4),
-    "argmax tokens": dict(token_temperature=0.05),
+    "tokens at temperature 0.3": dict(token_temperature=0.3),
+    "argmax tokens": dict(token_temperature=0.01),
     # sampling
     "random order": dict(order="random"),
     "random order, 20 steps": dict(order="random", decoding_steps=20),
