@@ -82,8 +82,7 @@ def test_a_program_is_named_by_its_bytes(register, tmp_path):
     program.write_text("print(2)\n")
     assert opening.main(["--what", "speedrun", *sets, "--command", "make speedrun"]) == 0
     first, second = read_rows(register, opening.COLUMNS)
-    sha256sum = subprocess.run(["sha256sum", program], capture_output=True, text=True, check=True).stdout
-    assert second["digest"] == sha256sum[:8] != first["digest"]
+    assert second["digest"] == "0111afd3" != first["digest"]  # as sha256sum says
     assert (first["datasets"], first["seeds"]) == ("TwoPatterns ECG5000", "1 2")
     assert (first["command"], second["command"]) == ("python benchmarks/speedrun.py", "make speedrun")
 
