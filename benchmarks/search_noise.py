@@ -121,9 +121,9 @@ def compare(name, seed, runs):
         x = plain + make(tokenizer, scaled.x_train)(tokens, torch.Generator().manual_seed(0))
         values = {
             "fid_fcn": frechet_distance(batched(fcn.features, test), batched(fcn.features, x)),
-            "fid_kernels": frechet_distance(space(test), space(x)),
+            "fid_kernels": frechet_distance(space.features(test), space.features(x)),
             "log_spectrum": (log_spectrum(x) - log_spectrum(test)).abs().mean().item(),
-            "nearest_train": nearest_train(x, test, scaled.x_train),
+            "nearest_train": nearest_train(x, test, scaled.x_train).auc,
         }
         chosen = "pieces" if with_pieces < without else "none"
         row = {"set": name, "seed": seed, "noise": kind} | {k: format(v, ".4g") for k, v in values.items()}

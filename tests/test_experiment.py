@@ -132,7 +132,7 @@ def test_names_of_the_metrics(regular, non_contrastive):
     wanted |= {
         f"{s}{of}" for s in ("coverage", "recall") for of in ("", "_train_test", "_resampled", "_reconstruction")
     }
-    wanted |= {f"nearest_train{of}" for of in ("", "_jitter", "_resampled")}
+    wanted |= {f"nearest_train{of}" for of in ("", "_jitter", "_resampled", "_low", "_high")}
     assert set(regular.metrics) == wanted
     second = {name.replace("fid", "fid_second") for name in fid.split()} | {"fcn_accuracy_second"}
     noise = {"noise", "noise_distance_without", "noise_distance_with"}
