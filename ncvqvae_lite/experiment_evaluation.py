@@ -29,6 +29,7 @@ from .quantizer import sample_categorical
 from .training_engine import derive_seed
 
 IS_SPLITS = 10
+MOST_BASELINE = 1000  # series of a generator that has learned nothing: as many as test series, or this, or train series
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Evidence:
     by_class    (n, C, L') samples of the classes `asked` (n,), which have their shares of train; without labels both
                 are None, and `drawn` is `generated`
     reconstructed  (n, C, L') test series after tokens and back
-    resampled   (n, C, L') decoded from the train series' own tokens, drawn from softmax(-||z - e_k||^2): no prior
+    resampled   (b, C, L') decoded from the train series' own tokens, drawn from softmax(-||z - e_k||^2): no prior
     fcn         the feature net, or None where the series have no labels or are too few
     """
 
@@ -70,13 +71,13 @@ class Evidence:
 
     @cached_property
     def copied(self):
-        """(n, C, L') train series drawn with replacement: what a model that has learned to copy would give."""
-        return copy(self.train, len(self.test), torch.Generator().manual_seed(0))
+        """(b, C, L') train series drawn with replacement: what a model that has learned to copy would give."""
+        return copy(self.train, len(self.resampled), torch.Generator().manual_seed(0))
 
     @cached_property
     def jittered(self):
-        """(n, C, L') the same with noise of 5 % of their deviation."""
-        return jitter(self.train, len(self.test), torch.Generator().manual_seed(0))
+        """(b, C, L') the same with noise of 5 % of their deviation."""
+        return jitter(self.train, len(self.resampled), torch.Generator().manual_seed(0))
 
     @cached_property
     def features(self):
@@ -120,7 +121,8 @@ def evaluate_samples(cfg, ds, scaled, tokenizer, prior, pieces, fcns, folder):
         asked = classes_like(counts, n_test, derive_seed("classes", cfg.seed)).to(series.device)
         by_class = generate(cfg, *generator, n_test, derive_seed("samples by class", cfg.seed), asked, pieces)[1]
     reconstructed = batched_decode(tokenizer, batched(tokenizer.encode, scaled.x_test))
-    resampled = resampled_tokens(tokenizer, scaled.x_train, n_test)
+    n_baseline = min(n_test, max(MOST_BASELINE, len(scaled.x_train)))
+    resampled = resampled_tokens(tokenizer, scaled.x_train, n_baseline)
     made = series[:n_test], by_class, asked, reconstructed, resampled
     evidence = Evidence(scaled, tokenizer, prior, tokens, *made, fcns.get("fid"))
     metrics = {}
@@ -173,7 +175,7 @@ def _named(name, value):
 def frechet_distances(evidence):
     """FID of generated series against test, and the floors beside it: suffix of the metric's name -> distance.
 
-    All but `_train_test` and `_test_halves` are of as many series as there are test series.
+    `_copy`, `_jitter` and `_resampled` are generators that have learned nothing of sequences.
     """
     return _distances(evidence.features) | _halves_and_train(evidence.features)
 
