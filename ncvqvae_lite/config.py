@@ -142,7 +142,11 @@ class ExperimentConfig(LossSettings):
     masked_only: bool = _field(CELL, False, improved=True)  # Q5: loss over visible tokens too
     t_per_sample: bool = _field(CELL, False, improved=True)  # Q5: one mask share for a batch, or for each sample
     extra_positions: bool = _field(CELL, True, improved=False)  # Q18: a second table of positions
-    token_temperature: float = _field(CELL, 1.0, POSITIVE, improved=0.1)  # of the stochastic quantisation in stage 2
+    token_temperature: float = (
+        _field(  # of the stochastic quantisation in stage 2; 0: as sure as `experiment_prior.SURE`
+            CELL, 1.0, NOT_NEGATIVE, improved=0.0
+        )
+    )
     prior_validation: str = _field(CELL, "sampled", choices=("sampled", "argmax"), improved="argmax")  # Q13
     prior_dim: int = _field(CELL, 64, COUNT, improved=128)  # of the embeddings; improved: no bottleneck
     prior_width: int = _field(CELL, 256, COUNT, improved=128)

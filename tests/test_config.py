@@ -74,7 +74,7 @@ OWN = {
     "prior_schedule": ("cosine", "warm-up"),
     "order": ("confidence", "by n"),
     "decoding_steps": (10, 20),
-    "token_temperature": (1.0, 0.1),
+    "token_temperature": (1.0, 0.0),
     "class_draw": ("none", "train"),
     "noise": ("none", "by rule"),
     "cas_epochs": (1000, 0),

@@ -40,6 +40,7 @@ from ncvqvae_lite.experiment import (
 from ncvqvae_lite.experiment_cas import class_counts
 from ncvqvae_lite.experiment_evaluation import resampled_tokens
 from ncvqvae_lite.experiment_noise import noise_stage
+from ncvqvae_lite.experiment_prior import sure_temperature
 from ncvqvae_lite.experiment_stages import Scaled, scale
 from ncvqvae_lite.experiment_tokenizer import judge_tokenizer, new_tokenizer, probe_features
 from ncvqvae_lite.fcn import FCN
@@ -930,3 +931,15 @@ def test_resampled_tokens_are_decoded_train_series():
     found = resampled_tokens(tokenizer, scaled.x_train, 10)
     decoded = tokenizer.decode(tokenizer.encode(scaled.x_train))
     assert (found[:, None] - decoded[None]).abs().amax(dim=(2, 3)).min(dim=1).values.max() < 1e-4
+
+
+# --- how random tokens are ---
+
+
+def test_temperature_at_which_tokens_are_sure():
+    logits = -5 * torch.rand(50, 6, 7, generator=torch.Generator().manual_seed(0))
+    temperature = sure_temperature(logits, 0.8)
+    found = torch.softmax(logits / temperature, dim=-1).amax(dim=-1).mean().item()
+    assert 0 < temperature < 1 and found == pytest.approx(0.8, abs=2e-3) and found >= 0.8
+    assert sure_temperature(100 * logits, 0.8) == 1.0  # sure as they are
+    assert sure_temperature(0.1 * logits, 0.8) == pytest.approx(temperature / 10, rel=0.01)
