@@ -25,8 +25,9 @@ from torch.nn import functional as F
 
 from ncvqvae_lite import ExperimentConfig
 from ncvqvae_lite.evaluation import KernelSpace, nearest_train
+from ncvqvae_lite.experiment_fcn import fcn_stage
 from ncvqvae_lite.experiment_noise import distances_without_and_with
-from ncvqvae_lite.experiment_stages import scale
+from ncvqvae_lite.experiment_stages import Session, scale
 from ncvqvae_lite.fcn import FCN
 from ncvqvae_lite.fcn_weights import find_weights
 from ncvqvae_lite.files import write_csv
@@ -110,7 +111,8 @@ def compare(name, seed, runs):
     scaled = scale(ds, torch.device("cpu"))
     cfg = ExperimentConfig.preset("improved", dataset=ds.name, seed=seed)
     tokenizer = load_tokenizer(cfg.tokenizer_folder(runs))
-    fcn = FCN.load(find_weights(ds.name) or cfg.fcn_folder(runs) / "fcn.safetensors")
+    weights, session = find_weights(ds.name), Session(runs, torch.device("cpu"))
+    fcn = FCN.load(weights) if weights else fcn_stage(cfg, ds, scaled, session)[0]
     space, test = KernelSpace(scaled.x_train), scaled.x_test
     tokens = batched(tokenizer.encode, test)
     plain, (without, with_pieces) = (
