@@ -500,6 +500,22 @@ def test_a_loss_in_another_room_of_the_package_is_followed(edited, monkeypatch):
     assert edited("thesis", lambda source: source + "\nADDED = 1\n") == {"tokenizer", "cell"}
 
 
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("from .evaluation import nearest_train", {"evaluation", "evaluation.copies", "evaluation.arrays"}),
+        ("from . import evaluation", {"evaluation", "evaluation.copies", "evaluation.arrays"}),
+        ("from .evaluation.copies import nearest_train", {"evaluation.copies", "evaluation.arrays"}),
+    ],
+)
+def test_the_modules_of_a_folder_are_followed(edited, monkeypatch, line, found):
+    read = config_digest._source
+    monkeypatch.setattr(config_digest, "_source", lambda room: line if room == "experiment_cas" else read(room))
+    assert imported_by("experiment_cas") >= found | {"experiment_cas"}
+    assert ("evaluation.kernels" in imported_by("experiment_cas")) == ("evaluation" in found)  # `__init__` imports it
+    assert edited("evaluation.arrays", lambda source: source + "\nADDED = 1\n") == {"cell"}
+
+
 # --- what the digest reads ---
 
 SOURCE = '''"""Module."""

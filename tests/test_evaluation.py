@@ -41,14 +41,14 @@ def responses(x, weights, bias, dilation, padding):
     """What one kernel (C, taps) answers to one series (C, L), step by step."""
     padded = np.pad(x, ((0, 0), (padding, padding)))
     steps = padded.shape[1] - (weights.shape[1] - 1) * dilation
-    taps = range(weights.shape[1])
-    return np.array([bias + sum(weights[:, j] @ padded[:, t + j * dilation] for j in taps) for t in range(steps)])
+    window = (weights.shape[1] - 1) * dilation + 1
+    return np.array([bias + (weights * padded[:, t : t + window : dilation]).sum() for t in range(steps)])
 
 
 class TestKernelFeatures:
     @pytest.mark.parametrize(("channels", "length"), [(1, 2), (1, 16), (3, 40), (2, 101)])
     def test_against_loops(self, rng, channels, length):
-        x, kernels = rng.standard_normal((3, channels, length)), KernelFeatures(channels, length, n_kernels=40)
+        x, kernels = rng.standard_normal((3, channels, length)), KernelFeatures(channels, length, n_kernels=20)
         expected = []
         for dilation, padding, weights, biases in kernels.groups:
             for w, b in zip(weights.double().numpy(), biases.double().numpy()):
@@ -56,7 +56,7 @@ class TestKernelFeatures:
         largest = np.array([[r.max() for r in kernel] for kernel in expected]).T
         positive = np.array([[(r > 0).mean() for r in kernel] for kernel in expected]).T
         features = kernels(x).numpy()
-        assert features.shape == (3, 80)
+        assert features.shape == (3, 40)
         np.testing.assert_allclose(features, np.concatenate([largest, positive], axis=1), atol=1e-5)
 
     @pytest.mark.parametrize(("channels", "length"), [(1, 8), (1, 16), (5, 128), (1, 2048)])
@@ -89,6 +89,8 @@ class TestKernelFeatures:
     def test_other_series_are_refused(self, shape):
         with pytest.raises(BadInput, match=r"expected shape \(n, 1, 16\)"):
             KernelFeatures(1, 16)(torch.zeros(shape))
+        with pytest.raises(BadInput, match="1 channels, 1 steps and 500 kernels give no features"):
+            KernelFeatures(1, 1)
 
 
 class TestKernelSpace:
@@ -118,11 +120,12 @@ class TestKernelSpace:
         np.testing.assert_allclose(KernelSpace(x * scale + shift).features(new * scale + shift), features, atol=1e-4)
 
     def test_order_in_time_is_seen(self, patterns):
-        """Reversed or shuffled series have the same values."""
+        """Reversed series, and those whose halves or steps changed places, have the same values."""
         space = KernelSpace(patterns.x_train)
         real, half = space.features(patterns.x_test[:400]), patterns.x_test[400:]
         floor = frechet_distance(real, space.features(half))
-        assert frechet_distance(real, space.features(half.flip(2))) > 3 * floor
+        assert frechet_distance(real, space.features(half.flip(2))) > 2 * floor
+        assert frechet_distance(real, space.features(half.roll(64, dims=2))) > 4 * floor
         assert frechet_distance(real, space.features(half[..., torch.randperm(128)])) > 30 * floor
 
     @pytest.mark.parametrize("shape", [(6, 1, 16), (5, 3, 20), (9, 1, 2048)])
@@ -242,10 +245,10 @@ class TestNearestTrain:
         """New series of the same normal distribution: 0.5, up to where the train series happen to lie."""
         train = rng.standard_normal((50, 1, 2))
         held = 0
-        for seed in range(200):
-            score = nearest_train(*rng.standard_normal((2, 60, 1, 2)), train, n_bootstrap=200, seed=seed)
+        for seed in range(100):
+            score = nearest_train(*rng.standard_normal((2, 60, 1, 2)), train, n_bootstrap=100, seed=seed)
             held += score.low <= 0.5 <= score.high
-        assert 180 <= held <= 199
+        assert 86 <= held <= 99
 
     def test_a_copy_far_from_zero_is_at_distance_0(self, rng):
         train = 1e8 + rng.standard_normal((300, 1, 40))
@@ -326,8 +329,12 @@ def test_class_mix_distance_needs_labels():
 def test_real_series_stand_among_real_ones(real_data):
     """Train against test series of ECG5000 beside test series with 10 % noise."""
     data = real_data("ECG5000")
-    space, real = KernelSpace(data.x_train), data.x_test[:1000]
+    space, real = (
+        KernelSpace(data.x_train),
+        data.x_test[torch.randperm(len(data.x_test))[:500]],
+    )  # the file has an order
     noisy = real + 0.1 * data.x_train.std() * torch.randn(real.shape)
     features, train, noisy = (space.features(x) for x in (real, data.x_train, noisy))
     assert frechet_distance(features, noisy) > 5 * frechet_distance(features, train)
-    assert manifold_scores(features, train).precision > manifold_scores(features, noisy).precision + 0.2
+    floor, scores = manifold_scores(features, train), manifold_scores(features, noisy)
+    assert scores.recall < floor.recall - 0.3 and scores.coverage < floor.coverage - 0.3

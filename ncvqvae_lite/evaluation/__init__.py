@@ -20,14 +20,6 @@ from .kernels import KernelFeatures, KernelSpace
 from .manifold import ManifoldScores, manifold_scores
 
 __all__ = [
-    "KernelFeatures",
-    "KernelSpace",
-    "ManifoldScores",
-    "NearestTrain",
-    "allot",
-    "class_mix_distance",
-    "copy",
-    "jitter",
-    "manifold_scores",
-    "nearest_train",
-]
+    "KernelFeatures", "KernelSpace", "ManifoldScores", "NearestTrain", "allot", "class_mix_distance", "copy", "jitter",
+    "manifold_scores", "nearest_train",
+]  # fmt: skip

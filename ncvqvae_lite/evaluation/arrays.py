@@ -15,21 +15,21 @@ def series_array(x, name, at_least=1, like=None):
     like      (C, L) that they must have, or None
     raises    BadInput for another shape, fewer series, NaN or infinite values
     """
-    return _checked(x, name, ("n", "C", "L"), at_least, like)
+    return _checked(x, name, at_least, ("n", *(like or ("C", "L"))))
 
 
 def feature_array(z, name, at_least=1, like=None):
     """Features as a float64 array (n, d); `like` is (d,) or None, the rest as in `series_array`."""
-    return _checked(z, name, ("n", "d"), at_least, like)
+    return _checked(z, name, at_least, ("n", *(like or ("d",))))
 
 
-def _checked(values, name, axes, at_least, like):
+def _checked(values, name, at_least, shape):
     values = values.detach().cpu().double() if isinstance(values, torch.Tensor) else values
     array = np.asarray(values, dtype=np.float64)
-    wanted = f"({', '.join(axes if like is None else ('n', *map(str, like)))}{',' if len(axes) == 1 else ''})"
-    fits = array.ndim == len(axes) and (0 not in array.shape[1:] if like is None else array.shape[1:] == tuple(like))
-    if not fits:
-        raise BadInput(f"{name}: expected shape {wanted}, got {array.shape}: reshape, or compare like with like")
+    fits = (size > 0 if isinstance(wanted, str) else size == wanted for size, wanted in zip(array.shape[1:], shape[1:]))
+    if array.ndim != len(shape) or not all(fits):
+        wanted = ", ".join(map(str, shape))
+        raise BadInput(f"{name}: expected shape ({wanted}), got {array.shape}: reshape, or compare like with like")
     if len(array) < at_least:
         raise BadInput(f"{name}: expected at least {at_least} rows, got {len(array)}: this score needs more series")
     bad = np.flatnonzero(~np.isfinite(array).all(axis=tuple(range(1, array.ndim))))

@@ -31,9 +31,8 @@ class KernelFeatures:
 
     def __init__(self, channels, length, n_kernels=500, seed=0):
         if channels < 1 or length < 2 or n_kernels < 1:
-            raise BadInput(
-                f"expected at least 1 channel, 2 steps and 1 kernel, got {channels}, {length} and {n_kernels}: add some"
-            )
+            found = f"{channels} channels, {length} steps and {n_kernels} kernels"
+            raise BadInput(f"{found} give no features, expected at least 1, 2 and 1: add what lacks")
         self.channels, self.length = channels, length
         rng, alike = np.random.default_rng(seed), {}
         for _ in range(n_kernels):
@@ -89,7 +88,7 @@ class KernelSpace:
         p, d = len(covariance), min(DIMENSIONS, len(raw) - 1, len(covariance))
         variances, components = scipy.linalg.eigh(covariance, subset_by_index=(p - d, p - 1))
         spanned = variances > 1e-9 * variances[-1]
-        if not variances[-1] > 1e-9:
+        if variances[-1] < 1e-6:
             raise BadInput(f"all {len(raw)} train series are the same, expected series that differ: check them")
         self.components = components[:, spanned] / np.sqrt(variances[spanned].sum())  # (p, d)
 
