@@ -280,7 +280,7 @@ def _download(name):
         tempfile.TemporaryFile(dir=cached.parent).close()
     except OSError as error:
         raise BadInput(f"cannot write to the cache ({data_files.one_line(error)}): set NCVQVAE_CACHE") from error
-    *arrays, files = data_files.download(name, cached.parent)
+    *arrays, files = data_files.download(name, cached.parent, made=GENERATORS)
     dataset = from_arrays(*arrays, name=name, source=f"downloaded from {files}, and cached as {cached}")
     labels = {"y_train": np.array(arrays[1], dtype=str), "y_test": np.array(arrays[3], dtype=str)}
     with atomic(cached.with_suffix(".sha256")) as file:
