@@ -943,3 +943,16 @@ def test_temperature_at_which_tokens_are_sure():
     assert 0 < temperature < 1 and found == pytest.approx(0.8, abs=2e-3) and found >= 0.8
     assert sure_temperature(100 * logits, 0.8) == 1.0  # sure as they are
     assert sure_temperature(0.1 * logits, 0.8) == pytest.approx(temperature / 10, rel=0.01)
+
+
+@pytest.mark.parametrize(("channels", "length"), [(1, 16), (3, 33), (2, 150), (1, 2048)])
+def test_improved_runs_on_series_of_any_shape(channels, length, tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(30, channels, length, generator=generator).cumsum(dim=2)
+    ds = from_arrays(x[:20], [0, 1] * 10, x[20:], [0, 1] * 5, name="any")
+    cfg = micro("improved", dataset="any", cas=False, codebook_size=0, prior_depth=0)
+    metrics = run_experiment(cfg, ds, tmp_path, device="cpu")
+    assert {"fid_kernels", "coverage", "recall", "nearest_train", "noise"} <= set(metrics)
+    run = load_run(cell_folder(cfg, tmp_path))
+    assert run.tokenizer.codebook_size == 64 and len(run.prior.blocks) == 2
+    assert run.sample(3).shape == (3, channels, length)
