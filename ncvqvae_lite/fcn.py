@@ -37,7 +37,7 @@ class FCN(nn.Module):
         super().__init__()
         if n_classes < 2 or channels < 1:
             raise BadInput(f"an FCN needs 2 or more classes and 1 or more channels, got {n_classes}, {channels}")
-        if len(dilation) != 3 or not all(isinstance(d, int) and d >= 1 for d in dilation):
+        if not isinstance(dilation, tuple | list) or [isinstance(d, int) and d >= 1 for d in dilation] != [True] * 3:
             raise BadInput(f"an FCN needs three dilations, whole numbers of 1 or more, got {dilation}")
         self.dilation = d1, d2, d3 = tuple(dilation)
         # "Same" padding. An even kernel needs one zero (d1 zeros) more on one side: `features` adds it on the right.
