@@ -66,8 +66,6 @@ def main(arguments=None):
     parser.add_argument("--series", type=int, default=N_SERIES, metavar="N", help="instead of 20000, twice")
     parser.add_argument("--out", type=Path, default=JUDGES, metavar="FOLDER", help="instead of data/judges")
     chosen = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
     table = chosen.out / "judges.csv"
     rows = {row["name"]: row for row in read_csv(table)} if table.exists() else {}
     for name in [chosen.only] if chosen.only else GENERATORS:
@@ -77,4 +75,6 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
     main()
