@@ -116,7 +116,7 @@ BAD_FILES = {
     "augmentation": (GOOD.replace("regular-none", "vicreg-wrap"), ["'vicreg-wrap'", "did you mean vicreg-warp"]),
     "preset": (GOOD.replace("quick", "papper"), ["unknown preset 'papper'", "did you mean paper"]),
     "setting": (GOOD + "[settings]\nepoch = 3", ["unknown setting 'epoch'", "did you mean epochs"]),
-    "setting's value": (GOOD + "[settings]\nepochs = 0", ["epochs must be 1 or more"]),
+    "setting's value": (GOOD + "[settings]\nepochs = -1", ["epochs must be 1 or more"]),
     "setting's type": (GOOD + '[settings]\nepochs = "3"', ["epochs must be an integer", "'3'"]),
     "axis as a setting": (GOOD + "[settings]\nseed = 3", ["seed is no setting"]),
     "ablations as a table": (GOOD + "[ablations]\nepochs = 3", ["ablations must be a list"]),
@@ -496,7 +496,7 @@ def test_without_finished_cells_the_recorded_ones_tell_the_speed(tmp_path, monke
 @pytest.mark.parametrize(("method", "stage_1"), [("regular", 0.077), ("barlowtwins", 0.41), ("mine", 0.41)])
 def test_work_of_a_method_with_a_loss_between_views_is_that_of_the_nc_arms(method, stage_1, monkeypatch):
     monkeypatch.setitem(METHODS, "mine", Method("Mine", "#000000", lambda a, b: None))
-    cfg = SimpleNamespace(dataset="ECG5000", method=method, epochs=1000, prior_epochs=1000, cas=False)
+    cfg = SimpleNamespace(dataset="ECG5000", method=method, geometry="grid", epochs=1000, prior_epochs=1000, cas=False)
     assert costs.work(cfg)["tokenizer"] == stage_1
 
 
