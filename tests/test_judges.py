@@ -102,7 +102,7 @@ def test_replicate_uses_the_judge_and_does_not_compare_with_the_thesis(capsys, t
     judge = fcn_weights.shipped_judge("TwoPatternsGenerated")
     assert asked == [judge]
     lines = capsys.readouterr().out.splitlines()
-    assert f"FCN: {judge}, which ships with the package, because --fcn was not given" in lines
+    assert f"FCN: {judge}, which ships with the package, used because --fcn was not given" in lines
     for metric in ("fid ", "is "):
         (line,) = [line for line in lines if line.startswith(metric)]
         assert line.endswith(OWN_FCN)
