@@ -81,8 +81,8 @@ class Replicate:
         say(f"Data: {ds.sizes}, {ds.n_classes or 'no'} classes; {ds.source}")
         absent = not_computed(cfg, ds)
         if "fid" not in absent:
-            because = "which ships with the package" if weights == shipped_judge(self.dataset) else "found there"
-            found = f"{weights}{'' if self.fcn else f', {because}, because --fcn was not given'}"
+            where = "which ships with the package, used" if weights == shipped_judge(self.dataset) else "found there"
+            found = f"{weights}{'' if self.fcn else f', {where} because --fcn was not given'}"
             none = "trained on this data set, because there are no weights for it (see `ncvqvae doctor`)"
             say(f"FCN: {found if weights else none}")
         if (folder / "metrics.json").exists():
