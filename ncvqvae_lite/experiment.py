@@ -151,13 +151,18 @@ class Run(NamedTuple):
     config: dict
     pieces: ResidualPieces | None = None  # what is added to decoded samples
 
+    @property
+    def settings(self):
+        """What the run was made with, by name, sizes and steps by the number of series filled in."""
+        younger = vars(ExperimentConfig("")) | {"class_counts": []}  # settings that the run did not know yet
+        return SimpleNamespace(**younger | self.config | self.config.get("resolved", {}))
+
     def sample(self, n, class_index=None, seed=0):
         """n new series (n, C, L) in raw units.
 
         class_index   an int or an (n,) tensor; None: as `class_draw` says, no class or each by its share of train
         """
-        of_paper = vars(ExperimentConfig(self.config["dataset"]))  # of settings that are younger than the run
-        settings = SimpleNamespace(**of_paper | {"class_counts": []} | self.config | self.config.get("resolved", {}))
+        settings = self.settings
         if class_index is None and settings.class_draw == "train" and settings.class_counts:
             class_index = classes_like(settings.class_counts, n, seed)
         series = generate(settings, self.tokenizer, self.prior, n, seed, class_index, self.pieces)[1]

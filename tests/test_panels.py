@@ -37,7 +37,8 @@ def series():
 def cell(series, tmp_path_factory):
     """Folder of one micro cell, with its code recorded as committed."""
     runs = tmp_path_factory.mktemp("runs")
-    cfg = ExperimentConfig.preset("quick", dataset=series.name, **MICRO)
+    grid = dict(geometry="grid", width=8, decoding_steps=10)  # 40 tokens in 10 steps
+    cfg = ExperimentConfig.preset("quick", dataset=series.name, **MICRO, **grid)
     run_experiment(cfg, series, runs)
     folder = cell_folder(cfg, runs)
     for place in (folder, cfg.tokenizer_folder(runs)):
@@ -125,7 +126,7 @@ def test_a_new_run_replaces_the_panel_of_its_cell(cell, tmp_path):
     assert export_panels([cell], tmp_path / "panels") == 1
     (file,) = (tmp_path / "panels").iterdir()
     first = file.read_bytes()
-    assert len(first) < panels.PANEL_BYTES and file.name.startswith("TwoPatternsGenerated_regular_none_quick_epochs=2")
+    assert len(first) < panels.PANEL_BYTES and file.name.startswith("TwoPatternsGenerated_regular_none_quick_geometry=grid_")
     assert export_panels([cell], tmp_path / "panels") == 1
     assert [f.read_bytes() for f in (tmp_path / "panels").iterdir()] == [first]
     (loaded,) = load_panels(tmp_path / "panels")

@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks" / "tool
 
 import example
 
-MICRO = dict(epochs=1, prior_epochs=1, fcn_epochs=1, cas=False, min_steps=0, prior_min_steps=0, fcn_min_steps=0)
+MICRO = dict(epochs=2, prior_epochs=2, fcn_epochs=1, cas=False, min_steps=0, prior_min_steps=0, fcn_min_steps=0)
+MICRO |= dict(geometry="grid", width=8, decoding_steps=10)  # 40 tokens in 10 steps
 
 SECONDS = {"fcn": 0.2, "second fcn": 0.3, "tokenizer": 0.01, "prior": 100.0, "evaluation": 0.99}
 

@@ -37,7 +37,8 @@ def example(run, seed=1):
     tokens = run.tokenizer.encode((x - run.mean) / run.std)  # (4, N)
     seen = []
     hook = run.prior.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].clone()))
-    settings = {"steps": run.config["decoding_steps"], "choice_temperature": run.config["choice_temperature"]}
+    of_run = run.settings
+    settings = {"steps": of_run.decoding_steps, "choice_temperature": of_run.choice_temperature, "order": of_run.order}
     final = run.prior.sample(1, 0, **settings, generator=torch.Generator().manual_seed(seed))
     hook.remove()
     steps = torch.cat([*seen, final])  # (T + 1, N)

@@ -111,8 +111,9 @@ def accepted_probabilities(run, n=SAMPLES, seed=PANEL_SEED):
 
     handle = prior.register_forward_hook(watch)
     generator = torch.Generator(prior.table.device).manual_seed(seed)
-    steps, temperature = run.config["decoding_steps"], run.config["choice_temperature"]
-    final = prior.sample(n, steps=steps, choice_temperature=temperature, generator=generator, batch_size=n)
+    settings = run.settings
+    how = dict(steps=settings.decoding_steps, choice_temperature=settings.choice_temperature, order=settings.order)
+    final = prior.sample(n, **how, generator=generator, batch_size=n)
     handle.remove()
     counts = []
     for tokens, after, scores in zip(before, [*before[1:], final], logits):
