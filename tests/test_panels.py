@@ -126,7 +126,9 @@ def test_a_new_run_replaces_the_panel_of_its_cell(cell, tmp_path):
     assert export_panels([cell], tmp_path / "panels") == 1
     (file,) = (tmp_path / "panels").iterdir()
     first = file.read_bytes()
-    assert len(first) < panels.PANEL_BYTES and file.name.startswith("TwoPatternsGenerated_regular_none_quick_geometry=grid_")
+    assert len(first) < panels.PANEL_BYTES and file.name.startswith(
+        "TwoPatternsGenerated_regular_none_quick_geometry=grid_"
+    )
     assert export_panels([cell], tmp_path / "panels") == 1
     assert [f.read_bytes() for f in (tmp_path / "panels").iterdir()] == [first]
     (loaded,) = load_panels(tmp_path / "panels")

@@ -28,7 +28,8 @@ from ncvqvae_lite.errors import BadInput
 from ncvqvae_lite.experiment import cell_folder, load_run, run_experiment
 from ncvqvae_lite.fcn import FCN
 from ncvqvae_lite.prior import MaskGIT
-from ncvqvae_lite.tokenizer import Tokenizer
+from ncvqvae_lite.residuals import ResidualPieces
+from ncvqvae_lite.tokenizer import load_tokenizer
 
 # Everything random in it: augmentation, k-means start, restarted codes, sampled tokens and masks, two feature nets; and
 # probes that move the tokenizer while it is trained.
@@ -36,19 +37,22 @@ SETTINGS = dict(
     dim=8, n_blocks=1, codebook_size=8, epochs=8, min_steps=0, batch_size=16, probe_every=3, projector_width=32,
     whitening_groups=8, probe_statistics="batch", reproduce_probe_leak=True, prior_dim=8, prior_width=16, prior_depth=1,
     prior_heads=1, prior_epochs=8, prior_min_steps=0, prior_batch_size=16, decoding_steps=2, min_samples=32,
-    fcn_epochs=3, fcn_min_steps=0, cas_epochs=2, expire_below=30.0,
+    fcn_epochs=3, fcn_min_steps=0, cas_epochs=2, expire_below=30.0, fcn_lr=1e-3, fcn_batch_size=256, second_fcn=True,
+    fcn_schedule="cosine", noise="pieces",
 )  # fmt: skip
 # Files in the order in which a run gives them their names (the second feature net's come between).
 RENAMED = (
     "cells/config.json", "fcn/config.json", "fcn/fcn.checkpoint", "fcn/fcn.safetensors", "fcn/history.csv",
     "fcn/metrics.json", "tokenizers/config.json", "tokenizers/tokenizer.checkpoint", "tokenizers/tokenizer.safetensors",
     "tokenizers/history.csv", "tokenizers/metrics.json", "cells/prior.checkpoint", "cells/history.csv",
-    "cells/prior.safetensors", "cells/samples.npz", "cells/cas.checkpoint", "cells/seconds.json", "cells/metrics.json",
+    "cells/prior.safetensors", "cells/residuals.safetensors", "cells/samples.npz", "cells/cas.checkpoint",
+    "cells/seconds.json", "cells/metrics.json",
 )  # fmt: skip
 LOADERS = {
     "fcn.safetensors": FCN.load,
-    "tokenizer.safetensors": lambda file: Tokenizer.load(file.parent),
+    "tokenizer.safetensors": lambda file: load_tokenizer(file.parent),
     "prior.safetensors": lambda file: MaskGIT.load(file.parent),
+    "residuals.safetensors": lambda file: ResidualPieces.load(file.parent),
 }
 
 
