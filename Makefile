@@ -6,6 +6,7 @@
 #   make test         lint, tests, and every notebook run once: does it print what it printed when it was built?
 #   make notebooks    rebuild and execute every notebook from notebooks/src
 #   make bench        how long training takes on this machine
+#   make speedrun     from raw series to scores better than the thesis' on one core: how soon? (records: benchmarks/RECORDS.md)
 #   make colab        every chapter once with the versions that Google Colab has; best with PYTHON=python3.13, as there
 #
 # PYTHON names the interpreter that .venv is made with:  make PYTHON=python3.12 test
@@ -32,7 +33,7 @@ PRESET := quick
 AS_BUILT := env -u NCVQVAE_DATA -u NCVQVAE_FCN -u NCVQVAE_PRESET -u NCVQVAE_RECORD CUDA_VISIBLE_DEVICES= \
   OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONHASHSEED=0
 
-.PHONY: help replicate test notebooks bench colab
+.PHONY: help replicate test notebooks bench speedrun colab
 .DELETE_ON_ERROR:
 
 help:
@@ -75,6 +76,9 @@ notebooks: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/bench.py
+
+speedrun: $(STAMP)
+	$(BIN)/python benchmarks/speedrun.py
 
 colab:  # needs no .venv
 	$(PYTHON) tests/colab_check.py

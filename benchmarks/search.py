@@ -2,9 +2,10 @@
 
 One trial is one change of the preset, run as a whole cell on sets that no result is reported on: generated series with
 fresh test series, and the train splits of ECG5000 and Wafer cut into folds (a fifth held out as test; $NCVQVAE_DATA).
-The archive's test splits are not touched. Every trial, losers included, becomes a row of `search.csv` beside this
-file; run folders (--out) make the search resumable. Trials that share a tokenizer train it once, and those that only
-draw other samples take the prior of the trial `preset`. CAS, which is dear, is computed for `preset` alone.
+The archive's test splits are not touched. Every trial, losers included, becomes a row of `search.csv` beside this file:
+a change of the preset as it was at the commit of the row. Run folders (--out) make the search resumable; trials that
+share a tokenizer train it once, and those that only draw other samples take the prior of the trial `preset`. CAS, which
+is dear, is computed for `preset` alone.
 """
 
 import argparse
@@ -59,7 +60,8 @@ TRIALS = {
     "1500 prior steps": dict(prior_epochs=1, prior_min_steps=1500),
     "3000 prior steps": dict(prior_epochs=1, prior_min_steps=3000),
     "depth 4": dict(prior_depth=4),
-    "argmax tokens": dict(token_temperature=0.05),
+    "tokens at temperature 0.3": dict(token_temperature=0.3),
+    "argmax tokens": dict(token_temperature=0.01),
     # sampling
     "random order": dict(order="random"),
     "random order, 20 steps": dict(order="random", decoding_steps=20),
@@ -110,10 +112,10 @@ def trial(name, changes, ds, seed, out):
 
 
 def add(row):
-    """Put a row into the table, in place of an earlier one of this trial, set and seed."""
+    """Put a row into the table, in place of an earlier one of this trial, set, seed and commit."""
     columns = ["set", "trial", "seed", "commit", *KEPT, "prior_loss", *(f"seconds_{s}" for s in STAGES)]
     rows = read_csv(TABLE) if TABLE.exists() else []
-    same = {name: str(row[name]) for name in ("set", "trial", "seed")}
+    same = {name: str(row[name]) for name in ("set", "trial", "seed", "commit")}
     rows = [r for r in rows if any(r[name] != value for name, value in same.items())]
     rows.append({name: row.get(name, "") for name in columns})
     write_csv(TABLE, sorted(rows, key=lambda r: (r["set"], list(TRIALS).index(r["trial"]), int(r["seed"]))), columns)

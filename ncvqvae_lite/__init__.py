@@ -9,7 +9,15 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "data": ("TimeSeriesDataset", "load_dataset", "from_arrays", "two_patterns", "THESIS_DATASETS"),
+    "data": (
+        "TimeSeriesDataset",
+        "load_dataset",
+        "from_arrays",
+        "two_patterns",
+        "cbf",
+        "synthetic_control",
+        "THESIS_DATASETS",
+    ),
     "timefreq": ("stft", "istft"),
     "quantizer": ("VectorQuantizer",),
     "ssl_losses": ("barlow_twins", "vicreg", "vibcreg", "Projector", "IterNorm"),

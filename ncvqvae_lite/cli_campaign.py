@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from .cli_options import check_notebook_extra, parse_changes
-from .errors import BadInput
+from .errors import BadInput, NotFound
 from .files import read_json
+from .lab import results
 from .lab.campaign import load_campaign
 from .lab.campaign.plan import jobs, plan
 from .lab.campaign.state import DONE
@@ -23,7 +24,7 @@ SOME_FAILED = 1
 class _Campaign:
     """What the three commands have in common: which cells, in which folder.
 
-    name NAME_OR_FILE   a campaign that ships (thesis, matched-prior, improved, smoke), or a TOML file
+    name NAME_OR_FILE   a campaign that ships (thesis, matched-prior, headline, improved, smoke), or a TOML file
     out FOLDER          folder of all runs
     datasets D          only these data sets of the campaign
     configurations C    only these configurations of it, such as regular-none
@@ -38,15 +39,39 @@ class _Campaign:
     seeds: tuple[int, ...] = ()
     set: tuple[str, ...] = ()
 
-    def planned(self):
-        """The campaign's name and its cells, with what the run folder holds of them."""
+    def planned(self, recorded=None):
+        """The campaign's name and its cells, with what the run folder (and a table of results) holds of them."""
         campaign = load_campaign(self.name)
         part = campaign.part(self.datasets, self.configurations, self.seeds, parse_changes(self.set))
-        return part, plan(part, self.out)
+        return part, plan(part, self.out, recorded)
 
 
 @dataclass(frozen=True)
-class Run(_Campaign):
+class _Continued(_Campaign):
+    """What those two have in common that can go on without the run folders of other clones.
+
+    recorded TABLE   a cell that a table of results has whole, of this very code, settings and feature net, counts as
+                     done; without TABLE: data/results/cells.csv of the checkout that this package is imported from
+    """
+
+    recorded: Path | bool = False
+
+    def planned(self):
+        """The campaign's name and its cells, with what the run folder and perhaps a table hold of them."""
+        table = results_table(None if self.recorded is True else self.recorded) if self.recorded else None
+        return super().planned(results.recorded_metrics(table) if table else None)
+
+
+def results_table(given=None):
+    """The table of results: the one given, else data/results/cells.csv of the checkout; BadInput outside one."""
+    checkout = Path(__file__).resolve().parents[1]
+    if given is None and not (checkout / "pyproject.toml").is_file():
+        raise BadInput("this package is not used from a checkout: name the table of results, a CSV file")
+    return given or checkout / "data" / "results" / "cells.csv"
+
+
+@dataclass(frozen=True)
+class Run(_Continued):
     """Run whatever of a campaign is not done yet: every cell is one executed notebook in its run folder.
 
     Stopped or killed, the same command continues; what is finished is never done again. Jobs that run out of memory,
@@ -97,6 +122,8 @@ class Run(_Campaign):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise BadInput(f"--{name.replace('_', '-')} must be positive, got {value}")
+        if self.data is not None and not self.data.expanduser().is_dir():
+            raise NotFound(f"found no folder of series at {self.data}: correct --data, or leave it out")
         if self.engine == "inline":
             for name in ("profile", "slurm_status_command"):
                 if getattr(self, name) is not None:
@@ -144,10 +171,10 @@ class Run(_Campaign):
 
 
 @dataclass(frozen=True)
-class Status(_Campaign):
+class Status(_Continued):
     """How far a campaign is: a grid, totals, failures with their reason, and the time left.
 
-    It reads the run folder only, so it can be asked while engines work, and without the extras of this package.
+    It reads files only, so it can be asked while engines work, and without the extras of this package.
     """
 
     def run(self):
@@ -168,14 +195,9 @@ class Export(_Campaign):
 
     def run(self):
         """Write the rows and say how many cells there were."""
-        from .lab.results import export
-
         campaign, planned = self.planned()
         folders = [p.folder for p in planned if p.state == DONE]
         if not folders:
             raise BadInput(f"no cell of campaign {campaign.name} is finished in {self.out}: `campaign run` it first")
-        checkout = Path(__file__).resolve().parents[1]
-        if not self.table and not (checkout / "pyproject.toml").is_file():
-            raise BadInput("this package is not used from a checkout: say where to write with --table FILE")
-        table = self.table or checkout / "data" / "results" / "cells.csv"
-        print(f"{export(folders, table)} of {len(planned)} cells exported to {table}")
+        table = results_table(self.table)
+        print(f"{results.export(folders, table)} of {len(planned)} cells exported to {table}")

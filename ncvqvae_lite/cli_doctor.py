@@ -16,7 +16,7 @@ from pathlib import Path
 from . import __version__
 from .config import ExperimentConfig
 from .errors import BadInput, WeakEvidence
-from .fcn_weights import HOW_TO_GET, THESIS_WEIGHTS, is_thesis_weights, user_folder
+from .fcn_weights import HOW_TO_GET, THESIS_WEIGHTS, is_thesis_weights, shipped_judge, user_folder
 
 PACKAGE = "ncvqvae-lite"
 
@@ -147,12 +147,16 @@ def state_in(source, name):
 
 def report_weights():
     """Which FCN weights `replicate` finds, whether they are those of the thesis, and how to get them."""
+    from .generators import GENERATORS
+
     folder = user_folder()
     named = "$NCVQVAE_FCN" if os.environ.get("NCVQVAE_FCN") else "the cache; NCVQVAE_FCN is not set"
     found = {file.stem: _whose(file) for file in sorted(folder.glob("*.safetensors"))}
     print(f"\nFCN weights behind FID and IS: {len(found)} in {folder} ({named})")
     for what in dict.fromkeys(found.values()):
         print(f"  {what}: {', '.join(name for name, whose in found.items() if whose == what)}")
+    if shipped := [name for name in GENERATORS if shipped_judge(name)]:
+        print(f"  with the package, ours, for generated sets: {', '.join(shipped)}")
     lacking = [name for name in THESIS_WEIGHTS if name not in found]
     if lacking:
         print(f"  none for {', '.join(lacking)}: an FCN is trained there, and FID and IS are not comparable")

@@ -1,9 +1,9 @@
 """What the commands share: options made from the fields of a dataclass, `--set`, a check of the extra `notebooks`.
 
 A field without a default is a positional argument. Its type decides what is read: bool takes no value, a tuple one or
-more of its element's type, a Literal one of its values, anything else one value; `X | None` is read as X. The help
-comes from the docstring of the class or of a class above it, where a line "field VALUE   text" tells of a field; VALUE,
-what the help calls a value, may be left out.
+more of its element's type, a Literal one of its values, anything else one value; `X | None` is read as X, and so is
+`X | bool`, save that it is True where the option stands alone. The help comes from the docstring of the class or of a
+class above it, where a line "field VALUE   text" tells of a field; VALUE, what the help calls a value, may be left out.
 """
 
 import argparse
@@ -64,6 +64,8 @@ def parser_of(kind, program):
             how = {"action": "store_true"}
         elif get_origin(f.type) is tuple:
             how |= {"nargs": "+", "action": "extend"}
+        elif bool in get_args(f.type):
+            how |= {"nargs": "?", "const": True}
         elif f.default is not None:
             text += f" (default: {f.default})"
         parser.add_argument(flag, help=text, **how)

@@ -10,7 +10,7 @@ from .cli_options import check_notebook_extra, parse_changes
 from .cli_progress import progress_on
 from .config import ExperimentConfig
 from .errors import BadInput
-from .fcn_weights import file_hash, find_weights, is_thesis_weights
+from .fcn_weights import file_hash, find_weights, is_thesis_weights, shipped_judge
 from .thesis import METRICS, compare
 
 GENERATED = "TwoPatternsGenerated"
@@ -24,7 +24,8 @@ class Replicate:
     A run that was interrupted continues where it stopped when the same command is given again; a finished one is not
     repeated.
 
-    dataset D         a data set of the UCR archive or of the folder --data; TwoPatternsGenerated needs no download
+    dataset D         a data set of the UCR archive or of the folder --data; TwoPatternsGenerated, CBFGenerated and
+                      SyntheticControlGenerated are made and need no download
     method M          regular (no second view), or a loss between two views: barlowtwins, vibcreg, vicreg, ...
     augmentation A    what makes the second view: warp, slice, gauss, ...; none for regular
     seed S            a whole number
@@ -35,8 +36,9 @@ class Replicate:
                       series that aeon bundles, the archive
     fcn FILE          weights (.safetensors) of the FCN behind FID and IS; if not given: D.safetensors in the folder
                       that $NCVQVAE_FCN names, else in the folder fcn of the cache ($NCVQVAE_CACHE, else
-                      ~/.cache/ncvqvae_lite); `ncvqvae fcn import` fills it. Without weights an FCN is trained, and FID
-                      and IS are not comparable with the thesis
+                      ~/.cache/ncvqvae_lite); `ncvqvae fcn import` fills it. For generated sets weights ship with the
+                      package; for others without weights an FCN is trained. With either, FID and IS are not
+                      comparable with the thesis
     set FIELD=VALUE   replace single settings of the preset, for example --set epochs=100 cas=false
     """
 
@@ -56,8 +58,11 @@ class Replicate:
         changes = parse_changes(self.set)
         cell = {name: getattr(self, name) for name in ("dataset", "method", "augmentation", "seed")}
         cfg = ExperimentConfig.preset(self.preset, **cell, **changes)
-        if self.data and self.dataset == GENERATED:
-            raise BadInput(f"{GENERATED} is made, not read: leave out --data, or name a data set of it by --dataset")
+        if self.data:
+            from .generators import GENERATORS  # here, as it loads torch
+
+            if self.dataset in GENERATORS:
+                raise BadInput(f"{self.dataset} is made, not read: leave out --data, or name a data set by --dataset")
         weights = find_weights(self.dataset, self.fcn)
         if self.notebook:
             check_notebook_extra("--notebook", ", or leave out --notebook")
@@ -76,7 +81,8 @@ class Replicate:
         say(f"Data: {ds.sizes}, {ds.n_classes or 'no'} classes; {ds.source}")
         absent = not_computed(cfg, ds)
         if "fid" not in absent:
-            found = f"{weights}{'' if self.fcn else ', found there because --fcn was not given'}"
+            where = "which ships with the package, used" if weights == shipped_judge(self.dataset) else "found there"
+            found = f"{weights}{'' if self.fcn else f', {where} because --fcn was not given'}"
             none = "trained on this data set, because there are no weights for it (see `ncvqvae doctor`)"
             say(f"FCN: {found if weights else none}")
         if (folder / "metrics.json").exists():

@@ -142,7 +142,11 @@ class ExperimentConfig(LossSettings):
     masked_only: bool = _field(CELL, False, improved=True)  # Q5: loss over visible tokens too
     t_per_sample: bool = _field(CELL, False, improved=True)  # Q5: one mask share for a batch, or for each sample
     extra_positions: bool = _field(CELL, True, improved=False)  # Q18: a second table of positions
-    token_temperature: float = _field(CELL, 1.0, POSITIVE)  # of the stochastic quantisation in stage 2
+    token_temperature: float = (
+        _field(  # of the stochastic quantisation in stage 2; 0: as sure as `experiment_prior.SURE`
+            CELL, 1.0, NOT_NEGATIVE, improved=0.0
+        )
+    )
     prior_validation: str = _field(CELL, "sampled", choices=("sampled", "argmax"), improved="argmax")  # Q13
     prior_dim: int = _field(CELL, 64, COUNT, improved=128)  # of the embeddings; improved: no bottleneck
     prior_width: int = _field(CELL, 256, COUNT, improved=128)
@@ -163,7 +167,7 @@ class ExperimentConfig(LossSettings):
     prior_precision: str = _field(CELL, "fp32", choices=("fp32", "bf16"))
 
     # Sampling and evaluation
-    decoding_steps: int = _field(CELL, 10, COUNT)
+    decoding_steps: int = _field(CELL, 10, COUNT, improved=20)  # at most one for each token
     order: str = _field(  # of decoding; a random one copies less of small sets
         CELL, "confidence", choices=("confidence", "random", BY_N), by_n=((1, "random"), (100, "confidence")),
         improved=BY_N,
@@ -181,7 +185,7 @@ class ExperimentConfig(LossSettings):
     sampling_precision: str = _field(CELL, "fp32", choices=("fp32", "bf16"))
     min_samples: int = _field(CELL, 256, COUNT)
     cas: bool = _field(CELL, True)  # compute the classification accuracy score (trains an FCN)
-    cas_epochs: int = _field(CELL, 1000, COUNT, by_n=((1, 250),), improved=0, quick=8, read=_has_cas)
+    cas_epochs: int = _field(CELL, 1000, COUNT, by_n=((1, 500),), improved=0, quick=8, read=_has_cas)
     cas_score: str = _field(CELL, "running", choices=("running", "final"), improved="final", read=_has_cas)  # Q16
     second_fcn: bool = _field(CELL, False)  # Q24: FID on a second, independently trained FCN too
     fcn_epochs: int = _field(FCN, 1000, COUNT, by_n=((1, 250),), improved=0, quick=8)

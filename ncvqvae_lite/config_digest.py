@@ -46,18 +46,19 @@ def imported_by(module):
 
 @functools.lru_cache
 def _imports(module, source):
-    """Modules of this package that a module imports itself: "metrics", or "family.simclr" in a folder."""
-    imported = []
+    """Modules of this package that a module imports itself: "metrics", "evaluation" (a folder), "evaluation.copies"."""
+    imported, inside = [], module.split(".") + ["__init__"] * (_file(module).name == "__init__.py")
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and node.level:
-            parts = module.split(".")[: -node.level] + (node.module.split(".") if node.module else [])
+            parts = inside[: -node.level] + (node.module.split(".") if node.module else [])
             candidates = [".".join(parts), *(".".join([*parts, alias.name]) for alias in node.names)]
             imported += [name for name in candidates if name and _file(name).is_file()]
     return imported
 
 
 def _file(module):
-    return PACKAGE / f"{module.replace('.', '/')}.py"
+    place = PACKAGE / module.replace(".", "/")
+    return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
 
 
 def _source(module):

@@ -1,4 +1,4 @@
-"""Series in, checked and numbered: a named data set, your own arrays, or the generated TwoPatterns.
+"""Series in, checked and numbered: a named data set, your own arrays, or series that are made.
 
 Values are raw: the scaling (one scalar mean and standard deviation of the train set) belongs to the experiment.
 Letters: n series, C channels, L steps, k classes.
@@ -162,6 +162,16 @@ def two_patterns(n_train=1000, n_test=4000, length=128, seed=0):
     return _made("TwoPatternsGenerated", n_train, n_test, length, seed)
 
 
+def cbf(n_train=600, n_test=3000, length=128, seed=0):
+    """The data set CBFGenerated, by `generators.cbf`; labels 0..2 are the archive's: cylinder, bell, funnel."""
+    return _made("CBFGenerated", n_train, n_test, length, seed)
+
+
+def synthetic_control(n_train=600, n_test=2400, length=60, seed=0):
+    """The data set SyntheticControlGenerated, by `generators.synthetic_control`; labels 0..5 are the archive's."""
+    return _made("SyntheticControlGenerated", n_train, n_test, length, seed)
+
+
 def _made(name, *arguments):
     """The data set of a generator, or None where no generator has that name."""
     if name not in GENERATORS:
@@ -173,7 +183,7 @@ def _made(name, *arguments):
 def load_dataset(name, root=None):
     """The data set `name`, looked for in `root` if given, else in one place of SOURCES after the other.
 
-    name    of the UCR archive, or of a file in the folder; "TwoPatternsGenerated" is always `two_patterns()`
+    name    of the UCR archive, or of a file in the folder; that of a generator is always made
     root    folder with NAME.npz, or NAME_TRAIN.tsv (.txt, .ts) and NAME_TEST.tsv, itself or in its subfolder NAME
     raises  NotFound if no place has it, with the nearest names (a given root is the only place);
             BadInput if a file lacks a split, is damaged, or holds unusable series
@@ -270,7 +280,7 @@ def _download(name):
         tempfile.TemporaryFile(dir=cached.parent).close()
     except OSError as error:
         raise BadInput(f"cannot write to the cache ({data_files.one_line(error)}): set NCVQVAE_CACHE") from error
-    *arrays, files = data_files.download(name, cached.parent)
+    *arrays, files = data_files.download(name, cached.parent, made=GENERATORS)
     dataset = from_arrays(*arrays, name=name, source=f"downloaded from {files}, and cached as {cached}")
     labels = {"y_train": np.array(arrays[1], dtype=str), "y_test": np.array(arrays[3], dtype=str)}
     with atomic(cached.with_suffix(".sha256")) as file:

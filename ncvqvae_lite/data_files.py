@@ -182,11 +182,11 @@ def archive_names():
     return set(tsc_zenodo)
 
 
-def download(name, folder, patience=60.0):
+def download(name, folder, patience=60.0, made=()):
     """Both splits of `name` from the archive through aeon, by way of a temporary folder inside `folder`.
 
     aeon waits long for a host that never answers, so it works in a thread: if the first byte has not come after
-    `patience` seconds, we stop waiting.
+    `patience` seconds, we stop waiting. `made` are names of generated data sets, one of which may stand in.
     raises  NotFound with what to do instead, whatever went wrong on the way
     """
     from aeon.datasets import load_classification
@@ -212,7 +212,7 @@ def download(name, folder, patience=60.0):
         cause = got["error"]
         while cause.__cause__:  # aeon wraps what went wrong
             cause = cause.__cause__
-        instead = ", or use TwoPatternsGenerated, made by the same recipe" if name == "TwoPatterns" else ""
+        instead = f", or use {name}Generated, made by the same recipe" if f"{name}Generated" in made else ""
         raise NotFound(
             f"{name} is not on this machine and its download failed ({one_line(cause)}): fetch the UCR archive "
             f"by hand from www.timeseriesclassification.com and set NCVQVAE_DATA to its folder{instead}"

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from .errors import BadInput
-from .evaluation.baselines import bootstrap, jitter
+from .evaluation.baselines import copy, jitter
 from .evaluation.copies import nearest_train
 from .evaluation.kernels import KernelSpace
-from .evaluation.manifold import manifold
+from .evaluation.manifold import manifold_scores
 from .experiment_samples import batched_decode, classes_like, generate
 from .experiment_stages import Scaled
 from .fcn import FCN
@@ -29,6 +29,7 @@ from .quantizer import sample_categorical
 from .training_engine import derive_seed
 
 IS_SPLITS = 10
+MOST_BASELINE = 1000  # series of a generator that has learned nothing: as many as test series, or this, or train series
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Evidence:
     by_class    (n, C, L') samples of the classes `asked` (n,), which have their shares of train; without labels both
                 are None, and `drawn` is `generated`
     reconstructed  (n, C, L') test series after tokens and back
-    resampled   (n, C, L') decoded from the train series' own tokens, drawn from softmax(-||z - e_k||^2): no prior
+    resampled   (b, C, L') decoded from the train series' own tokens, drawn from softmax(-||z - e_k||^2): no prior
     fcn         the feature net, or None where the series have no labels or are too few
     """
 
@@ -69,9 +70,14 @@ class Evidence:
         return self.generated if self.by_class is None else self.by_class
 
     @cached_property
+    def copied(self):
+        """(b, C, L') train series drawn with replacement: what a model that has learned to copy would give."""
+        return copy(self.train, len(self.resampled), torch.Generator().manual_seed(0))
+
+    @cached_property
     def jittered(self):
-        """The train series with noise of 5 % of their deviation: copies that no two are alike."""
-        return jitter(self.train, torch.Generator(self.train.device).manual_seed(0))
+        """(b, C, L') the same with noise of 5 % of their deviation."""
+        return jitter(self.train, len(self.resampled), torch.Generator().manual_seed(0))
 
     @cached_property
     def features(self):
@@ -82,7 +88,7 @@ class Evidence:
     def kernel_features(self):
         """name of the series here -> (n, d) of random kernels fitted to the train series, computed at first use."""
         space = KernelSpace(self.train)
-        return _AtFirstUse(lambda name: space(getattr(self, name)))
+        return _AtFirstUse(lambda name: space.features(getattr(self, name)))
 
     @cached_property
     def probabilities(self):
@@ -115,7 +121,8 @@ def evaluate_samples(cfg, ds, scaled, tokenizer, prior, pieces, fcns, folder):
         asked = classes_like(counts, n_test, derive_seed("classes", cfg.seed)).to(series.device)
         by_class = generate(cfg, *generator, n_test, derive_seed("samples by class", cfg.seed), asked, pieces)[1]
     reconstructed = batched_decode(tokenizer, batched(tokenizer.encode, scaled.x_test))
-    resampled = resampled_tokens(tokenizer, scaled.x_train, n_test)
+    n_baseline = min(n_test, max(MOST_BASELINE, len(scaled.x_train)))
+    resampled = resampled_tokens(tokenizer, scaled.x_train, n_baseline)
     made = series[:n_test], by_class, asked, reconstructed, resampled
     evidence = Evidence(scaled, tokenizer, prior, tokens, *made, fcns.get("fid"))
     metrics = {}
@@ -147,10 +154,9 @@ def resampled_tokens(tokenizer, x, n):
     A generator without a model of sequences. FID alone cannot tell it from one that has learned something.
     """
     generator = torch.Generator(x.device).manual_seed(0)
-    rows = bootstrap(len(x), n, generator)
-    logits = batched(tokenizer.token_logits, x)
-    tokens = torch.cat([sample_categorical(logits[part], generator) for part in rows.split(256)])
-    return batched_decode(tokenizer, tokens)
+    drawn = copy(x, n, torch.Generator().manual_seed(0))
+    parts = (sample_categorical(batched(tokenizer.token_logits, part), generator) for part in drawn.split(256))
+    return batched_decode(tokenizer, torch.cat(list(parts)))
 
 
 def _named(name, value):
@@ -169,10 +175,9 @@ def _named(name, value):
 def frechet_distances(evidence):
     """FID of generated series against test, and the floors beside it: suffix of the metric's name -> distance.
 
-    `_copy` and `_jitter` are as many train series, drawn with replacement, as there are test series: what a model that
-    has learned to copy would get.
+    `_copy`, `_jitter` and `_resampled` are generators that have learned nothing of sequences.
     """
-    return _distances(evidence, evidence.features) | _halves_and_train(evidence.features)
+    return _distances(evidence.features) | _halves_and_train(evidence.features)
 
 
 def frechet_distances_by_class(evidence):
@@ -182,20 +187,13 @@ def frechet_distances_by_class(evidence):
 
 def kernel_distances(evidence):
     """The Frechet distance of random-kernel features, which see the order of patterns, and the floors beside it."""
-    return _distances(evidence, evidence.kernel_features, "drawn")
+    return _distances(evidence.kernel_features, "drawn")
 
 
-def _distances(evidence, features, generated="generated"):
-    real, train = features["test"], features["train"]
-    rows = bootstrap(len(train), len(real), torch.Generator().manual_seed(0)).to(evidence.train.device)
-    others = {
-        "": features[generated],
-        "_train_test": train,
-        "_copy": train[rows],
-        "_jitter": features["jittered"][rows],
-    }
-    others |= {"_reconstruction": features["reconstructed"], "_resampled": features["resampled"]}
-    return {suffix: frechet_distance(real, other) for suffix, other in others.items()}
+def _distances(features, generated="generated"):
+    others = {"": generated, "_train_test": "train", "_copy": "copied", "_jitter": "jittered"}
+    others |= {"_reconstruction": "reconstructed", "_resampled": "resampled"}
+    return {suffix: frechet_distance(features["test"], features[name]) for suffix, name in others.items()}
 
 
 def _halves_and_train(features):
@@ -240,13 +238,18 @@ def recalls(evidence):
 def _manifold(evidence, name):
     features = evidence.kernel_features
     others = {"": "drawn", "_train_test": "train", "_resampled": "resampled", "_reconstruction": "reconstructed"}
-    return {suffix: getattr(manifold(features["test"], features[other]), name) for suffix, other in others.items()}
+    of = {suffix: manifold_scores(features["test"], features[other]) for suffix, other in others.items()}
+    return {suffix: getattr(scores, name) for suffix, scores in of.items()}
 
 
 def nearest_train_auc(evidence):
-    """P(a sample is nearer to its nearest train series than a test series is to its own): .5 ideal, 1 for copies."""
-    others = {"": evidence.drawn, "_jitter": evidence.jittered, "_resampled": evidence.resampled}
-    return {suffix: nearest_train(other, evidence.test, evidence.train) for suffix, other in others.items()}
+    """P(a sample is nearer to its nearest train series than a test series is to its own): .5 ideal, 1 for copies.
+
+    With its interval, and of train series with noise and of resampled tokens.
+    """
+    samples = {"": evidence.drawn, "_jitter": evidence.jittered, "_resampled": evidence.resampled}
+    found = {suffix: nearest_train(x, evidence.test, evidence.train) for suffix, x in samples.items()}
+    return {suffix: f.auc for suffix, f in found.items()} | {"_low": found[""].low, "_high": found[""].high}
 
 
 def class_mix_error(evidence):

@@ -40,5 +40,5 @@ def distances_without_and_with(tokenizer, x):
     plain = batched_decode(tokenizer, tokens)
     noisy = plain + pieces.draw(tokens, torch.Generator(x.device).manual_seed(0))
     space = KernelSpace(giving[..., : tokenizer.out_length])
-    real = space(held[..., : tokenizer.out_length])
-    return frechet_distance(real, space(plain)), frechet_distance(real, space(noisy))
+    real = space.features(held[..., : tokenizer.out_length])
+    return tuple(frechet_distance(real, space.features(x)) for x in (plain, noisy))

@@ -1,5 +1,7 @@
 """Stage 2 of an experiment: a prior trained on the tokens of a frozen tokenizer."""
 
+import math
+
 import torch
 
 from .experiment_stages import initial_weights, optim_settings
@@ -9,6 +11,8 @@ from .prior import MaskGIT, mask_positions, prior_loss
 from .quantizer import sample_categorical
 from .training_engine import derive_seed
 from .training_prior import train_prior
+
+SURE = 0.85  # mean probability of the nearest code on the train series, where the temperature is left to it
 
 
 def prior_stage(cfg, ds, scaled, tokenizer, session, folder):
@@ -22,8 +26,8 @@ def prior_stage(cfg, ds, scaled, tokenizer, session, folder):
         prior = MaskGIT(*tokens_and_classes, cfg.head, cfg.extra_positions, **size).to(session.device)
     if cfg.prior_start == "codebook" and cfg.prior_dim == cfg.dim:
         prior.start_from(tokenizer.codebook)
-    train = token_logits(tokenizer, scaled.x_train, cfg.token_temperature)
-    test = token_logits(tokenizer, scaled.x_test, cfg.token_temperature)
+    temperature = cfg.token_temperature or sure_temperature(token_logits(tokenizer, scaled.x_train, 1.0))
+    train, test = (token_logits(tokenizer, x, temperature) for x in (scaled.x_train, scaled.x_test))
     optim = optim_settings(cfg, len(train), "prior_")
 
     def judge(epoch):
@@ -45,6 +49,24 @@ def prior_stage(cfg, ds, scaled, tokenizer, session, folder):
 def token_logits(tokenizer, x, temperature):
     """-||z - e_k||^2 / temperature of every token of series x: (n, N, K), from the tokenizer in eval mode."""
     return batched(tokenizer.token_logits, x) / temperature
+
+
+def sure_temperature(logits, sure=SURE):
+    """The temperature, 1 at most, at which the likeliest code has the probability `sure` on average; logits (n, N, K).
+
+    Squared distances to codes have another scale for each tokenizer; with this, tokens are as random for each.
+    """
+
+    def is_sure(temperature):
+        return torch.softmax(logits / temperature, dim=-1).amax(dim=-1).double().mean().item() >= sure
+
+    if is_sure(1.0):
+        return 1.0
+    low, high = math.log(1e-4), 0.0  # sure, not sure
+    for _ in range(12):
+        middle = (low + high) / 2
+        low, high = (middle, high) if is_sure(math.exp(middle)) else (low, middle)
+    return math.exp(low)
 
 
 def prior_validation(cfg, prior, logits, y):

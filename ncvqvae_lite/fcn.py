@@ -4,6 +4,7 @@ Z. Wang, W. Yan, T. Oates, "Time series classification from scratch with deep ne
 Its pooled 128-d features give the FID, its class probabilities the Inception score (thesis, Mathisen 2024).
 """
 
+import json
 from pathlib import Path
 
 import torch
@@ -24,22 +25,27 @@ class FCN(nn.Module):
 
     n_classes   k, number of classes, at least 2
     channels    C, number of channels of a series
+    dilation    steps between the taps of each convolution. A feature sees 1 + 7 d1 + 4 d2 + 2 d3 steps: 14 as published
     All three methods below take x (B, C, L) float, scaled as for training, of any length L, and run in whichever
     mode the net is in: call eval() before judging series, because in train mode the batch norms use, and learn, the
     statistics of the batch. `FCN.load` returns a net in eval mode, and `batched` takes care of the mode itself.
-    raises      BadInput for fewer than 2 classes, fewer than 1 channel, or x of another shape
+    raises      BadInput for fewer than 2 classes, fewer than 1 channel, other dilations than three whole numbers of 1
+                or more, or x of another shape
     """
 
-    def __init__(self, n_classes, *, channels=1):
+    def __init__(self, n_classes, *, channels=1, dilation=(1, 1, 1)):
         super().__init__()
         if n_classes < 2 or channels < 1:
             raise BadInput(f"an FCN needs 2 or more classes and 1 or more channels, got {n_classes}, {channels}")
-        # "Same" padding. An even kernel needs one zero more on one side: `features` adds it on the right.
-        self.conv1 = nn.Conv1d(channels, 128, kernel_size=8, padding=3)
+        if not isinstance(dilation, tuple | list) or [isinstance(d, int) and d >= 1 for d in dilation] != [True] * 3:
+            raise BadInput(f"an FCN needs three dilations, whole numbers of 1 or more, got {dilation}")
+        self.dilation = d1, d2, d3 = tuple(dilation)
+        # "Same" padding. An even kernel needs one zero (d1 zeros) more on one side: `features` adds it on the right.
+        self.conv1 = nn.Conv1d(channels, 128, kernel_size=8, padding=3 * d1, dilation=d1)
         self.norm1 = nn.BatchNorm1d(128)
-        self.conv2 = nn.Conv1d(128, 256, kernel_size=5, padding=2)
+        self.conv2 = nn.Conv1d(128, 256, kernel_size=5, padding=2 * d2, dilation=d2)
         self.norm2 = nn.BatchNorm1d(256)
-        self.conv3 = nn.Conv1d(256, FEATURE_DIM, kernel_size=3, padding=1)
+        self.conv3 = nn.Conv1d(256, FEATURE_DIM, kernel_size=3, padding=d3, dilation=d3)
         self.norm3 = nn.BatchNorm1d(FEATURE_DIM)
         self.head = nn.Linear(FEATURE_DIM, n_classes)
 
@@ -55,7 +61,7 @@ class FCN(nn.Module):
         """x (B, C, L) -> (B, 128): the last feature maps, averaged over time. FID compares these."""
         if x.ndim != 3 or x.shape[1] != self.channels or x.shape[2] == 0:
             raise BadInput(f"expected series of shape (B, {self.channels}, L), got {tuple(x.shape)}: reshape them")
-        x = F.pad(x, (0, 1))  # (B, C, L + 1); with conv1's own padding 3 zeros on the left, 4 on the right
+        x = F.pad(x, (0, self.dilation[0]))  # (B, C, L + d1); with conv1's padding 3 d1 zeros on the left, 4 d1 right
         x = F.relu(self.norm1(self.conv1(x)))  # (B, 128, L)
         x = F.relu(self.norm2(self.conv2(x)))  # (B, 256, L)
         x = F.relu(self.norm3(self.conv3(x)))  # (B, 128, L)
@@ -70,30 +76,33 @@ class FCN(nn.Module):
         return self(x).softmax(dim=-1)
 
     def save(self, file):
-        """Write the weights as safetensors, whole or not at all; folders on the way are made.
+        """Write the weights as safetensors, whole or not at all; folders on the way are made. Dilations go along.
 
         raises   RunFolderError if the file cannot be written
         """
         tensors = {name: t.cpu().contiguous() for name, t in self.state_dict().items() if _is_weight(name)}
+        metadata = None if self.dilation == (1, 1, 1) else {"dilation": json.dumps(self.dilation)}
         with writing_to(Path(file).parent), atomic(file, "wb") as stream:
-            stream.write(safetensors.save(tensors))
+            stream.write(safetensors.save(tensors, metadata))
 
     @classmethod
     def load(cls, file):
         """Read weights that `save` or `import_checkpoint` wrote -> a net on the CPU, in eval mode.
 
-        The numbers of channels and classes come from the tensors.
+        The numbers of channels and classes come from the tensors, the dilations from beside them (1 where none stand).
         raises   NotFound if there is no such file; BadInput if it is no safetensors file or holds another net
         """
         file = Path(file)
         if not file.is_file():
             raise NotFound(f"no FCN weights at {file}: expected a .safetensors file; `ncvqvae fcn import` makes one")
         try:
-            tensors = safetensors.load(file.read_bytes())
-        except SafetensorError as error:
+            tensors = safetensors.load(content := file.read_bytes())
+            header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+            dilation = json.loads(header.get("__metadata__", {}).get("dilation", "[1, 1, 1]"))
+        except (SafetensorError, json.JSONDecodeError) as error:
             advice = "convert a checkpoint with `ncvqvae fcn import`, or fetch the file again"
             raise BadInput(f"{file} is not a readable safetensors file ({error}): {advice}") from error
-        return _from_tensors(tensors, file)
+        return _from_tensors(tensors, file, dilation)
 
 
 def _is_weight(name):
@@ -101,13 +110,13 @@ def _is_weight(name):
     return not name.endswith("num_batches_tracked")
 
 
-def _from_tensors(tensors, origin):
+def _from_tensors(tensors, origin, dilation=(1, 1, 1)):
     """An eval-mode FCN with these weights, after checking that they are exactly an FCN's and all finite."""
     first, last = tensors.get("conv1.weight"), tensors.get("head.weight")
     if first is None or first.ndim != 3 or last is None or last.ndim != 2 or last.shape[0] < 2:
         raise BadInput(f"{origin} holds no FCN: expected tensors conv1.weight (128, C, 8), …, head.weight (k, 128)")
     with torch.random.fork_rng(devices=[]):  # the weights drawn here are overwritten: leave the caller's stream alone
-        net = FCN(n_classes=last.shape[0], channels=first.shape[1])
+        net = FCN(n_classes=last.shape[0], channels=first.shape[1], dilation=dilation)
     expected = {name: tuple(t.shape) for name, t in net.state_dict().items() if _is_weight(name)}
     found = {name: tuple(t.shape) for name, t in tensors.items()}
     for name in sorted(expected.keys() | found.keys()):

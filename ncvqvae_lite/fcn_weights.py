@@ -1,6 +1,7 @@
 """Where the weights of the feature nets behind FID and IS are kept, and which of them are the thesis' own.
 
-The thesis' weights are public: github.com/danelee2601/supervised-FCN, commit abc479c, MIT licence.
+The thesis' weights are public: github.com/danelee2601/supervised-FCN, commit abc479c, MIT licence. For the generated
+data sets ours ship with the package (data/README.md, judges).
 """
 
 import hashlib
@@ -8,7 +9,7 @@ import os
 from pathlib import Path
 
 from .errors import BadInput, NotFound
-from .files import cache_dir
+from .files import cache_dir, data_file
 
 HOW_TO_GET = (
     "git clone https://github.com/danelee2601/supervised-FCN   (MIT licence)",
@@ -40,7 +41,7 @@ def user_folder():
 
 
 def find_weights(dataset, given=None):
-    """The weights file for a data set: `given`, else DATASET.safetensors in `user_folder`, else None.
+    """The weights file for a data set: `given`, else DATASET.safetensors in `user_folder`, else `shipped_judge`.
 
     raises   NotFound for a given file that is not there, or where $NCVQVAE_FCN names no folder
     """
@@ -55,7 +56,15 @@ def find_weights(dataset, given=None):
     if os.environ.get("NCVQVAE_FCN") and not folder.is_dir():
         raise NotFound(f"NCVQVAE_FCN names {folder}, which is no folder: correct it, or unset it")
     file = folder / f"{dataset}.safetensors"
-    return file if file.is_file() else None
+    return file if file.is_file() else shipped_judge(dataset)
+
+
+def shipped_judge(dataset):
+    """The weights that ship with the package for a generated data set, made by benchmarks/make_judges.py; else None."""
+    try:
+        return data_file(f"judges/{dataset}.safetensors")
+    except NotFound:
+        return None
 
 
 def file_hash(file):
@@ -73,11 +82,16 @@ def is_thesis_weights(file, dataset):
 
 
 def weights_digest(file):
-    """First 12 hex digits of the SHA-256 of names and values (float32) of all tensors, in the order of their names."""
+    """First 12 hex digits of the SHA-256 of names and values (float32) of all tensors, in the order of their names.
+
+    Dilations count where they are not 1.
+    """
     from .fcn import FCN
 
-    digest = hashlib.sha256()
-    for name, tensor in sorted(FCN.load(file).state_dict().items()):
+    net, digest = FCN.load(file), hashlib.sha256()
+    for name, tensor in sorted(net.state_dict().items()):
         if not name.endswith("num_batches_tracked"):
             digest.update(name.encode() + tensor.numpy().tobytes())
+    if net.dilation != (1, 1, 1):
+        digest.update(str(net.dilation).encode())
     return digest.hexdigest()[:12]

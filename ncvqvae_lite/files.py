@@ -33,6 +33,20 @@ def cache_dir():
     return Path(os.environ.get("NCVQVAE_CACHE") or "~/.cache/ncvqvae_lite").expanduser()
 
 
+def data_file(name):
+    """Path of a small file that ships with the package, in an installed wheel or in a checkout.
+
+    name      relative to data/, for example "thesis_tables.csv" or "results/grid.csv"
+    raises    NotFound if there is no such file
+    """
+    package = Path(__file__).resolve().parent
+    places = (package / "_data" / name, package.parent / "data" / name)
+    for path in places:
+        if path.is_file():
+            return path
+    raise NotFound(f"no file {name!r} at {places[0]} or {places[1]}: install the package again, or look in data/")
+
+
 # --- writing ---
 
 

@@ -122,15 +122,21 @@ def describe_config(cfg):
     """A few lines of text: which cell this is, how long it trains, what differs from the preset."""
     changed = cfg.changes()
     changes = f", with {json.dumps(changed)}" if changed else ""
-    epochs = {"tokenizer": cfg.epochs, "prior": cfg.prior_epochs, "FCN": cfg.fcn_epochs}
-    epochs |= {"CAS": cfg.cas_epochs} if cfg.cas else {}
-    listed = ", ".join(f"{stage} {n or 'by the number of series'}" for stage, n in epochs.items())
-    more = "; more where series are few" if cfg.min_steps else ""
+    amounts = {"tokenizer": (cfg.epochs, cfg.min_steps), "prior": (cfg.prior_epochs, cfg.prior_min_steps)}
+    amounts |= {"FCN": (cfg.fcn_epochs, cfg.fcn_min_steps)}
+    amounts |= {"CAS": (cfg.cas_epochs, cfg.fcn_min_steps)} if cfg.cas else {}
+    listed = ", ".join(f"{stage} {_amount(*of)}" for stage, of in amounts.items())
     return (
         f"data set   {cfg.dataset}\nmethod     {cfg.method} + {cfg.augmentation}, seed {cfg.seed}\n"
         f"preset     {cfg.preset_name}{changes}\n"
-        f"epochs     {listed}{more}"
+        f"epochs     {listed}"
     )
+
+
+def _amount(epochs, min_steps):
+    if not epochs:
+        return "by the number of series"
+    return f"{epochs}" + (f" (at least {min_steps} steps)" if min_steps else "")
 
 
 def describe_data(ds):

@@ -7,11 +7,10 @@ the authors recorded `recon_val` and `val_perplexity` on the last test batch onl
 
 import math
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
-from .errors import BadInput, NotFound
-from .files import read_csv
+from .errors import BadInput
+from .files import data_file, read_csv
 from .names import SCORES
 
 CONFIGURATIONS = (
@@ -91,20 +90,6 @@ class Row(NamedTuple):
     verdict: str
     misprint: bool = False  # the printed mean disagrees with the authors' run files
     published: str = ""  # the data set and configuration of the published columns
-
-
-def data_file(name):
-    """Path of a small table that ships with the package, in an installed wheel or in a checkout.
-
-    name      relative to data/, for example "thesis_tables.csv" or "results/grid.csv"
-    raises    NotFound if there is no such file
-    """
-    package = Path(__file__).resolve().parent
-    places = (package / "_data" / name, package.parent / "data" / name)
-    for path in places:
-        if path.is_file():
-            return path
-    raise NotFound(f"no table {name!r} at {places[0]} or {places[1]}: install the package again, or look in data/")
 
 
 @cache

@@ -59,12 +59,28 @@ def campaign(datasets=("ECG5000",), configurations=("regular-none",), seeds=(1,)
 
 def test_the_shipped_campaigns_have_the_cells_that_they_are_to_have():
     counts = {name: len(load_campaign(name).cells()) for name in shipped()}
-    assert counts == {"thesis": 13 * 7 * 4, "improved": 13 * 7 * 4, "matched-prior": 13 * 3 * 4 * 4, "smoke": 2 * 2 * 2}
+    grid = {"thesis": 13 * 7 * 4, "improved": 13 * 7 * 4, "headline": 8 * 7 * 4}
+    assert counts == grid | {"matched-prior": 13 * 3 * 4 * 4, "smoke": 2 * 2 * 2}
     for name in ("thesis", "improved"):
         cells = {(c.cfg.dataset, c.cfg.method, c.cfg.augmentation, c.cfg.seed) for c in load_campaign(name).cells()}
         assert cells == {(d, *pair, seed) for d in THESIS_DATASETS for pair in CONFIGURATIONS for seed in (1, 2, 3, 5)}
     presets = {name: {cell.cfg.preset_name for cell in load_campaign(name).cells()} for name in shipped()}
-    assert presets == {"thesis": {"paper"}, "improved": {"improved"}, "matched-prior": {"paper"}, "smoke": {"quick"}}
+    expected = {"thesis": "paper", "matched-prior": "paper", "headline": "improved", "improved": "improved"}
+    assert presets == {name: {preset} for name, preset in (expected | {"smoke": "quick"}).items()}
+
+
+def test_the_headline_is_the_preset_as_it_is_on_eight_sets_of_improved():
+    headline = load_campaign("headline")
+    assert headline.datasets == (
+        *("SonyAIBORobotSurface2", "SonyAIBORobotSurface1", "Symbols", "TwoPatterns", "ECG5000"),
+        *("Wafer", "ShapesAll", "UWaveGestureLibraryAll"),
+    )
+    assert not headline.settings and not headline.ablations
+    pairs = [tuple(name.split("-")) for name in headline.configurations]
+    assert pairs == list(CONFIGURATIONS) and headline.seeds == (1, 2, 3, 5)
+    shared = [{cell.cfg.cell_folder("") for cell in load_campaign(name).cells()} for name in ("headline", "improved")]
+    assert len(shared[0]) == 224 and shared[0] < shared[1]
+    assert all(cell.cfg.cas for cell in headline.cells())
 
 
 def test_matched_priors_share_tokenizers_and_default_cells_with_the_thesis(tmp_path):
@@ -100,7 +116,7 @@ BAD_FILES = {
     "augmentation": (GOOD.replace("regular-none", "vicreg-wrap"), ["'vicreg-wrap'", "did you mean vicreg-warp"]),
     "preset": (GOOD.replace("quick", "papper"), ["unknown preset 'papper'", "did you mean paper"]),
     "setting": (GOOD + "[settings]\nepoch = 3", ["unknown setting 'epoch'", "did you mean epochs"]),
-    "setting's value": (GOOD + "[settings]\nepochs = 0", ["epochs must be 1 or more"]),
+    "setting's value": (GOOD + "[settings]\nepochs = -1", ["epochs must be 1 or more"]),
     "setting's type": (GOOD + '[settings]\nepochs = "3"', ["epochs must be an integer", "'3'"]),
     "axis as a setting": (GOOD + "[settings]\nseed = 3", ["seed is no setting"]),
     "ablations as a table": (GOOD + "[ablations]\nepochs = 3", ["ablations must be a list"]),
@@ -480,7 +496,7 @@ def test_without_finished_cells_the_recorded_ones_tell_the_speed(tmp_path, monke
 @pytest.mark.parametrize(("method", "stage_1"), [("regular", 0.077), ("barlowtwins", 0.41), ("mine", 0.41)])
 def test_work_of_a_method_with_a_loss_between_views_is_that_of_the_nc_arms(method, stage_1, monkeypatch):
     monkeypatch.setitem(METHODS, "mine", Method("Mine", "#000000", lambda a, b: None))
-    cfg = SimpleNamespace(dataset="ECG5000", method=method, epochs=1000, prior_epochs=1000, cas=False)
+    cfg = SimpleNamespace(dataset="ECG5000", method=method, geometry="grid", epochs=1000, prior_epochs=1000, cas=False)
     assert costs.work(cfg)["tokenizer"] == stage_1
 
 
@@ -710,7 +726,7 @@ def test_export_takes_the_finished_cells(tmp_path, monkeypatch, capsys):
 
 
 def test_a_campaign_is_found_by_name_and_by_path(tmp_path):
-    with pytest.raises(NotFound, match="one of improved, matched-prior, smoke, thesis"):
+    with pytest.raises(NotFound, match="one of headline, improved, matched-prior, smoke, thesis"):
         load_campaign(tmp_path / "none.toml")
     file = tmp_path / "mine.toml"
     file.write_text(GOOD)

@@ -73,6 +73,8 @@ OWN = {
     "prior_weight_decay": (1e-3, 0.0),
     "prior_schedule": ("cosine", "warm-up"),
     "order": ("confidence", "by n"),
+    "decoding_steps": (10, 20),
+    "token_temperature": (1.0, 0.0),
     "class_draw": ("none", "train"),
     "noise": ("none", "by rule"),
     "cas_epochs": (1000, 0),
@@ -85,8 +87,8 @@ OWN = {
 SHARED = dict(
     n_fft=8, dim=64, n_blocks=4, commitment=1.0, weight_decay=1e-3, aug_recon=0.2, ssl_latents="mixed",
     quantise_view=False, barlow_weight=1.0, barlow_offdiagonal=0.005, vibcreg_weight=0.01, vibcreg_sim=25.0,
-    vibcreg_var=25.0, vibcreg_cov=100.0, reproduce_probe_leak=False, token_temperature=1.0, prior_heads=2,
-    decoding_steps=10, choice_temperature=4.0, guidance=1.0, min_samples=256, fcn_weight_decay=1e-5, precision="fp32",
+    vibcreg_var=25.0, vibcreg_cov=100.0, reproduce_probe_leak=False, prior_heads=2,
+    choice_temperature=4.0, guidance=1.0, min_samples=256, fcn_weight_decay=1e-5, precision="fp32",
     prior_precision="fp32", fcn_precision="fp32", sampling_precision="fp32", second_fcn=False,
 )  # fmt: skip
 
@@ -166,7 +168,7 @@ def test_sizes_and_steps_by_the_number_of_series():
     assert [cfg.order for cfg in (tiny, small, large)] == ["random", "confidence", "confidence"]
     assert tiny.epochs == 600 and tiny.prior_epochs == 500  # one batch an epoch
     assert small.epochs == 600 // 4 and large.epochs == 800 // 16  # as many whole epochs as the steps allow
-    assert tiny.cas_epochs == large.cas_epochs == 250 // 32  # of 1,000 series at least
+    assert tiny.cas_epochs == large.cas_epochs == 500 // 32  # of 1,000 series at least
     assert resolved(8926).cas_epochs == 1 and resolved(100_000).epochs == 1
     assert not any(f.metadata["by_n"] and getattr(tiny, f.name) in (0, "by n") for f in FIELDS)
 
@@ -498,6 +500,22 @@ def test_a_loss_in_another_room_of_the_package_is_followed(edited, monkeypatch):
     assert edited("thesis", lambda source: source + "\nADDED = 1\n") == {"tokenizer", "cell"}
 
 
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("from .evaluation import nearest_train", {"evaluation", "evaluation.copies", "evaluation.arrays"}),
+        ("from . import evaluation", {"evaluation", "evaluation.copies", "evaluation.arrays"}),
+        ("from .evaluation.copies import nearest_train", {"evaluation.copies", "evaluation.arrays"}),
+    ],
+)
+def test_the_modules_of_a_folder_are_followed(edited, monkeypatch, line, found):
+    read = config_digest._source
+    monkeypatch.setattr(config_digest, "_source", lambda room: line if room == "experiment_cas" else read(room))
+    assert imported_by("experiment_cas") >= found | {"experiment_cas"}
+    assert ("evaluation.kernels" in imported_by("experiment_cas")) == ("evaluation" in found)  # `__init__` imports it
+    assert edited("evaluation.arrays", lambda source: source + "\nADDED = 1\n") == {"cell"}
+
+
 # --- what the digest reads ---
 
 SOURCE = '''"""Module."""
@@ -588,7 +606,7 @@ TOKENIZERS = (
 CELLS = (
     *("prior", "residuals", "training_muon", "training_prior", "experiment_prior", "experiment_noise"),
     *("experiment_samples", "experiment_evaluation", "experiment_cas", "experiment_cell"),
-    *("evaluation.baselines", "evaluation.copies", "evaluation.kernels", "evaluation.manifold"),
+    *("evaluation.arrays", "evaluation.baselines", "evaluation.copies", "evaluation.kernels", "evaluation.manifold"),
 )
 RENAMES = {room: {"fcn", "tokenizer", "cell"} for room in ALL_STAGES} | {room: {"fcn", "cell"} for room in FEATURE_NETS}
 RENAMES |= {room: {"tokenizer", "cell"} for room in TOKENIZERS} | {room: {"cell"} for room in CELLS}

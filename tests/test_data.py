@@ -1,4 +1,4 @@
-"""Loading, checking and numbering of series, and the generated TwoPatterns beside the archive's."""
+"""Loading, checking and numbering of series."""
 
 import hashlib
 import importlib.util
@@ -11,7 +11,6 @@ import threading
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 
 from ncvqvae_lite import cli_doctor, data, data_files
 from ncvqvae_lite.data import (
@@ -23,7 +22,6 @@ from ncvqvae_lite.data import (
 )
 from ncvqvae_lite.data_files import MIN_STEPS
 from ncvqvae_lite.errors import BadInput, NotFound, UserError
-from ncvqvae_lite.generators import _raw_two_patterns
 
 needs_aeon = pytest.mark.skipif(not importlib.util.find_spec("aeon"), reason="aeon is not installed (the extra `data`)")
 
@@ -537,12 +535,6 @@ def test_bundled_series_are_those_of_the_archive(real_data, name, monkeypatch):
 REAL = os.environ.get("NCVQVAE_DATA", "")
 
 
-@pytest.fixture
-def real_two_patterns(real_data, monkeypatch):
-    monkeypatch.setenv("NCVQVAE_DATA", REAL)
-    return real_data("TwoPatterns")
-
-
 @needs_aeon
 def test_our_reader_of_ts_agrees_with_aeon():
     from aeon.datasets import load_classification
@@ -640,9 +632,10 @@ def test_a_host_that_is_down(archive, nowhere):
         load_dataset("Wafer")
     assert "by hand" in sentence(error) and "Generated" not in str(error.value)
     assert list(nowhere.iterdir()) == []
-    with pytest.raises(NotFound, match="or use TwoPatternsGenerated") as error:  # named, not taken
-        load_dataset("TwoPatterns")
-    sentence(error)
+    for name in ("TwoPatterns", "CBF", "SyntheticControl"):
+        with pytest.raises(NotFound, match=f"or use {name}Generated") as error:  # named, not taken
+            load_dataset(name)
+        sentence(error)
 
 
 @needs_aeon
@@ -781,97 +774,18 @@ def test_an_earlier_download_is_checked_without_aeon(archive, nowhere, monkeypat
 @pytest.mark.parametrize("name", ["GunPoint", "Wafer", "Gunpiont"])
 def test_without_aeon_the_message_says_what_to_install(no_aeon, name, tmp_path, monkeypatch):
     install = r"pip install 'ncvqvae-lite\[data\]'"
-    with pytest.raises(NotFound, match=rf"{name} is not on this machine, which has TwoPatternsGen.*{install}") as error:
+    with pytest.raises(NotFound, match=rf"{name} is not on this machine, which has CBFGen.*{install}") as error:
         load_dataset(name)
     sentence(error)
     for known in "ABCDEFGHI":
         write_npz(tmp_path, f"Gunpoint{known}", *splits())
     monkeypatch.setenv("NCVQVAE_DATA", str(tmp_path))
-    with pytest.raises(NotFound, match=rf"which has 10 data sets \(.*\), and .*{install}") as error:
+    with pytest.raises(NotFound, match=rf"which has 12 data sets \(.*\), and .*{install}") as error:
         load_dataset(name)
     sentence(error)
 
 
-# ---- the generated TwoPatterns
-
-SIGNS = {0: (1, -1, 1, -1), 1: (-1, 1, 1, -1), 2: (1, -1, -1, 1), 3: (-1, 1, -1, 1)}
-
-
-def raw(n=3000, length=128, seed=0):
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(4, size=n)
-    return labels, *_raw_two_patterns(labels, length, rng)
-
-
-@pytest.mark.parametrize("length", [16, 17, 64, 128, 300])
-def test_patterns_stand_where_they_should(length):
-    labels, x, starts, lengths = raw(400, length)
-    assert x.shape == (400, length)
-    assert lengths.min() >= length // 8 and lengths.max() <= length // 4
-    for row, label, (s1, s2), (l1, l2) in zip(x, labels, starts, lengths, strict=True):
-        assert 0 <= s1 and s1 + l1 <= s2 and s2 + l2 < length  # apart, and the last step free
-        noise = np.ones(length, dtype=bool)
-        signs = iter(SIGNS[label])
-        for start, extent in ((s1, l1), (s2, l2)):
-            half = -(-extent // 2)  # of an odd length the first plateau is the longer
-            assert np.all(row[start : start + half] == 5 * next(signs))
-            assert np.all(row[start + half : start + extent] == 5 * next(signs))
-            noise[start : start + extent] = False
-        assert not np.any(np.abs(row[noise]) == 5)
-
-
-def test_noise_lengths_starts_and_classes_are_drawn_as_told():
-    labels, x, starts, lengths = raw(20000)
-    covered = np.zeros_like(x, dtype=bool)
-    for pattern in (0, 1):
-        step = np.arange(128) - starts[:, pattern, None]
-        covered |= (step >= 0) & (step < lengths[:, pattern, None])
-    assert stats.kstest(x[~covered][:200_000], "norm").pvalue > 1e-3
-    assert stats.chisquare(np.bincount(labels)).pvalue > 1e-3
-    for pattern in (0, 1):
-        assert stats.chisquare(np.bincount(lengths[:, pattern])[16:], np.full(17, 20000 / 17)).pvalue > 1e-3
-    assert abs(stats.spearmanr(lengths[:, 0], lengths[:, 1]).statistic) < 4 / np.sqrt(20000)
-    end = starts[:, 0] + lengths[:, 0]
-    rooms = (128 - lengths.sum(axis=1), 128 - lengths[:, 1] - end)  # number of places the pattern may start at
-    jitter = np.random.default_rng(1).random(20000)  # makes a uniform integer a uniform number
-    for place, room in ((starts[:, 0], rooms[0]), (starts[:, 1] - end, rooms[1])):
-        assert place.min() == 0 and (place == room - 1).any()
-        assert stats.kstest((place + jitter) / room, "uniform").pvalue > 1e-3
-
-
-def test_generated_data_set():
-    ds = two_patterns(200, 300, seed=3)
-    assert ds.name == "TwoPatternsGenerated" and ds.class_names == ("1", "2", "3", "4")
-    assert ds.x_train.shape == (200, 1, 128) and ds.x_test.shape == (300, 1, 128)
-    assert ds.x_train.dtype == torch.float32 and ds.y_train.dtype == torch.int64
-    for x in (ds.x_train, ds.x_test):
-        assert x.mean(dim=2).abs().max() < 1e-6
-        np.testing.assert_allclose(x.std(dim=2, correction=1), 1, atol=1e-6)
-    assert "Geurts" in ds.source and "seed 3" in ds.source and "scaled" not in ds.source
-
-
-def test_the_seed_decides_and_the_train_set_does_not_depend_on_the_size_of_test():
-    a, b, other, longer = two_patterns(50, 50), two_patterns(50, 50), two_patterns(50, 50, seed=1), two_patterns(50, 80)
-    assert a.content_hash == b.content_hash != other.content_hash
-    assert torch.equal(a.x_train, longer.x_train) and not torch.equal(a.x_train, other.x_train)
-    assert not torch.equal(a.x_train, a.x_test)
-
-
-def test_other_lengths_scale_the_patterns_and_say_so():
-    ds = two_patterns(20, 20, length=256)
-    assert ds.length == 256 and "scaled from 16..32 steps to 32..64" in ds.source
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_even_four_training_series_have_every_class(seed):
-    assert sorted(two_patterns(4, 1, seed=seed).y_train.tolist()) == [0, 1, 2, 3]
-
-
-@pytest.mark.parametrize("bad", [{"length": 15}, {"n_train": 3}, {"n_test": 0}, {"length": 128.0}, {"n_train": "many"}])
-def test_two_patterns_refuses(bad):
-    with pytest.raises(BadInput, match=f"two_patterns got {next(iter(bad))}=") as error:
-        two_patterns(**bad)
-    sentence(error)
+# ---- generated, and never in the archive's place
 
 
 @needs_aeon
@@ -880,67 +794,3 @@ def test_the_generator_by_name_and_never_for_the_archives_set(tmp_path, monkeypa
     monkeypatch.setenv("NCVQVAE_DATA", str(tmp_path))
     with pytest.raises(NotFound, match="TwoPatterns is not on this machine"):
         load_dataset("TwoPatterns")
-
-
-# ---- generated beside real
-
-
-def nearest_neighbour_error(x_train, y_train, x_test, y_test):
-    """Share of test series whose Euclidean nearest neighbour in train has another label."""
-    a, b = x_train[:, 0].double(), x_test[:, 0].double()
-    squared = a.square().sum(dim=1) - 2 * b @ a.T  # (n_test, n_train), up to a constant per test series
-    return (y_train[squared.argmin(dim=1)] != y_test).double().mean().item()
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_generated_series_train_and_test_as_well_as_real_ones(real_two_patterns, seed):
-    real, made = real_two_patterns, two_patterns(seed=seed)
-    on_real = nearest_neighbour_error(real.x_train, real.y_train, real.x_test, real.y_test)
-    assert on_real == pytest.approx(0.0932, abs=1e-4)  # published for the archive's set
-    assert abs(nearest_neighbour_error(made.x_train, made.y_train, real.x_test, real.y_test) - on_real) < 0.01
-    assert abs(nearest_neighbour_error(real.x_train, real.y_train, made.x_test, made.y_test) - on_real) < 0.01
-
-
-def both_splits(ds):
-    return torch.cat([ds.x_train, ds.x_test])[:, 0].double().numpy(), torch.cat([ds.y_train, ds.y_test]).numpy()
-
-
-def plateaus(x):
-    """Start and length of each run of at least 8 equal values, one list per series."""
-    found = []
-    for equal in np.abs(np.diff(x, axis=1)) < 1e-4:
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], equal, [0]])))
-        found.append([(s, e - s + 1) for s, e in zip(edges[::2], edges[1::2], strict=True) if e - s + 1 >= 8])
-    return found
-
-
-def test_values_are_distributed_as_in_the_real_set(real_two_patterns):
-    """The distance between the archive's own two splits is the yardstick."""
-    x, y = both_splits(real_two_patterns)
-    made, y_made = both_splits(two_patterns())
-    yardstick = stats.ks_2samp(x[:1000].ravel(), x[1000:].ravel()).statistic
-    assert stats.ks_2samp(x.ravel(), made.ravel()).statistic < yardstick < 0.01
-    assert stats.ks_2samp(x.ravel(), np.random.default_rng(0).standard_normal(x.size)).statistic > 0.1
-    for label in range(4):  # the mean series of each class: 4 x 128 comparisons, each within 4.5 standard errors
-        a, b = x[y == label], made[y_made == label]
-        error = np.sqrt(a.var(axis=0) / len(a) + b.var(axis=0) / len(b))
-        assert np.all(np.abs(a.mean(axis=0) - b.mean(axis=0)) < 4.5 * error)
-        assert np.abs(a.mean(axis=0)).max() > 0.5  # so the comparison could fail
-
-
-def test_plateaus_are_as_in_the_real_set(real_two_patterns):
-    measured = []
-    for x in (both_splits(real_two_patterns)[0], both_splits(two_patterns())[0]):
-        found = plateaus(x)
-        assert {len(runs) for runs in found} == {3, 4}  # three where two plateaus of one sign touch
-        assert max(start + extent for runs in found for start, extent in runs) == 127  # the last step stays free
-        four = np.array([[extent for _, extent in runs] for runs in found if len(runs) == 4])  # (n, 4)
-        assert set((four[:, ::2] - four[:, 1::2]).ravel()) == {0, 1}
-        measured.append((1 - len(four) / len(found), four[:, :2].sum(axis=1), four[:, 2:].sum(axis=1)))
-    (touch, *real), (touch_made, *made) = measured
-    assert abs(touch - touch_made) < 4 * np.sqrt(2 * touch * (1 - touch) / 5000)
-    for a, b in zip(real, made, strict=True):
-        assert (a.min(), a.max()) == (b.min(), b.max()) == (16, 32)
-        assert abs(a.mean() - b.mean()) < 4 * a.std() * np.sqrt(2 / len(a))
-        assert abs(a.std() - b.std()) < 4 * a.std() / np.sqrt(len(a))
-        assert stats.chi2_contingency([np.bincount(a)[16:], np.bincount(b)[16:]]).pvalue > 1e-3

@@ -38,11 +38,15 @@ from ncvqvae_lite.experiment import (
     run_experiment,
 )
 from ncvqvae_lite.experiment_cas import class_counts
+from ncvqvae_lite.experiment_evaluation import resampled_tokens
+from ncvqvae_lite.experiment_noise import noise_stage
+from ncvqvae_lite.experiment_prior import sure_temperature
 from ncvqvae_lite.experiment_stages import Scaled, scale
 from ncvqvae_lite.experiment_tokenizer import judge_tokenizer, new_tokenizer, probe_features
 from ncvqvae_lite.fcn import FCN
 from ncvqvae_lite.files import hold
 from ncvqvae_lite.names import SCORES, Score
+from ncvqvae_lite.tokenizer import FoldTokenizer
 
 # Everything small: a run takes a second or two.
 MICRO = dict(
@@ -129,7 +133,7 @@ def test_names_of_the_metrics(regular, non_contrastive):
     wanted |= {
         f"{s}{of}" for s in ("coverage", "recall") for of in ("", "_train_test", "_resampled", "_reconstruction")
     }
-    wanted |= {f"nearest_train{of}" for of in ("", "_jitter", "_resampled")}
+    wanted |= {f"nearest_train{of}" for of in ("", "_jitter", "_resampled", "_low", "_high")}
     assert set(regular.metrics) == wanted
     second = {name.replace("fid", "fid_second") for name in fid.split()} | {"fcn_accuracy_second"}
     noise = {"noise", "noise_distance_without", "noise_distance_with"}
@@ -847,3 +851,108 @@ def test_settings_of_a_training_reach_it(tmp_path, monkeypatch):
     }
     assert {name: {key: seen[name][key] for key in wanted[name]} for name in wanted} == wanted
     assert metrics["recon_val"] != plain["recon_val"]
+
+
+# --- how samples are drawn ---
+
+
+def test_classes_have_their_shares_of_train_unless_one_is_asked_for(non_contrastive, regular, monkeypatch):
+    asked = []
+
+    def sample(self, n, class_index=None, **how):
+        asked.append((class_index, how["order"]))
+        return torch.zeros(n, self.n_tokens, dtype=torch.int64)
+
+    monkeypatch.setattr("ncvqvae_lite.prior.MaskGIT.sample", sample)
+    counts = torch.bincount(SERIES.y_train)
+    load_run(non_contrastive.folder).sample(80)
+    classes, order = asked.pop()
+    assert (torch.bincount(classes, minlength=4) - 2 * counts).abs().max() == 0 and order == "random"
+    assert not torch.equal(classes, classes.sort().values)  # not one class after the other
+    load_run(non_contrastive.folder).sample(5, class_index=2)
+    load_run(regular.folder).sample(5)
+    assert asked == [(2, "random"), (None, "confidence")]
+
+
+class Silent(torch.nn.Module):
+    """A tokenizer of one code that gives back nothing, or the whole series that it has last seen."""
+
+    grid, codebook_size, out_length = (1, 4), 1, 32
+
+    def __init__(self, gives_back=0.0):
+        super().__init__()
+        self.gives_back = gives_back
+
+    def encode(self, x):
+        self.seen = x
+        return torch.zeros(len(x), 4, dtype=torch.int64)
+
+    def decode(self, tokens):
+        return self.gives_back * self.seen
+
+
+def test_noise_is_added_where_it_brings_reconstructions_nearer(tmp_path):
+    x = torch.randn(60, 1, 32, generator=torch.Generator().manual_seed(0))
+    cfg, scaled = micro("improved"), Scaled(x, None, x, None, 0.0, 1.0)
+    pieces, found = noise_stage(cfg, scaled, Silent(), tmp_path)
+    assert found["noise"] == 1 and found["noise_distance_with"] < found["noise_distance_without"] / 2
+    assert (tmp_path / "residuals.safetensors").exists()
+    drawn = pieces.draw(torch.zeros(50, 4, dtype=torch.int64), torch.Generator().manual_seed(0))
+    assert drawn.std().item() == pytest.approx(1, rel=0.1)
+    perfect = noise_stage(cfg, scaled, Silent(1.0), tmp_path / "none")
+    assert perfect[0] is None and perfect[1]["noise"] == 0
+    assert noise_stage(micro("paper"), scaled, Silent(), tmp_path / "none") == (None, {})
+    few = scaled._replace(x_train=x[:19])
+    assert noise_stage(cfg, few, Silent(), tmp_path / "none") == (None, {})
+
+
+def test_what_is_added_comes_back_with_the_run(tmp_path):
+    cfg = micro("improved", noise="pieces", cas=False)
+    run_experiment(cfg, SERIES, tmp_path, device="cpu")
+    run = load_run(cell_folder(cfg, tmp_path))
+    assert run.pieces is not None
+    plain = run._replace(pieces=None)
+    assert torch.equal(run.sample(4, seed=3), run.sample(4, seed=3))
+    assert not torch.allclose(run.sample(4, seed=3), plain.sample(4, seed=3))
+    with np.load(cell_folder(cfg, tmp_path) / "samples.npz") as samples:
+        assert samples["x_by_class"].shape == (60, 1, 33)
+        assert np.bincount(samples["class"], minlength=4).sum() == 60
+
+
+class Sure(FoldTokenizer):
+    """Draws its tokens at temperature 0, nearly."""
+
+    def token_logits(self, x):
+        return 1e4 * super().token_logits(x)
+
+
+def test_resampled_tokens_are_decoded_train_series():
+    tokenizer, scaled = Sure(33, dim=8, n_blocks=1, codebook_size=8).eval(), scale(SERIES, torch.device("cpu"))
+    found = resampled_tokens(tokenizer, scaled.x_train, 10)
+    decoded = tokenizer.decode(tokenizer.encode(scaled.x_train))
+    assert (found[:, None] - decoded[None]).abs().amax(dim=(2, 3)).min(dim=1).values.max() < 1e-4
+
+
+# --- how random tokens are ---
+
+
+def test_temperature_at_which_tokens_are_sure():
+    logits = -5 * torch.rand(50, 6, 7, generator=torch.Generator().manual_seed(0))
+    temperature = sure_temperature(logits, 0.8)
+    found = torch.softmax(logits / temperature, dim=-1).amax(dim=-1).mean().item()
+    assert 0 < temperature < 1 and found == pytest.approx(0.8, abs=2e-3) and found >= 0.8
+    assert sure_temperature(100 * logits, 0.8) == 1.0  # sure as they are
+    assert sure_temperature(0.1 * logits, 0.8) == pytest.approx(temperature / 10, rel=0.01)
+
+
+@pytest.mark.parametrize(("channels", "length"), [(1, 16), (3, 33), (2, 150), (1, 2048)])
+def test_improved_runs_on_series_of_any_shape(channels, length, tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(30, channels, length, generator=generator).cumsum(dim=2)
+    ds = from_arrays(x[:20], [0, 1] * 10, x[20:], [0, 1] * 5, name="any")
+    cfg = micro("improved", dataset="any", cas=False, codebook_size=0, prior_depth=0)
+    metrics = run_experiment(cfg, ds, tmp_path, device="cpu")
+    assert {"fid_kernels", "coverage", "recall", "nearest_train", "noise"} <= set(metrics)
+    run = load_run(cell_folder(cfg, tmp_path))
+    assert run.tokenizer.codebook_size == 64 and len(run.prior.blocks) == 2
+    assert run.sample(3).shape == (3, channels, length)

@@ -12,12 +12,12 @@ from safetensors.torch import load_file, save_file
 
 from ncvqvae_lite.errors import BadInput, NotFound, RunFolderError
 from ncvqvae_lite.fcn import FCN, batched, eval_mode, import_checkpoint
-from ncvqvae_lite.fcn_weights import file_hash
+from ncvqvae_lite.fcn_weights import file_hash, weights_digest
 
 
-def small_weights_fcn(n_classes=3, channels=1):
+def small_weights_fcn(n_classes=3, channels=1, **how):
     """An eval-mode FCN whose batch norms are not the identity."""
-    net = FCN(n_classes, channels=channels)
+    net = FCN(n_classes, channels=channels, **how)
     with torch.no_grad():
         for norm in (net.norm1, net.norm2, net.norm3):
             norm.weight.uniform_(0.5, 1.5)
@@ -27,16 +27,16 @@ def small_weights_fcn(n_classes=3, channels=1):
     return net.eval()
 
 
-def features_by_loops(weights, x):
+def features_by_loops(weights, x, dilation=(1, 1, 1)):
     """One series (C, L) -> (128,), in float64 numpy: correlate, normalise, cut at zero, step by step."""
     w = {name: t.detach().double().numpy() for name, t in weights.items()}
     h = x
-    for number, kernel in ((1, 8), (2, 5), (3, 3)):
+    for number, kernel, apart in zip((1, 2, 3), (8, 5, 3), dilation, strict=True):
         left, length = (kernel - 1) // 2, h.shape[1]
         out = np.zeros((len(w[f"conv{number}.bias"]), length))
         for t in range(length):
             for tap in range(kernel):
-                step = t - left + tap
+                step = t + (tap - left) * apart
                 if 0 <= step < length:
                     out[:, t] += w[f"conv{number}.weight"][:, :, tap] @ h[:, step]
         out += w[f"conv{number}.bias"][:, None]
@@ -63,6 +63,33 @@ def test_equals_loops_in_float64(channels, length, n_classes):
     torch.testing.assert_close(net(x).double(), torch.tensor(logits), rtol=1e-4, atol=1e-5)
     softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     torch.testing.assert_close(net.probabilities(x).double(), torch.tensor(softmax), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dilation", [(1, 8, 40), (3, 1, 2), [1, 4, 16]])
+def test_dilated_equals_loops_in_float64(dilation):
+    net, x = small_weights_fcn(dilation=dilation), torch.randn(1, 1, 45)
+    expected = features_by_loops(net.state_dict(), x[0].double().numpy(), dilation)
+    torch.testing.assert_close(net.features(x)[0].double(), torch.tensor(expected), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("dilation", "seen"), [((1, 1, 1), 14), ((1, 4, 16), 56), ((1, 8, 40), 120)])
+def test_a_feature_sees_as_many_steps_as_the_docstring_says(dilation, seen):
+    """Counted by gradients of the last maps at one step, with ReLUs that let everything through."""
+    net, x = FCN(2, dilation=dilation).eval(), torch.randn(1, 1, 301, requires_grad=True)
+    for norm in (net.norm1, net.norm2, net.norm3):
+        torch.nn.init.constant_(norm.bias, 100.0)
+    maps = []
+    net.norm3.register_forward_hook(lambda module, inputs, output: maps.append(output))
+    net(x)
+    maps[0][..., 150].sum().backward()
+    steps = x.grad[0, 0].nonzero()
+    assert steps.max() - steps.min() + 1 == seen
+
+
+@pytest.mark.parametrize("dilation", [(1, 1), (1, 0, 1), (1, 1.0, 1), 8])
+def test_refuses_other_dilations(dilation):
+    with pytest.raises(BadInput, match="three dilations, whole numbers of 1 or more"):
+        FCN(2, dilation=dilation)
 
 
 @pytest.mark.parametrize("shape", [(4, 20), (4, 2, 20), (4, 1, 0)])
@@ -114,6 +141,33 @@ class TestFiles:
         assert not loaded.training and (loaded.n_classes, loaded.channels) == (5, 2)
         assert torch.equal(loaded(x), net.eval()(x))
         assert os.listdir(tmp_path / "new") == ["fcn.safetensors"]  # no temporary file is left
+
+    def test_dilations_are_kept_and_tell_files_apart(self, tmp_path):
+        net, x = small_weights_fcn(dilation=(1, 8, 40)), torch.randn(3, 1, 60)
+        plain = FCN(3)
+        plain.load_state_dict(net.state_dict())
+        for name, each in (("dilated", net), ("plain", plain.eval())):
+            each.save(tmp_path / name)
+            loaded = FCN.load(tmp_path / name)
+            assert loaded.dilation == each.dilation and torch.equal(loaded(x), each(x))
+        assert not torch.equal(net(x), plain(x))  # the same tensors, another net
+        assert weights_digest(tmp_path / "dilated") != weights_digest(tmp_path / "plain")
+        assert file_hash(tmp_path / "dilated") != file_hash(tmp_path / "plain")
+
+    def test_without_dilations_a_file_is_the_tensors_alone(self, tmp_path):
+        net = small_weights_fcn()
+        net.save(tmp_path / "fcn")
+        save_file({n: t for n, t in net.state_dict().items() if "num_batches" not in n}, tmp_path / "tensors")
+        assert (tmp_path / "fcn").read_bytes() == (tmp_path / "tensors").read_bytes()
+
+    @pytest.mark.parametrize(
+        ("text", "message"), [("1 8", "not a readable"), ("[1, 8]", "three dilations"), ("7", "three dilations")]
+    )
+    def test_damaged_dilations(self, tmp_path, text, message):
+        weights = {n: t for n, t in small_weights_fcn().state_dict().items() if "num_batches" not in n}
+        save_file(weights, tmp_path / "fcn", metadata={"dilation": text})
+        with pytest.raises(BadInput, match=message):
+            FCN.load(tmp_path / "fcn")
 
     def test_names_are_those_of_the_reference_files(self, tmp_path):
         small_weights_fcn().save(tmp_path / "fcn.safetensors")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from test_report_answer import table as made_up
 from test_report_prior import ABLATIONS
 from test_report_tables import SONY, cell, frame
 
@@ -134,6 +135,19 @@ def test_the_headline_has_its_sentence_ratio_and_figure(one_figure, campaign, tm
     assert (
         page.text.index("multiplies the FID") < page.text.index("Priors") < page.text.index("The thesis' tables Inside")
     )
+
+
+def test_the_page_begins_with_the_answer(one_figure, campaign, tmp_path):
+    unanswered = Page(write_report(tmp_path / "report.html", None, campaign[0])).text
+    assert unanswered.index("Not answered yet") < unanswered.index("NC-VQVAE adds") and "0 of 224 cells" in unanswered
+    made_up(knn_acc=0.1).to_csv(tmp_path / "answer.csv", index=False)
+    out = write_report(tmp_path / "report.html", None, tmp_path / "answer.csv")
+    page = Page(out).text
+    assert page.index("Does the non-contrastive loss help?") < page.index("An NC loss improves KNN accuracy: +0.1")
+    assert page.index("An NC loss improves") < page.index("NC against naive") < page.index("NC-VQVAE adds")
+    assert "All 224 cells of the campaign headline" in page and "in which all arms have the same prior" in page
+    html = out.read_text(encoding="utf-8")
+    assert re.search(r'<th>KNN accuracy</th><td class="better"><b>\+0\.\d+</b><br><small><b>improves</b>', html)
 
 
 def test_the_page_needs_nothing_from_outside(one_figure, campaign, tmp_path):

@@ -1,32 +1,46 @@
-"""Generators that have learned nothing, to set scores beside, and the shares of classes."""
+"""Generators that only repeat train series: a score that ranks them first is no evidence of generation."""
 
 import torch
 
 from ..errors import BadInput
 
 
-def bootstrap(n, size, generator=None):
-    """Rows of `size` draws with replacement from n: (size,) int64 on the generator's device. Copies, as a generator."""
-    device = "cpu" if generator is None else generator.device
-    return torch.randint(n, (size,), generator=generator, device=device)
+def copy(x_train, n, generator):
+    """n train series, drawn with replacement.
+
+    x_train    (n_train, C, L) tensor, at least one series
+    generator  torch.Generator on the CPU
+    returns    (n, C, L), as x_train in dtype and device
+    """
+    if x_train.ndim != 3 or len(x_train) == 0:
+        raise BadInput(f"expected at least one train series, as (n, C, L), got {tuple(x_train.shape)}: pass some")
+    rows = torch.randint(len(x_train), (n,), generator=generator)
+    return x_train[rows.to(x_train.device)]
 
 
-def jitter(x, generator=None, noise=0.05):
-    """Series x (n, C, L) with Gaussian noise of `noise` times their common standard deviation."""
-    spread = x.std(correction=0)
-    return x + noise * spread * torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+def jitter(x_train, n, generator, noise=0.05):
+    """`copy` plus Gaussian noise; `noise` is its deviation over that of all train values of a channel."""
+    copied = copy(x_train, n, generator)
+    std = x_train.double().std(dim=(0, 2), correction=0)[:, None].to(x_train.dtype)  # (C, 1)
+    drawn = torch.randn(copied.shape, generator=generator, dtype=x_train.dtype)
+    return copied + noise * std * drawn.to(x_train.device)
 
 
 def allot(counts, n):
-    """How many of n samples each class gets, in proportion to counts (k,): ints that add up to n.
+    """How many of n samples each class gets, in proportion to its count, by the method of largest remainders.
 
-    Rounded down, and what is left goes to the largest remainders (Hamilton's method), ties to the first class.
+    counts   whole numbers of 0 or more, one per class, at least one above 0: of train labels, say
+    n        number of samples, 0 or more
+    returns  list of ints that sum to n, each its share of n rounded down or up; of equal remainders, the first class's
+             is rounded up
+    raises   BadInput for other counts or a negative n
     """
+    counts = [int(count) for count in counts]
+    if n < 0 or not counts or min(counts) < 0 or sum(counts) == 0:
+        raise BadInput(f"cannot allot {n} samples by counts {counts}: expected n >= 0 and counts with one above 0")
     total = sum(counts)
-    if total <= 0 or min(counts) < 0 or n < 0:
-        raise BadInput(f"expected counts of classes that are not all 0, and n of 0 or more, got {list(counts)} and {n}")
-    shares = [count * n // total for count in counts]
-    by_remainder = sorted(range(len(counts)), key=lambda k: -(counts[k] * n % total))
-    for k in by_remainder[: n - sum(shares)]:
-        shares[k] += 1
-    return shares
+    allotted = [n * count // total for count in counts]
+    by_remainder = sorted(range(len(counts)), key=lambda c: -(n * counts[c] % total))  # stable: the first class first
+    for c in by_remainder[: n - sum(allotted)]:
+        allotted[c] += 1
+    return allotted

@@ -1,81 +1,98 @@
-"""Features of random convolution kernels, dilated up to the length of the series (ROCKET, arXiv 1910.13051).
+"""Features of series from random convolution kernels: nothing is trained, so nothing of a data set leaks into them.
 
-Nothing is trained, so nothing leaks, and unlabelled series have them too. Where a convolutional classifier averages
-short patterns over time, these kernels reach across a series and see in which order patterns come.
+ROCKET: Dempster, Petitjean and Webb, 2020, arXiv 1910.13051. Dilations spread a kernel over up to the whole series, so
+that the order of distant parts is seen, too.
 """
 
-import math
-
 import numpy as np
+import scipy.linalg
 import torch
 from torch.nn import functional as F
 
 from ..errors import BadInput
+from .arrays import Scaling, series_array
 
-BATCH = 256  # series at a time
+SIZES = (7, 9, 11)  # taps of a kernel
+DIMENSIONS = 64  # of the space in which features are compared
+MIN_TRAIN = 5  # series that span a space worth the name
+BATCH = 64  # series: the responses stay in a CPU's cache
 
 
-class RandomKernels:
-    """`n_kernels` kernels for series of C channels and L steps; two features each: the maximum, the share above 0.
+class KernelFeatures:
+    """Two features of each of `n_kernels` random kernels: the largest response, and the share of positive ones.
 
-    Lengths 7, 9 or 11 (3 where L is shorter than 11), weights N(0, 1) less their mean, bias U(-1, 1), dilation
-    2^U(0, log2((L - 1) / (length - 1))), padding or none, each with probability 1/2. A kernel reads all channels, its
-    weights divided by the square root of their number.
+    A kernel has 7, 9 or 11 taps (no more than L), weights N(0, 1) centred in each channel, a bias U(-1, 1), a dilation
+    floor(2^U(0, log2((L - 1) / (taps - 1)))) and, in one case of two, zeros around the series that keep its length. It
+    reads floor(2^U(0, log2(C + 1))) channels drawn at random: one, all, or some number between, few more often.
+
+    channels, length  C and L >= 2 of the series, which should be in units of their standard deviation (`Scaling`)
+    seed              of the kernels: equal seeds give equal kernels
     """
 
     def __init__(self, channels, length, n_kernels=500, seed=0):
-        if length < 3:
-            raise BadInput(f"random kernels need series of 3 steps or more, got {length}")
+        if channels < 1 or length < 2 or n_kernels < 1:
+            found = f"{channels} channels, {length} steps and {n_kernels} kernels"
+            raise BadInput(f"{found} give no features, expected at least 1, 2 and 1: add what lacks")
         self.channels, self.length = channels, length
-        rng = np.random.default_rng(seed)
-        sizes = rng.choice([7, 9, 11] if length >= 11 else [3], n_kernels)
-        dilations = np.floor(2 ** (rng.random(n_kernels) * np.log2((length - 1) / (sizes - 1)))).astype(int)
-        padded, biases = rng.random(n_kernels) < 0.5, rng.uniform(-1, 1, n_kernels)
-        groups = {}
-        for kernel in zip(sizes.tolist(), dilations.tolist(), padded.tolist(), biases.tolist(), strict=True):
-            weights = rng.standard_normal((channels, kernel[0]))
-            weights = (weights - weights.mean()) / math.sqrt(channels)
-            groups.setdefault(kernel[:3], []).append((weights, kernel[3]))
-        self.groups = {
-            key: (torch.tensor(np.stack(weights), dtype=torch.float32), torch.tensor(biases, dtype=torch.float32))
-            for key, (weights, biases) in ((key, zip(*pairs)) for key, pairs in sorted(groups.items()))
-        }
+        rng, alike = np.random.default_rng(seed), {}
+        for _ in range(n_kernels):
+            taps = min(int(rng.choice(SIZES)), length)
+            dilation = int(2 ** rng.uniform(0, np.log2((length - 1) / (taps - 1))))
+            padding = int(rng.integers(2)) * ((taps - 1) * dilation // 2)
+            read = rng.permutation(channels)[: int(2 ** rng.uniform(0, np.log2(channels + 1)))]
+            weights = np.zeros((channels, taps))
+            weights[read] = rng.standard_normal((len(read), taps))
+            weights[read] -= weights[read].mean(axis=1, keepdims=True)
+            alike.setdefault((dilation, padding, taps), []).append((weights, rng.uniform(-1, 1)))
+        self.groups = [  # kernels that one convolution computes: dilation, padding, weights (k, C, taps), biases (k,)
+            (dilation, padding, *(torch.tensor(np.array(part), dtype=torch.float32) for part in zip(*kernels)))
+            for (dilation, padding, _), kernels in sorted(alike.items(), key=lambda item: item[0])
+        ]
 
-    @torch.no_grad()
     def __call__(self, x):
-        """x (n, C, L) -> (n, 2 n_kernels) float32 on the device of x."""
-        if x.ndim != 3 or x.shape[1:] != (self.channels, self.length):
-            raise BadInput(f"expected series (n, {self.channels}, {self.length}), got {tuple(x.shape)}")
-        return torch.cat([self._features(batch.float()) for batch in x.split(BATCH)])
+        """(n, C, L), numpy or torch -> (n, 2 n_kernels) float32 on the CPU: all largest responses, then all shares."""
+        x = torch.from_numpy(series_array(x, "series", like=(self.channels, self.length))).float()
+        return torch.cat([self._features(batch) for batch in x.split(BATCH)])
 
     def _features(self, x):
-        found = []
-        for (size, dilation, padded), (weights, biases) in self.groups.items():
-            padding = (size - 1) * dilation // 2 if padded else 0
-            y = F.conv1d(x, weights.to(x.device), biases.to(x.device), padding=padding, dilation=dilation)
-            found += [y.amax(dim=2), (y > 0).float().mean(dim=2)]
-        return torch.cat(found, dim=1)
+        largest, positive = [], []
+        for dilation, padding, weights, biases in self.groups:
+            responses = F.conv1d(x, weights, biases, dilation=dilation, padding=padding)  # (B, k, steps)
+            largest.append(responses.amax(dim=2))
+            positive.append((responses > 0).float().mean(dim=2))
+        return torch.cat(largest + positive, dim=1)
 
 
 class KernelSpace:
-    """Random-kernel features in units of reference series x (n, C, L), in their at most `dimensions` main directions.
+    """Kernel features as the train series see them: in few dimensions, where a Frechet distance can be estimated.
 
-    Each feature is divided by its deviation over the reference, then the features are projected to the reference's
-    principal components, fewer than n, so that Gaussians can be fitted to them. In all the variance of the reference
-    is 1 (of what the axes keep, less): a Frechet distance of 0.1 is a tenth of it.
+    Series are scaled by the train series (`Scaling`); features are centred and divided by their standard deviation over
+    the train series, or by 0.01 where it is smaller: what hardly ever happens in them must not outweigh all else. Kept
+    are the first min(64, n_train - 1) principal components, fewer where the train series span fewer, in units in which
+    the train series have a total variance of 1. So a Frechet distance of 1 is as far as train series spread.
+
+    x_train    (n_train, C, L), at least 5 series that are not all the same
+    n_kernels  500 give 1,000 features; more cost more and change little
+    seed       of the kernels
+    raises     BadInput for other series, NaN or infinite values
     """
 
-    def __init__(self, x, n_kernels=500, dimensions=64, seed=0):
-        if len(x) < 3:
-            raise BadInput(f"a space of random kernels needs 3 reference series or more, got {len(x)}")
-        self.kernels = RandomKernels(*x.shape[1:], n_kernels, seed)
-        features = self.kernels(x).double()
-        self.mean, spread = features.mean(dim=0), features.std(dim=0, correction=0)
-        varies = spread > 1e-6 * (1 + self.mean.abs())  # constant ones say nothing
-        self.scale = torch.where(varies, 1 / spread, 0.0) / varies.sum().clamp(min=1).sqrt()
-        rank = min(dimensions, len(x) - 1, features.shape[1])
-        self.axes = torch.linalg.svd((features - self.mean) * self.scale, full_matrices=False).Vh[:rank].T
+    def __init__(self, x_train, n_kernels=500, seed=0):
+        x_train = series_array(x_train, "train series", at_least=MIN_TRAIN)
+        self.scaling = Scaling.of(x_train)
+        self.kernels = KernelFeatures(*x_train.shape[1:], n_kernels, seed)
+        raw = self.kernels(self.scaling(x_train)).double().numpy()
+        self.mean, self.std = raw.mean(axis=0), np.maximum(raw.std(axis=0), 0.01)
+        standard = (raw - self.mean) / self.std  # (n, p)
+        covariance = standard.T @ standard / (len(raw) - 1)
+        p, d = len(covariance), min(DIMENSIONS, len(raw) - 1, len(covariance))
+        variances, components = scipy.linalg.eigh(covariance, subset_by_index=(p - d, p - 1))
+        spanned = variances > 1e-9 * variances[-1]
+        if variances[-1] < 1e-6:
+            raise BadInput(f"all {len(raw)} train series are the same, expected series that differ: check them")
+        self.components = components[:, spanned] / np.sqrt(variances[spanned].sum())  # (p, d)
 
-    def __call__(self, x):
-        """x (n, C, L) -> (n, d) float64."""
-        return ((self.kernels(x).double() - self.mean) * self.scale) @ self.axes
+    def features(self, x):
+        """(n, C, L), numpy or torch, in the units of the train series given -> (n, d) float64 array."""
+        x = series_array(x, "series", like=(self.kernels.channels, self.kernels.length))
+        return (self.kernels(self.scaling(x)).double().numpy() - self.mean) / self.std @ self.components

@@ -1,44 +1,65 @@
-"""What generated features miss of real ones, and what they have that is like nothing real."""
+"""Does every generated series lie among real ones, and every real one among generated ones? Balls around features.
+
+The ball around a point reaches to its k-th neighbour in its own set. Precision and recall: Kynkaanniemi et al., 2019,
+arXiv 1904.06991; density and coverage: Naeem et al., 2020, arXiv 2002.09797.
+"""
 
 from typing import NamedTuple
 
-import torch
+import numpy as np
+from scipy.spatial.distance import cdist
 
 from ..errors import BadInput
+from .arrays import feature_array
 
-MOST = 1000  # points of each set
+K_PRECISION = 3  # neighbours, for precision and recall
+K_DENSITY = 5  # for density and coverage
 
 
-class Manifold(NamedTuple):
-    """Shares of points in balls. Real against real gives about .85, .85, 1 and .97: print that beside.
+class ManifoldScores(NamedTuple):
+    """For equal distributions density is 1 and coverage `expected_coverage(n)` on average; precision and recall are
+    below 1 and depend on n and d, so that they need the value of real against real series beside them."""
 
-    A point's ball reaches to its k-th nearest neighbour in its own set.
+    precision: float  # share of generated points in the ball of any real point
+    recall: float  # share of real points in the ball of any generated point
+    density: float  # mean number of real balls around a generated point, over k; above 1 where real points are dense
+    coverage: float  # share of real balls that hold a generated point
+    n: int  # points of each set that were compared
+
+
+def manifold_scores(real, generated, at_most=1000, seed=0):
+    """Precision and recall (k = 3), density and coverage (k = 5) of generated against real features.
+
+    All four depend on the numbers of points: as many of each are compared, at most `at_most`, drawn without
+    replacement (`seed`). A point on the edge of a ball is in it.
+
+    real, generated  (n, d), (m, d), numpy or torch; at least 6 of each
+    raises           BadInput for fewer, unequal d, NaN or infinite values
     """
-
-    precision: float  # generated points inside any real ball, k = 3 (arXiv 1904.06991)
-    recall: float  # real points inside any generated ball, k = 3
-    density: float  # mean number of real balls around a generated point, over k = 5 (arXiv 2002.09797)
-    coverage: float  # real balls with a generated point inside, k = 5
-
-
-def manifold(real, generated, seed=0):
-    """Features (n, D) of real and of generated series -> Manifold, on equal numbers of at most 1,000 of each.
-
-    raises  BadInput for fewer than 7 of either, or unequal D
-    """
-    real, generated = (torch.as_tensor(x).double().cpu() for x in (real, generated))
-    if min(len(real), len(generated)) < 7 or real.shape[1:] != generated.shape[1:]:
-        raise BadInput(
-            f"expected two sets of 7 points or more, alike, got {tuple(real.shape)}, {tuple(generated.shape)}"
-        )
-    n, generator = min(len(real), len(generated), MOST), torch.Generator().manual_seed(seed)
-    real, generated = (x[torch.randperm(len(x), generator=generator)[:n]] for x in (real, generated))
-    across = torch.cdist(real, generated)  # (real, generated)
-    of_real, of_generated = (torch.cdist(x, x).sort(dim=1).values for x in (real, generated))  # column 0: itself
-    wide = across <= of_real[:, 5, None]
-    return Manifold(
-        precision=(across <= of_real[:, 3, None]).any(dim=0).double().mean().item(),
-        recall=(across <= of_generated[:, 3]).any(dim=1).double().mean().item(),
-        density=wide.double().sum(dim=0).mean().item() / 5,
-        coverage=wide.any(dim=1).double().mean().item(),
+    real = feature_array(real, "real features", at_least=K_DENSITY + 1)
+    generated = feature_array(generated, "generated features", at_least=K_DENSITY + 1, like=real.shape[1:])
+    n = min(len(real), len(generated), at_most)
+    if n <= K_DENSITY:
+        raise BadInput(f"at_most={at_most} points are too few for balls to the {K_DENSITY}-th neighbour: raise it")
+    rng = np.random.default_rng(seed)
+    real, generated = (points[rng.choice(len(points), n, replace=False)] for points in (real, generated))
+    among_real = np.sort(cdist(real, real), axis=1)  # column k: to the k-th neighbour; column 0: to itself
+    among_generated = np.sort(cdist(generated, generated), axis=1)
+    between = cdist(real, generated)  # (n real, n generated)
+    in_wide_ball = between <= among_real[:, K_DENSITY, None]
+    return ManifoldScores(
+        precision=float((between <= among_real[:, K_PRECISION, None]).any(axis=0).mean()),
+        recall=float((between <= among_generated[:, K_PRECISION]).any(axis=1).mean()),
+        density=float(in_wide_ball.sum(axis=0).mean() / K_DENSITY),
+        coverage=float(in_wide_ball.any(axis=1).mean()),
+        n=n,
     )
+
+
+def expected_coverage(n):
+    """Mean coverage of n points by n of the same distribution: 1 - prod_{i=1..k} (n - i) / (2n - i), k = 5.
+
+    Of the other 2n - 1 points, the k nearest are then all real ones with the probability of the product.
+    """
+    i = np.arange(1, K_DENSITY + 1)
+    return float(1 - np.prod((n - i) / (2 * n - i)))

@@ -67,11 +67,16 @@ def cell_rows(folder):
     ablation = " ".join(f"{name}={value}" for name, value in settings.items() if getattr(preset, name) != value)
     shared = cell | {"preset": settings["preset_name"], "ablation": ablation, "fcn": config["fcn"]}
     shared |= {name: config[name] for name in ("device", "threads", "package_version", "commit")}
-    shared |= {"seconds": round(sum(seconds.values())), "folder": "/".join(folder.resolve().parts[-5:])}
+    shared |= {"seconds": round(sum(seconds.values())), "folder": place_of(folder.resolve())}
     spent = stage_seconds(folder, folder / config["tokenizer"])
     costs = {f"seconds_{stage}".replace(" ", "_"): round(part, 1) for stage, part in spent.items() if part >= 1}
     values = metrics | _class_shares(folder) | costs
     return [shared | {"metric": name, "value": value} for name, value in values.items()]
+
+
+def place_of(folder):
+    """Where a cell lies below the folder of all runs: cells/<dataset>/<configuration>/<digest>/seed<k>."""
+    return "/".join(folder.parts[-5:])
 
 
 def read_metrics(folder):
@@ -171,6 +176,30 @@ def load_cells(table=None):
 
     rows = pd.DataFrame(read_rows(table), columns=list(COLUMNS))
     return rows.astype({"seed": int, "value": float, "threads": int, "seconds": float})
+
+
+def recorded_metrics(table):
+    """What a table has of each cell: {`place_of` its folder: {metric: value}}, finite values only.
+
+    The place is made of the cell's settings, of the code of all its stages and of its feature net
+    (`ExperimentConfig.cell_folder`): a row with the place of a cell holds what a run of that cell would give. So the
+    place says whether a row is of the same code, and not the column `commit`: a commit that mends a sentence of the
+    README, a plot or a test changes no number, and by commits it would send a campaign of days back to its start. One
+    that does change a number changes the place. As in a folder of runs, series are known by their name only, and
+    another device counts as the same.
+
+    raises   NotFound or BadInput for a table that is none
+    """
+    cells = {}
+    for row in read_rows(table):
+        try:
+            value = float(row["value"])
+        except ValueError:
+            found = f"{row['metric']} of {row['folder']} is {row['value']!r}"
+            raise BadInput(f"{table}: {found}, expected a number: export that cell again") from None
+        if math.isfinite(value):
+            cells.setdefault(row["folder"], {})[row["metric"]] = value
+    return cells
 
 
 def finished_cells(runs):

@@ -1,7 +1,8 @@
 """How long the rest of a campaign may take: counted arithmetic of each stage, times the seconds that such work cost.
 
 The work of a stage, in PFLOP per 1000 epochs, is data/reference_cost.csv; it is counted for the thesis' data sets and
-sizes. Seconds come from the seconds.json of finished cells in the run folder, else from the recorded cells that ship.
+sizes. Seconds come from the seconds.json of finished cells in the run folder and from the rows of those that count as
+done because a table of results has them; without such cells, from the recorded ones that ship.
 """
 
 from collections import defaultdict
@@ -15,7 +16,7 @@ from ...names import METHODS
 from ...thesis import data_file
 from ..results import read_rows, stage_seconds
 from ..text import duration
-from .state import DONE, finished, read_mark
+from .state import RECORDED, finished, read_mark
 
 STAGES = {"tokenizer": ("tokenizer",), "prior": ("prior", "evaluation"), "cas": ("cas",)}  # with what seconds.json says
 
@@ -63,14 +64,15 @@ def work(cfg):
 def estimate(planned):
     """Time left for the cells of a plan (from `plan.plan`), as an `Estimate`."""
     same, rates = defaultdict(list), defaultdict(list)  # seconds of equal cells; seconds per PFLOP of a stage
-    done = [p for p in planned if p.state == DONE]
+    done = [p for p in planned if p.over]
     for p in done:
         counted = work(p.cfg)
         for stage, seconds in _spent(p).items():
             same[p.folder.parent, stage].append(seconds)
             if stage in counted:
                 rates[stage].append(seconds / counted[stage])
-    sources = [f"measured on {len(done)} finished cells here"] if same else []
+    where = "here or in the table of results" if any(p.state == RECORDED for p in done) else "here"
+    sources = [f"measured on {len(done)} finished cells {where}"] if same else []
     if not rates:
         rates["any"] = _recorded_rates()
         sources += [f"speed of {len(rates['any'])} recorded cells, one CPU core"]
@@ -85,7 +87,7 @@ def estimate(planned):
 
     left, made = [], set()
     for p in planned:
-        if p.state == DONE:
+        if p.over:
             continue
         tokenizer = p.stages["tokenizer"]
         stages = [] if tokenizer in made or finished(tokenizer) else ["tokenizer"]
@@ -97,7 +99,10 @@ def estimate(planned):
 
 def _spent(p):
     """Seconds of each stage of a finished cell; a stage below a second was found finished, and is left out."""
-    cell = stage_seconds(p.folder, p.stages["tokenizer"], read_mark)
+    if p.state == RECORDED:
+        cell = {name.removeprefix("seconds_").replace("_", " "): value for name, value in p.recorded.items()}
+    else:
+        cell = stage_seconds(p.folder, p.stages["tokenizer"], read_mark)
     seconds = {stage: sum(cell.get(part, 0) for part in parts) for stage, parts in STAGES.items()}
     return {stage: spent for stage, spent in seconds.items() if spent >= 1}
 

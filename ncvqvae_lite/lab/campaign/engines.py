@@ -39,7 +39,7 @@ def new_session(folder, jobs, out, *, data, threads, slots, timeout):
     timeout  seconds after which a job is stopped, or None
     """
     session = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-    shared = {"out": str(Path(out).resolve()), "data": str(data.resolve()) if data else None}
+    shared = {"out": str(Path(out).resolve()), "data": str(data.expanduser().resolve()) if data else None}
     shared |= {"threads": threads, "slots": slots, "timeout": timeout, "retries": RETRIES, "mem_mb": MEM_MB}
     shared |= {"gpus": len(visible_gpus()), "slurm_job": os.environ.get("SLURM_JOB_ID"), "python": sys.executable}
     with writing_to(session):

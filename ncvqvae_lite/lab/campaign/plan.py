@@ -1,13 +1,14 @@
 """From the cells of a campaign and what is there already to the jobs that are left. Names folders, loads no torch."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from ...fcn_weights import file_hash, find_weights
+from ..results import place_of
 from . import Cell
-from .state import DONE, finished, has_notebook, state_of
+from .state import DONE, RECORDED, finished, has_notebook, missing_metrics, state_of
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,12 @@ class Planned(Cell):
     stages: dict  # name of a stage that other cells may share -> its folder
     state: str
     why: str  # a sentence, where it failed
+    recorded: dict = field(default_factory=dict)  # its metrics in a table of results, where such is asked
+
+    @property
+    def over(self):
+        """Whether nothing is left to compute."""
+        return self.state in (DONE, RECORDED)
 
     @property
     def lacks_notebook(self):
@@ -62,8 +69,12 @@ class Job:
         }
 
 
-def plan(campaign, out):
-    """Every cell of the campaign as `Planned`, in the campaign's order; `out` is the folder of all runs."""
+def plan(campaign, out, recorded=None):
+    """Every cell of the campaign as `Planned`, in the campaign's order.
+
+    out        folder of all runs
+    recorded   of `results.recorded_metrics`: a cell that is whole there counts as over, be it not done in `out`
+    """
     weights_of, hash_of = cache(find_weights), cache(file_hash)  # one question for each data set
     found = []
     for cell in campaign.cells():
@@ -73,14 +84,18 @@ def plan(campaign, out):
         if cfg.second_fcn:
             stages["second fcn"] = cfg.fcn_folder(out, cfg.fcn_seed + 1)
         stages["tokenizer"] = cfg.tokenizer_folder(out)
-        found.append(Planned(cfg, cell.ablation, weights, folder, stages, *state_of(cfg, folder, stages)))
+        state, why = state_of(cfg, folder, stages)
+        metrics = recorded.get(place_of(folder), {}) if recorded else {}
+        if metrics and state != DONE and not missing_metrics(cfg, metrics):
+            state, why = RECORDED, ""
+        found.append(Planned(cfg, cell.ablation, weights, folder, stages, state, why, metrics))
     return found
 
 
 def jobs(planned):
     """The jobs that bring every cell to its end, in order: a stage that two or more of them need stands before them."""
-    left = [p for p in planned if p.state != DONE or p.lacks_notebook]
-    users = Counter(folder for p in left if p.state != DONE for folder in p.stages.values())
+    left = [p for p in planned if not p.over or p.lacks_notebook]
+    users = Counter(folder for p in left if not p.over for folder in p.stages.values())
     found = {}
     for p in left:
         shared = {kind: f for kind, f in p.stages.items() if users[f] > 1 and not finished(f)}

@@ -21,6 +21,7 @@ from .. import runner
 from ..results import read_metrics, redo
 
 DONE, RUNNING, FAILED, BEGUN, MISSING = "done", "running", "failed", "begun", "missing"
+RECORDED = "recorded"  # not done in this folder, but whole in a table of results
 
 HEARTBEAT = 20.0  # seconds between two signs of life of a job
 SILENCE = 180.0  # after so many seconds without one it counts as dead
@@ -45,9 +46,13 @@ def finished(folder):
 
 def check_metrics(folder, cfg):
     """Raise BadInput, with what to do, unless the metrics.json of a cell is whole."""
-    metrics = read_metrics(folder) or {}
-    for name in sorted(needed_metrics(cfg, metrics) - metrics.keys()):
+    for name in missing_metrics(cfg, read_metrics(folder) or {}):
         raise BadInput(f"metrics.json lacks {name}: {redo(folder / 'metrics.json')}")
+
+
+def missing_metrics(cfg, metrics):
+    """Names of the metrics that these lack of a whole cell, sorted."""
+    return sorted(needed_metrics(cfg, metrics) - metrics.keys())
 
 
 def needed_metrics(cfg, metrics):

@@ -5,12 +5,15 @@ from collections import Counter, defaultdict
 
 from ..text import counted, duration
 from .costs import estimate
-from .state import BEGUN, DONE, FAILED, MISSING, RUNNING, running
+from .state import BEGUN, DONE, FAILED, MISSING, RECORDED, RUNNING, running
 
 
 def describe(planned):
     """The whole report of `ncvqvae campaign status`, a list of lines."""
-    lines = ["", *grid(planned), "", "done/all cells; R running, F failed, B begun", "", totals(planned)]
+    legend = "done/all cells; R running, F failed, B begun"
+    if any(p.state == RECORDED for p in planned):
+        legend += "; T of the done ones are in the table of results only"
+    lines = ["", *grid(planned), "", legend, "", totals(planned)]
     lines += _at_work(planned)
     old = sum(p.lacks_notebook for p in planned)
     if old:
@@ -34,17 +37,18 @@ def grid(planned):
 
 def _place(states):
     """2/4 R1 F1"""
-    letters = {RUNNING: "R", FAILED: "F", BEGUN: "B"}
+    letters = {RECORDED: "T", RUNNING: "R", FAILED: "F", BEGUN: "B"}
     marks = [f"{letter}{states[state]}" for state, letter in letters.items() if states[state]]
-    return " ".join([f"{states[DONE]}/{states.total()}", *marks])
+    return " ".join([f"{states[DONE] + states[RECORDED]}/{states.total()}", *marks])
 
 
 def totals(planned):
-    """364 cells, 12 done, 2 running, 1 failed, 349 missing (3 of them begun)"""
+    """364 cells, 12 done, 2 running, 1 failed, 349 missing (3 of them begun); "12 done, 5 recorded" where some are."""
     states = Counter(p.state for p in planned)
     missing = states[MISSING] + states[BEGUN]
     begun = f" ({states[BEGUN]} of them begun)" if states[BEGUN] else ""
-    counts = f"{states[DONE]} done, {states[RUNNING]} running, {states[FAILED]} failed, {missing} missing{begun}"
+    done = f"{states[DONE]} done" + (f", {states[RECORDED]} recorded" if states[RECORDED] else "")
+    counts = f"{done}, {states[RUNNING]} running, {states[FAILED]} failed, {missing} missing{begun}"
     return f"{counted(len(planned), 'cell')}, {counts}"
 
 
@@ -53,7 +57,7 @@ def _at_work(planned):
     lines, seen = [], set()
     for p in planned:
         for kind, folder in {"cell": p.folder, **p.stages}.items():
-            mark = running(folder) if p.state != DONE and folder not in seen else None
+            mark = running(folder) if not p.over and folder not in seen else None
             seen.add(folder)
             if mark:
                 what = p.label if kind == "cell" else f"{kind} of {p.label}"

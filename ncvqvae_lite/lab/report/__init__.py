@@ -1,8 +1,8 @@
 """The report: one HTML file with the thesis' tables, tests and figures, ours beside theirs; it opens without a network.
 
 Its numbers come from a table that `ncvqvae campaign export` wrote. Each links to the executed notebook that made it,
-where the folder of runs is at hand. `tables`, `tests`, `prior` and `costs` compute, `sections` arranges what they found
-in tables of `entries`, `figures` draws, and page.html.j2 is the page with its words.
+where the folder of runs is at hand. `answer`, `tables`, `tests`, `prior` and `costs` compute, `sections` arranges what
+they found in tables of `entries`, `figures` draws, and page.html.j2 is the page with its words.
 """
 
 import base64
@@ -51,6 +51,7 @@ def _page(cells, trail):
         runs=trail.runs,
         coverage=coverage(rows),
         n_cells=len(cells.drop_duplicates(list(KEY))),
+        answer=sections.first_answer(cells),
         prior=sections.matched_prior(cells, trail),
         prior_figure=prior_figure,
         thesis=sections.thesis_tables(rows, trail),

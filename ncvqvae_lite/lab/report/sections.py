@@ -1,11 +1,11 @@
-"""The sections of the report as data: what `prior`, `tables` and `tests` compute, as its tables and sentences."""
+"""The sections of the report as data: what `answer`, `prior`, `tables` and `tests` compute, as tables and sentences."""
 
 import numpy as np
 
 from ...names import METHODS, SCORES, arm
 from ...thesis import CONFIGURATIONS
 from ..text import counted
-from . import prior, tables, tests
+from . import answer, prior, tables, tests
 from .entries import CLASSES, Entry, Link, Table, empty, number, ratio
 
 TITLES = {
@@ -34,6 +34,33 @@ PRIOR_HEADS = [f"{name.replace(' ', ', ')} head" for name in prior.PRIORS]
 def arm_name(method, augmentation):
     """Its name in the tables, also where the method of a row is not registered here."""
     return arm(method, augmentation) if method in METHODS else f"{method} {augmentation}"
+
+
+# --- the answer ---
+
+
+def first_answer(cells):
+    """The answer, what is missing for it, the rule, a sentence for each score, and a table of them (None: no pair)."""
+    rows = answer.answer_rows(cells)
+    found = answer.effects(rows)
+    body = [_answered(row) for row in found.itertuples() if row.pairs]
+    header = ["score", "NC against naive", "95 % interval", "arms, from lowest to highest", "n"]
+    return {
+        "headline": answer.headline(found),
+        "missing": answer.missing(rows),
+        "rule": answer.RULE,
+        "sentences": [answer.sentence(row) for row in found.itertuples()],
+        "table": Table(header, body) if body else None,
+    }
+
+
+def _answered(row):
+    kind = {answer.IMPROVES: CLASSES[tables.BETTER], answer.WORSENS: CLASSES[tables.WORSE]}.get(row.verdict, "")
+    effect = Entry(answer.size(row.Index, row.effect), verdict=row.verdict, kind=kind)
+    bounds = empty("too few data sets") if np.isnan(row.low) else answer.bounds(row)
+    arms = sorted(row.by_arm, key=row.by_arm.get)
+    by_arm = [f"{answer.size(row.Index, row.by_arm[arm])} ({ARMS[arm]})" for arm in dict.fromkeys((arms[0], arms[-1]))]
+    return [answer.ASKED[row.Index], effect, bounds, " … ".join(by_arm), answer.rests_on(row)]
 
 
 # --- the matched prior ---

@@ -1,0 +1,27 @@
+"""Do generated series come in the classes of real ones, and in the same shares?"""
+
+import numpy as np
+import torch
+
+from ..errors import BadInput
+
+
+def class_mix_distance(real_labels, generated_labels):
+    """Total variation distance of the class shares: half the sum of |share in real - share in generated|.
+
+    real_labels, generated_labels  (n,), (m,) of the same kind (numbers or texts), at least one each
+    returns                        0 (equal shares) to 1 (no class in common)
+    raises                         BadInput for other shapes
+    """
+    labels = [_labels(real_labels, "real"), _labels(generated_labels, "generated")]
+    classes, number = np.unique(np.concatenate(labels), return_inverse=True)
+    real, generated = np.split(number, [len(labels[0])])
+    shares = [np.bincount(part, minlength=len(classes)) / len(part) for part in (real, generated)]
+    return float(abs(shares[0] - shares[1]).sum() / 2)
+
+
+def _labels(labels, name):
+    labels = labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else np.asarray(labels)
+    if labels.ndim != 1 or len(labels) == 0:
+        raise BadInput(f"{name} labels: expected shape (n,) with n >= 1, got {labels.shape}: one label for each series")
+    return labels
