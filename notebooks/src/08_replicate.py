@@ -41,9 +41,7 @@ seed: int = 1  # of everything random
 preset: str = "quick"  # quick, paper or improved
 out: str = "runs"  # folder of all runs
 data: str = ""  # folder with the series; empty: the usual places
-fcn: str = (
-    ""  # file with the weights of the FCN behind FID and IS; empty: what ships with a generated set, else trained
-)
+fcn: str = ""  # file with weights of the FCN behind FID and IS; empty: those of a generated set, else trained here
 settings: str = "{}"  # single settings by name, as JSON: '{"epochs": 50}'
 
 # %%

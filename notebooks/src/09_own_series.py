@@ -224,6 +224,7 @@ def there_and_back(tokenizer, x):
     return tokenizer.decode(tokenizer.encode(x))
 
 
+# %%
 choices = (("grid", 8, 8), ("grid", 4, 2), ("fold", 16, 32), ("fold", 8, 32), ("fold", 4, 32))  # geometry, n_fft, width
 tried = {choice: short_training(x_train, *choice) for choice in choices}
 decoded = {choice: there_and_back(tokenizer, x_test) for choice, tokenizer in tried.items()}
