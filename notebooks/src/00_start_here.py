@@ -185,10 +185,11 @@ nb.check("decoded from tokens: largest error as a share of a constant's", (error
 #
 # - **Read only**: the notebooks on GitHub hold all figures and numbers.
 # - **On Colab**: the badge on top of each notebook. Its first cell installs the package and nothing that Colab has already.
-#   For a GPU: Runtime, Change runtime type. Only chapters 5, 6, 8 and 9 with `preset = "paper"` want one.
+#   For a GPU: Runtime, Change runtime type. Only chapters 5, 6 and 8 with `preset = "paper"` want one.
 # - **On your machine**: Python 3.11 to 3.13, `pip install -e ".[notebooks]"` in a clone, `jupyter lab notebooks`.
-# - **Longer**: the parameters cell near the top of each chapter has a `preset`. `quick` takes seconds to minutes on a laptop; `paper` has
-#   the thesis' sizes, `improved` the same without the quirks of the reference (chapter 8). Equal seeds give equal numbers on one machine.
+# - **Longer**: the parameters cell near the top of each chapter has a `preset`. `quick` takes seconds to minutes on a laptop, the other two
+#   train longer. Whole runs (chapter 8) differ in more: `paper` is the thesis' recipe; `improved` is ours, with fewer tokens, another prior
+#   and less arithmetic (chapters 5 and 6); `quick` is `improved` with short trainings. Equal seeds give equal numbers on one machine.
 #
 # ## Recorded runs
 #

@@ -844,7 +844,7 @@ fig
 # Compare grey at the top with green at the bottom. And look where the drawn pieces are loud: between the patterns and at their edges, not on the
 # plateaus. The codes know where a series is noisy. A yardstick that needs neither labels nor training: features of 500
 # random convolution kernels (chapter 4 had such a classifier), and the distance of two sets by mean and covariance of these features
-# (that of FID, chapter 7; the features are scaled so that all their variance is 1).
+# (that of FID, chapter 7; in units in which the train series have a variance of 1, all features together).
 
 # %%
 from ncvqvae_lite.evaluation import KernelSpace
@@ -853,10 +853,10 @@ from ncvqvae_lite.metrics import frechet_distance
 space = KernelSpace(x_train)
 white = copies + torch.cat(list(heaps.values())).std() * torch.randn(copies.shape, generator=generator)
 sets = {"train series": x_train, "copies": copies, "copies and pieces": copies + drawn, "copies and white noise": white}
-real, apart, squared = space(x_test), {}, {}
+real, apart, squared = space.features(x_test), {}, {}
 print(f"{'':24} distance to test series   squared error as a copy")
 for name, series in sets.items():
-    apart[name] = frechet_distance(real, space(series))
+    apart[name] = frechet_distance(real, space.features(series))
     squared[name] = float(mse(series, x_test)) if name != "train series" else math.nan
     print(f"{name:24} {apart[name]:23.3f} {squared[name]:25.3f}".replace("nan", "  -"))
 

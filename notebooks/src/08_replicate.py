@@ -29,8 +29,8 @@
 # prior → new series → scores. The notebook is short because the package does the work: each part is a module of its own.
 #
 # - **Change the next cell** to run another cell. The preset `quick` is a demonstration: it trains for minutes on a CPU.
-#   `paper` has the thesis' constants and wants a GPU; `improved` repairs the quirks of the reference, and so does
-#   `quick`.
+#   `paper` has the thesis' constants and wants a GPU; `improved` is our own recipe, without the quirks of the reference and
+#   with fewer tokens, another prior and less arithmetic (chapters 5 and 6); `quick` is `improved` with short trainings.
 # - **Run it again** and nothing is trained twice: finished stages are loaded, an interrupted one continues.
 
 # %% tags=["parameters"]
@@ -41,9 +41,7 @@ seed: int = 1  # of everything random
 preset: str = "quick"  # quick, paper or improved
 out: str = "runs"  # folder of all runs
 data: str = ""  # folder with the series; empty: the usual places
-fcn: str = (
-    ""  # file with the weights of the FCN behind FID and IS; empty: what ships with a generated set, else trained
-)
+fcn: str = ""  # file with weights of the FCN behind FID and IS; empty: those of a generated set, else trained here
 settings: str = "{}"  # single settings by name, as JSON: '{"epochs": 50}'
 
 # %%
@@ -149,9 +147,9 @@ plots.loss_curves(history, prior_history, cfg.method, cfg.augmentation)
 # %% [markdown]
 # ## What survives the tokens
 #
-# Every generated series passes through the decoder, so it cannot be better than these. The upper row is typical, the
-# lower row the worst. Look at sharp edges, and at noise: what is smoothed away here will be missing from generated
-# series too.
+# Every generated series passes through the decoder. The upper row is typical, the lower row the worst. Look at sharp
+# edges, and at noise: what is smoothed away here will be missing from generated series too, unless the run adds pieces of
+# what tokens leave over (`noise`, chapter 5).
 
 # %%
 plots.reconstructions(scaled.x_test, x_hat, cfg.method)
@@ -219,9 +217,9 @@ shown
 # own four. Their runs of one configuration differ a lot, so read the range, not the mean: `inside` is the best that one
 # run can show. What this table cannot show:
 #
-# - A `quick` run is far from trained. Its verdicts say how far, not whether the method works.
-# - `quick` and `improved` change the recipe in places (the repairs above). `better` may then come from the recipe; only
-#   `paper` runs replicate.
+# - A `quick` run is trained briefly. Its verdicts say how far it came, not whether the method works.
+# - `quick` and `improved` are another recipe than the thesis'. `better` may then come from the recipe; only `paper` runs
+#   replicate.
 # - FID and IS depend on the FCN that computes them. With an FCN of our own they have another scale.
 # - One seed is one draw. A statement about a method needs several seeds, compared pairwise.
 
