@@ -161,7 +161,7 @@ COMMAND_LINES = {
     "--set float NaN": (["replicate", "--set", "lr=nan"], ["lr", "a finite number", "'nan'"]),
     "--set bool": (["replicate", "--set", "cas=maybe"], ["cas", "true or false", "'maybe'"]),
     "--set choice": (["replicate", "--set", "head=tide"], ["head 'tide'", "did you mean tied", "untied"]),
-    "--set zero": (["replicate", "--set", "epochs=0"], ["epochs must be 1 or more", "0"]),
+    "--set zero": (["replicate", "--set", "batch_size=0"], ["batch_size must be 1 or more", "0"]),
     "fcn without an action": (["fcn"], ["import", "FILE_OR_FOLDER", "ncvqvae fcn --help"]),
     "fcn with another action": (["fcn", "export", "a.ckpt"], ["'export'", "import"]),
     "fcn import of nothing": (["fcn", "import"], ["FILE_OR_FOLDER"]),
@@ -541,7 +541,7 @@ def test_series_without_labels(capsys, tmp_path):
     assert main(on_tiny(data, tmp_path / "runs", prior_epochs=1, epochs=1)) == 0
     out = capsys.readouterr().out
     assert "32 steps, no classes" in out
-    assert "Not computed: knn_acc, svm_acc, fid, is, cas (the series have no labels)" in out
+    assert "Not computed: knn_acc, svm_acc, fid, is, fid_by_class, cas (the series have no labels)" in out
     assert "FID and IS:" not in out and "FCN:" not in out
 
 
