@@ -29,7 +29,7 @@ class Replicate:
     method M          regular (no second view), or a loss between two views: barlowtwins, vibcreg, vicreg, ...
     augmentation A    what makes the second view: warp, slice, gauss, ...; none for regular
     seed S            a whole number
-    preset P          quick (small and short), paper (the thesis' values) or improved (its quirks put right)
+    preset P          quick (small and short), paper (the thesis' values) or improved (our own recipe)
     out FOLDER        folder of all runs
     notebook          also execute this run's notebook and keep it in the run's folder (needs the extra `notebooks`)
     data FOLDER       folder with D.npz, or D_TRAIN.tsv and D_TEST.tsv (.txt, .ts); if not given: $NCVQVAE_DATA, the
