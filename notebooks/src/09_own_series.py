@@ -449,7 +449,7 @@ if "noise" in metrics:
 print("pieces are added:", run.pieces is not None)
 if run.pieces is not None:
     numbers, days_of_train = run.pieces.pieces.numel(), len(mine.x_train)
-    print(f"numbers kept in the run's folder: {numbers}, n C L = {days_of_train} x 1 x 24 and some padding")
+    print(f"numbers kept in the run's folder: {numbers}, n C L = {days_of_train} x 1 x 24")
 
 # %% [markdown]
 # So the folder of such a run holds as many numbers as the train split, and what it generates holds splinters of train series. Where yours are
@@ -644,7 +644,7 @@ nb.check_band(cfg, "09", "generated rooms in the forbidden range", made_up, {"as
 nb.record("09", "real rooms after tokens in the forbidden range", tokens_alone)
 
 # %% [markdown]
-# A part of the generated rooms (one in eight in this run) is of a kind that does not exist, and no temperature gives them away; of the real rooms, tokens alone
+# A part of the generated rooms (one in ten, over the seeds) is of a kind that does not exist, and no temperature gives them away; of the real rooms, tokens alone
 # bring hardly any there. So it is the prior: it seems to fill some tokens of a short heating and some of a
 # long one. Whether more training helps was not measured here. If your series have kinds, *count them* in real and
 # generated series by a rule of your own, before you count on the samples.
@@ -726,7 +726,7 @@ nb.record("09", "nearest-train AUC, trained on 16 rooms", looks["trained on 16 r
 
 # %% [markdown]
 # Read line by line. *Copies of all rooms* have the best coverage and recall of all generators: neither sees a copy, only the last column does. The run on *16 rooms*
-# copies (both tests say so) and reaches only a part of what there is. The run on *all rooms* misses some of the unseen rooms; does it copy? The quick test
+# copies (both tests say so) and reaches only a part of what there is. The run on *all rooms* leaves about half of the unseen rooms without a near one; does it copy? The quick test
 # says no, it even lies below one half. The fair one says: a little. Both are right. Some generated rooms are like no real room, so they are far from the train
 # rooms too, and make the quick test look innocent; for the fair test they are a toss, and the others tell. (The toss itself, rooms that
 # no one was trained on, is not exactly one half, because 16 rooms may happen to lie better or worse than 16 others.)
