@@ -920,19 +920,24 @@ nb.refused(check_probability_share_above, wrong_other_side, wrong_uniform, wrong
 
 # %% [markdown]
 # ### 6.2 How many tokens are fixed in each step? `*`
-# After step $k$ of $T$, $\lfloor N \cos(\pi k / 2T) \rfloor$ of $N$ tokens are hidden. How many are *newly fixed* in each
-# step? For $N = 40$, $T = 10$: how many in the first step, how many in the last?
+# After step $k$ of $T$, $\lfloor N \cos(\pi k / 2T) \rfloor$ of $N$ tokens are hidden, but always at least one fewer than before. How many are
+# *newly fixed* in each step? For $N = 40$, $T = 10$: how many in the first step, how many in the last? And for 7 tokens in 10 steps?
 
 
 # %% tags=["exercise"]
 def newly_fixed(n_tokens, steps):
     """How many tokens each step fixes.
 
-    returns  list of `steps` ints that sum to n_tokens
+    returns  list of at most `steps` ints, none of them 0, that sum to n_tokens
     """
     # solution: how many are hidden before a step, and how many after it?
-    hidden = [math.floor(n_tokens * math.cos(math.pi / 2 * k / steps) + 1e-9) for k in range(steps + 1)]
-    return [a - b for a, b in zip(hidden, hidden[1:])]
+    fixed, hidden = [], n_tokens
+    for k in range(1, steps + 1):
+        after = max(0, min(hidden - 1, math.floor(n_tokens * math.cos(math.pi / 2 * k / steps) + 1e-9)))
+        if hidden:
+            fixed.append(hidden - after)
+        hidden = after
+    return fixed
     # end of solution
 
 
@@ -953,7 +958,7 @@ def check_newly_fixed(answer):
 check_newly_fixed(newly_fixed)
 
 # %% [markdown] tags=["hint"]
-# <details><summary>Hint</summary> Make the list of T + 1 hidden counts first, from k = 0. Floating point: cos(pi / 2) is 6e-17,
+# <details><summary>Hint</summary> Go from step to step, and stop when nothing is hidden any more. Floating point: cos(pi / 2) is 6e-17,
 # and a product that should be a whole number may lie just below it; add 1e-9 before rounding down. </details>
 
 
@@ -973,7 +978,13 @@ def wrong_hidden(n_tokens, steps):
     return [math.floor(n_tokens * math.cos(math.pi / 2 * k / steps) + 1e-9) for k in range(1, steps + 1)]
 
 
-nb.refused(check_newly_fixed, wrong_equal_parts, wrong_training_schedule, wrong_hidden)
+def wrong_idle_steps(n_tokens, steps):
+    """steps that fix nothing"""
+    hidden = [math.floor(n_tokens * math.cos(math.pi / 2 * k / steps) + 1e-9) for k in range(steps + 1)]
+    return [a - b for a, b in zip(hidden, hidden[1:])]
+
+
+nb.refused(check_newly_fixed, wrong_equal_parts, wrong_training_schedule, wrong_hidden, wrong_idle_steps)
 
 # %% [markdown]
 # ### 6.3 Whose mean? `**`
