@@ -716,9 +716,7 @@ nb.check_band(cfg, "09", "trained on 16 rooms: nearer to them", memorised, {"a c
 nb.check_band(cfg, "09", "trained on all rooms: nearer to them", honest, {"as with 16": memorised})
 nb.check("copies of all rooms: nearest-train AUC", looks["copies of all rooms"][2], 1.0)
 covered = looks["trained on all rooms"][0]
-nb.check_band(
-    cfg, "09", "coverage, trained on all rooms", covered, {"copies of all rooms": looks["copies of all rooms"][0]}
-)
+nb.check_band(cfg, "09", "coverage, trained on all rooms", covered, {"copies of all rooms": looks["copies of all rooms"][0]})
 nb.record("09", "recall, trained on all rooms", looks["trained on all rooms"][1])
 for i, what in enumerate(("coverage", "recall")):
     nb.record("09", f"{what}, trained on 16 rooms", looks["trained on 16 rooms"][i])
