@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 
 import ncvqvae_lite
 from ncvqvae_lite.config_digest import imported_by
+from ncvqvae_lite.generators import GENERATORS
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "ncvqvae_lite"
@@ -113,6 +114,7 @@ def test_wheel_carries_tables_and_the_notebook_that_runs_a_cell(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     shipped = {f"ncvqvae_lite/_data/{path.relative_to(ROOT / 'data')}" for path in (ROOT / "data").rglob("*.csv")}
     assert shipped >= {"ncvqvae_lite/_data/thesis_tables.csv", "ncvqvae_lite/_data/author_runs.csv"}
+    shipped |= {f"ncvqvae_lite/_data/judges/{name}.safetensors" for name in GENERATORS}
     assert names >= shipped | {"ncvqvae_lite/_data/README.md", "ncvqvae_lite/_notebooks/08_replicate.py"}
     tops = {name.split("/")[0] for name in names}
     assert tops == {"ncvqvae_lite", f"ncvqvae_lite-{ncvqvae_lite.__version__}.dist-info"}
@@ -136,11 +138,15 @@ def test_wheel_holds_every_module_and_works_without_the_checkout(wheel, tmp_path
         archive.extractall(tmp_path)
     for path in PACKAGE.rglob("*.py"):
         assert (tmp_path / path.relative_to(ROOT)).read_bytes() == path.read_bytes()
-    code = "from ncvqvae_lite import thesis; print(thesis.data_file('author_runs.csv')); thesis.thesis_cells()"
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    code = "from ncvqvae_lite import fcn_weights, thesis; thesis.thesis_cells(); "
+    code += "print(thesis.data_file('author_runs.csv')); print(fcn_weights.find_weights('CBFGenerated'))"
+    clean = {name: value for name, value in os.environ.items() if name != "NCVQVAE_FCN"}
+    environment = {**clean, "PYTHONPATH": str(tmp_path), "NCVQVAE_CACHE": str(tmp_path)}
     ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
-    assert Path(ran.stdout.strip()) == (tmp_path / "ncvqvae_lite" / "_data" / "author_runs.csv").resolve()
+    shipped = (tmp_path / "ncvqvae_lite" / "_data").resolve()
+    found = [Path(line) for line in ran.stdout.splitlines()]
+    assert found == [shipped / "author_runs.csv", shipped / "judges" / "CBFGenerated.safetensors"]
 
 
 # ---- imports -----------------------------------------------------------------------------------------------------
