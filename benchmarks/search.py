@@ -5,7 +5,8 @@ fresh test series, and the train splits of ECG5000 and Wafer cut into folds (a f
 The archive's test splits are not touched. Every trial, losers included, becomes a row of `search.csv` beside this file:
 a change of the preset as it was at the commit of the row. Run folders (--out) make the search resumable; trials that
 share a tokenizer train it once, and those that only draw other samples take the prior of the trial `preset`. CAS, which
-is dear, is computed for `preset` alone.
+is dear, is computed for `preset` alone. A trial without a row has not been run. Sets without a judge that ships are
+judged by a feature net trained on them; kernel distances compare within one commit.
 """
 
 import argparse

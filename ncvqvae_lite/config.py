@@ -142,11 +142,8 @@ class ExperimentConfig(LossSettings):
     masked_only: bool = _field(CELL, False, improved=True)  # Q5: loss over visible tokens too
     t_per_sample: bool = _field(CELL, False, improved=True)  # Q5: one mask share for a batch, or for each sample
     extra_positions: bool = _field(CELL, True, improved=False)  # Q18: a second table of positions
-    token_temperature: float = (
-        _field(  # of the stochastic quantisation in stage 2; 0: as sure as `experiment_prior.SURE`
-            CELL, 1.0, NOT_NEGATIVE, improved=0.0
-        )
-    )
+    # Of the stochastic quantisation in stage 2; 0: so that tokens are as sure as `experiment_prior.SURE` says
+    token_temperature: float = _field(CELL, 1.0, NOT_NEGATIVE, improved=0.0)
     prior_validation: str = _field(CELL, "sampled", choices=("sampled", "argmax"), improved="argmax")  # Q13
     prior_dim: int = _field(CELL, 64, COUNT, improved=128)  # of the embeddings; improved: no bottleneck
     prior_width: int = _field(CELL, 256, COUNT, improved=128)
@@ -158,9 +155,7 @@ class ExperimentConfig(LossSettings):
     prior_min_steps: int = _field(CELL, 0, NOT_NEGATIVE, quick=500)
     prior_batch_size: int = _field(CELL, 256, COUNT, improved=64)
     prior_lr: float = _field(CELL, 1e-3, POSITIVE, improved=2e-3)
-    muon_times: float = _field(
-        CELL, 0.0, NOT_NEGATIVE, improved=10.0
-    )  # Muon for matrices, in units of prior_lr; 0: not
+    muon_times: float = _field(CELL, 0.0, NOT_NEGATIVE, improved=10.0)  # Muon for matrices: rate over prior_lr; 0: not
     prior_weight_decay: float = _field(CELL, 1e-3, NOT_NEGATIVE, improved=0.0)
     prior_schedule: str = _field(CELL, "cosine", choices=SCHEDULES, improved="warm-up")
     prior_average: float = _field(CELL, 0.0, FRACTION)
@@ -177,11 +172,8 @@ class ExperimentConfig(LossSettings):
     class_draw: str = _field(  # of samples for which no class is asked: none, or one by the shares of train
         CELL, "none", choices=("none", "train"), improved="train"
     )
-    noise: str = (
-        _field(  # pieces of what tokens left over of train series, added to samples: never, always, if it helps
-            CELL, "none", choices=("none", "pieces", "by rule"), improved="by rule"
-        )
-    )
+    # Pieces of what tokens left over of train series, added to samples: never, always, or where it helps
+    noise: str = _field(CELL, "none", choices=("none", "pieces", "by rule"), improved="by rule")
     sampling_precision: str = _field(CELL, "fp32", choices=("fp32", "bf16"))
     min_samples: int = _field(CELL, 256, COUNT)
     cas: bool = _field(CELL, True)  # compute the classification accuracy score (trains an FCN)

@@ -4,7 +4,6 @@ A floor (what real series score, say) is one more suffix in the answer of a scor
 those that are printed.
 """
 
-import functools
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,6 +13,7 @@ import torch
 
 from .errors import BadInput
 from .evaluation.baselines import copy, jitter
+from .evaluation.class_mix import class_mix_distance
 from .evaluation.copies import nearest_train
 from .evaluation.kernels import KernelSpace
 from .evaluation.manifold import manifold_scores
@@ -29,7 +29,7 @@ from .quantizer import sample_categorical
 from .training_engine import derive_seed
 
 IS_SPLITS = 10
-MOST_BASELINE = 1000  # series of a generator that has learned nothing: as many as test series, or this, or train series
+BASELINE = 1000  # series of a generator that has learned nothing: as many as train has, or these; no more than test has
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,12 @@ class Evidence:
         return _AtFirstUse(lambda name: space.features(getattr(self, name)))
 
     @cached_property
+    def manifolds(self):
+        """name of the series here -> ManifoldScores of its kernel features against test, computed at first use."""
+        features = self.kernel_features
+        return _AtFirstUse(lambda name: manifold_scores(features["test"], features[name]))
+
+    @cached_property
     def probabilities(self):
         """name of the series here -> (n, k) of the feature net, computed at first use."""
         return _AtFirstUse(lambda name: batched(self.fcn.probabilities, getattr(self, name)))
@@ -121,7 +127,7 @@ def evaluate_samples(cfg, ds, scaled, tokenizer, prior, pieces, fcns, folder):
         asked = classes_like(counts, n_test, derive_seed("classes", cfg.seed)).to(series.device)
         by_class = generate(cfg, *generator, n_test, derive_seed("samples by class", cfg.seed), asked, pieces)[1]
     reconstructed = batched_decode(tokenizer, batched(tokenizer.encode, scaled.x_test))
-    n_baseline = min(n_test, max(MOST_BASELINE, len(scaled.x_train)))
+    n_baseline = min(n_test, max(BASELINE, len(scaled.x_train)))
     resampled = resampled_tokens(tokenizer, scaled.x_train, n_baseline)
     made = series[:n_test], by_class, asked, reconstructed, resampled
     evidence = Evidence(scaled, tokenizer, prior, tokens, *made, fcns.get("fid"))
@@ -130,12 +136,10 @@ def evaluate_samples(cfg, ds, scaled, tokenizer, prior, pieces, fcns, folder):
         if score.compute and not score.lacks(ds):
             metrics |= _named(name, function_of(score.compute)(evidence))
     if "fid_second" in fcns:
-        second = replace(evidence, fcn=fcns["fid_second"])
-        metrics |= _named("fid_second", frechet_distances(second))
-    in_units = functools.partial(_raw, scaled)
-    saved = {"x": in_units(series), "tokens": tokens.cpu().numpy()}
+        metrics |= _named("fid_second", frechet_distances(replace(evidence, fcn=fcns["fid_second"])))
+    saved = {"x": _raw(series, scaled), "tokens": tokens.cpu().numpy()}
     if by_class is not None:
-        saved |= {"x_by_class": in_units(by_class), "class": asked.cpu().numpy()}
+        saved |= {"x_by_class": _raw(by_class, scaled), "class": asked.cpu().numpy()}
     if fcns:
         generated, real = (evidence.probabilities[name].argmax(dim=1) for name in ("generated", "test"))
         saved |= {"fcn_class": generated.cpu().numpy(), "fcn_class_real": real.cpu().numpy()}
@@ -144,7 +148,8 @@ def evaluate_samples(cfg, ds, scaled, tokenizer, prior, pieces, fcns, folder):
     return metrics
 
 
-def _raw(scaled, series):
+def _raw(series, scaled):
+    """Scaled series as an array in raw units."""
     return (series * scaled.std + scaled.mean).cpu().numpy()
 
 
@@ -235,11 +240,9 @@ def recalls(evidence):
     return _manifold(evidence, "recall")
 
 
-def _manifold(evidence, name):
-    features = evidence.kernel_features
+def _manifold(evidence, score):
     others = {"": "drawn", "_train_test": "train", "_resampled": "resampled", "_reconstruction": "reconstructed"}
-    of = {suffix: manifold_scores(features["test"], features[other]) for suffix, other in others.items()}
-    return {suffix: getattr(scores, name) for suffix, scores in of.items()}
+    return {suffix: getattr(evidence.manifolds[other], score) for suffix, other in others.items()}
 
 
 def nearest_train_auc(evidence):
@@ -254,9 +257,7 @@ def nearest_train_auc(evidence):
 
 def class_mix_error(evidence):
     """Total variation distance, 0..1, between the class shares that the FCN sees in generated and in real series."""
-    classes = (evidence.probabilities[name].argmax(dim=1) for name in ("generated", "test"))
-    shares = (torch.bincount(c, minlength=evidence.prior.n_classes) / len(c) for c in classes)
-    return torch.sub(*shares).abs().sum().item() / 2
+    return class_mix_distance(*(evidence.probabilities[name].argmax(dim=1) for name in ("test", "generated")))
 
 
 def sample_perplexity(evidence):

@@ -26,6 +26,8 @@ def noise_stage(cfg, scaled, tokenizer, folder):
         metrics = {"noise_distance_without": smooth, "noise_distance_with": noisy, "noise": float(noisy < smooth)}
         if noisy >= smooth:
             return None, metrics
+    if (folder / "residuals.safetensors").exists():
+        return ResidualPieces.load(folder).to(scaled.x_train.device), metrics
     pieces = ResidualPieces.of(tokenizer, scaled.x_train)
     pieces.save(folder)
     return pieces, metrics

@@ -123,11 +123,8 @@ def save_module(module, file, arguments):
 
     state = {name: value.contiguous() for name, value in module.state_dict().items()}
     how = json.dumps({"class": type(module).__name__, **arguments})  # one entry: several would come in any order
-    content = save(state, metadata={"arguments": how})
-    if Path(file).is_file() and Path(file).read_bytes() == content:
-        return  # made again by a run that goes on: it stays as it is
     with atomic(file, "wb") as stream:
-        stream.write(content)
+        stream.write(save(state, metadata={"arguments": how}))
 
 
 def load_module(file, *classes):

@@ -125,9 +125,8 @@ class MaskGIT(nn.Module):
         self.head = HEADS[head](n_tokens, dim, codebook_size)
         if zero_blocks:
             for block in self.blocks:
-                for output in (block.attention.out, block.feed_forward[-1]):
-                    output.requires_grad_(False).apply(lambda layer: [p.zero_() for p in layer.parameters()])
-                    output.requires_grad_(True)
+                for p in (*block.attention.out.parameters(), *block.feed_forward[-1].parameters()):
+                    nn.init.zeros_(p)
 
     @torch.no_grad()
     def start_from(self, codebook):

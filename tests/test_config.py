@@ -606,7 +606,8 @@ TOKENIZERS = (
 CELLS = (
     *("prior", "residuals", "training_muon", "training_prior", "experiment_prior", "experiment_noise"),
     *("experiment_samples", "experiment_evaluation", "experiment_cas", "experiment_cell"),
-    *("evaluation.arrays", "evaluation.baselines", "evaluation.copies", "evaluation.kernels", "evaluation.manifold"),
+    *("evaluation.arrays", "evaluation.baselines", "evaluation.class_mix", "evaluation.copies", "evaluation.kernels"),
+    "evaluation.manifold",
 )
 RENAMES = {room: {"fcn", "tokenizer", "cell"} for room in ALL_STAGES} | {room: {"fcn", "cell"} for room in FEATURE_NETS}
 RENAMES |= {room: {"tokenizer", "cell"} for room in TOKENIZERS} | {room: {"cell"} for room in CELLS}

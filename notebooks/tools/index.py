@@ -21,7 +21,7 @@ are a notebook of their own, with checks that tell right from wrong, and so are 
 TAIL = """\
 ## Data and licences
 
-Code: MIT. Prose and figures: CC BY 4.0 (`LICENSE` in the top folder). `TwoPatternsGenerated` is made by the package.
+Code: MIT. Prose and figures: CC BY 4.0 (`LICENSE` in the top folder). Sets named `...Generated` are made here.
 Series named with "UCR archive" come from the [UCR time series archive](https://www.cs.ucr.edu/~eamonn/time_series_data_2018/)
 (Dau et al. 2019), bundled with [aeon](https://www.aeon-toolkit.org) (BSD-3-Clause); the archive asks to be cited.
 """
