@@ -20,6 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 
 from ncvqvae_lite import ExperimentConfig, cell_folder, from_arrays, load_dataset, run_experiment
+from ncvqvae_lite.errors import NotFound
 from ncvqvae_lite.experiment_folders import commit
 from ncvqvae_lite.fcn_weights import find_weights
 from ncvqvae_lite.files import hold, read_csv, read_json, write_csv
@@ -66,7 +67,8 @@ TRIALS = {
     # sampling
     "random order": dict(order="random"),
     "random order, 20 steps": dict(order="random", decoding_steps=20),
-    "20 steps": dict(decoding_steps=20),
+    "10 steps": dict(decoding_steps=10),
+    "20 steps": dict(decoding_steps=20),  # the preset's by now
     "choice temperature 2": dict(choice_temperature=2.0),
     "choice temperature 10": dict(choice_temperature=10.0),
     "guidance 1.5": dict(guidance=1.5),
@@ -100,6 +102,8 @@ def trial(name, changes, ds, seed, out):
     weights = find_weights(ds.name)
     if changes.keys() <= SAMPLING:
         preset = cell_folder(ExperimentConfig.preset("improved", **cell | TRIALS["preset"]), out, weights)
+        if not (preset / "prior.safetensors").is_file():
+            raise NotFound(f"no prior of the trial preset on {ds.name}, seed {seed}, in {out}: run that trial first")
         cell_folder(cfg, out, weights).mkdir(parents=True, exist_ok=True)
         for file in ("prior.safetensors", "history.csv"):
             shutil.copy(preset / file, cell_folder(cfg, out, weights))
