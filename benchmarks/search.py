@@ -65,7 +65,7 @@ TRIALS = {
     "tokens at temperature 0.3": dict(token_temperature=0.3),
     "argmax tokens": dict(token_temperature=0.01),
     # sampling
-    "random order": dict(order="random"),
+    "random order": dict(order="random", decoding_steps=10),
     "random order, 20 steps": dict(order="random", decoding_steps=20),
     "10 steps": dict(decoding_steps=10),
     "20 steps": dict(decoding_steps=20),  # the preset's by now

@@ -22,7 +22,6 @@ def test_every_trial_changes_the_preset_in_its_own_way():
         name: ExperimentConfig.preset("improved", **cell | changes).cell_folder("runs")
         for name, changes in search.TRIALS.items()
     }
-    assert folders.pop("20 steps") == folders["preset"]
     assert len(set(folders.values())) == len(folders)
 
 
