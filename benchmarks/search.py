@@ -27,6 +27,7 @@ from ncvqvae_lite.files import hold, read_csv, read_json, write_csv
 
 TABLE = Path(__file__).with_name("search.csv")
 GENERATED = ("TwoPatternsGenerated", "CBFGenerated", "SyntheticControlGenerated")
+SMALL = ("TwoPatternsGenerated-60", "CBFGenerated-30", "SyntheticControlGenerated-60")  # with so many train series
 FOLDS = ("ECG5000", "Wafer", "ShapesAll", "UWaveGestureLibraryAll")  # their train splits
 KEPT = (
     "recon_val fid fid_by_class fid_reconstruction fid_train_test fid_resampled is_by_class is_real class_accuracy "
@@ -67,6 +68,7 @@ TRIALS = {
     # sampling
     "random order": dict(order="random", decoding_steps=10),
     "random order, 20 steps": dict(order="random", decoding_steps=20),
+    "confidence order": dict(order="confidence"),  # the preset's from 100 train series on
     "10 steps": dict(decoding_steps=10),
     "20 steps": dict(decoding_steps=20),  # the preset's by now
     "choice temperature 2": dict(choice_temperature=2.0),
@@ -84,19 +86,21 @@ TRIALS = {
 
 
 def data_set(name):
-    """A generated set of its own, other series than its default; or a fold of an archive's train split."""
-    if name in GENERATED:
+    """A generated set of its own, other series than its default, perhaps small; or a fold of an archive's train split."""
+    generated, _, n_train = name.partition("-")
+    if generated in GENERATED:
         from ncvqvae_lite.generators import GENERATORS
 
-        x_train, y_train, x_test, y_test, source = GENERATORS[name](n_test=1000, seed=11)
-        return from_arrays(x_train, y_train, x_test, y_test, name=name, source=source)
+        sizes = dict(n_test=1000, seed=11) | (dict(n_train=int(n_train)) if n_train else {})
+        x_train, y_train, x_test, y_test, source = GENERATORS[generated](**sizes)
+        return from_arrays(x_train, y_train, x_test, y_test, name=generated, source=source)
     whole = load_dataset(name.removesuffix("Fold"))
     labels = [whole.class_names[k] for k in whole.y_train]
     return from_arrays(whole.x_train, labels, name=name)  # a fifth of every class is held out
 
 
 def trial(name, changes, ds, seed, out):
-    """One row of the table."""
+    """One row of the table, but for the set."""
     cell = {"dataset": ds.name, "seed": seed, "cas": False}
     cfg = ExperimentConfig.preset("improved", **cell | changes)
     weights = find_weights(ds.name)
@@ -110,7 +114,7 @@ def trial(name, changes, ds, seed, out):
     metrics = run_experiment(cfg, ds, out, weights, device="cpu")
     seconds = read_json(cell_folder(cfg, out, weights) / "seconds.json")
     history = read_csv(cell_folder(cfg, out, weights) / "history.csv")
-    row = {"set": ds.name, "trial": name, "seed": seed, "commit": commit()}
+    row = {"trial": name, "seed": seed, "commit": commit()}
     row |= {metric: format(metrics[metric], ".4g") for metric in KEPT if metric in metrics}
     row |= {"prior_loss": format(float(history[-1]["validation"]), ".4g")}
     return row | {f"seconds_{stage}": round(seconds[stage]) for stage in STAGES if stage in seconds}
@@ -128,7 +132,7 @@ def add(row):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sets", nargs="+", default=[*GENERATED, "ECG5000Fold", "WaferFold"])
+    parser.add_argument("--sets", nargs="+", default=[*GENERATED, *SMALL, "ECG5000Fold", "WaferFold"])
     parser.add_argument("--trials", nargs="+", default=list(TRIALS), choices=list(TRIALS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[11])
     parser.add_argument("--out", type=Path, default=Path("runs/search"))
@@ -137,7 +141,7 @@ def main(argv=None):
     for seed in given.seeds:
         for name in given.trials:
             for data in given.sets:
-                row = trial(name, TRIALS[name], data_set(data), seed, given.out)
+                row = {"set": data} | trial(name, TRIALS[name], data_set(data), seed, given.out / data)
                 with hold(given.out, wait=True, name=".table.lock"):
                     add(row)
                 print(row, flush=True)
