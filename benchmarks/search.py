@@ -86,7 +86,7 @@ TRIALS = {
 
 
 def data_set(name):
-    """A generated set of its own, other series than its default, perhaps small; or a fold of an archive's train split."""
+    """A generated set, other series than its default and perhaps few; or a fold of an archive's train split."""
     generated, _, n_train = name.partition("-")
     if generated in GENERATED:
         from ncvqvae_lite.generators import GENERATORS
