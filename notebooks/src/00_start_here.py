@@ -189,7 +189,7 @@ nb.check("decoded from tokens: largest error as a share of a constant's", (error
 # - **On your machine**: Python 3.11 to 3.13, `pip install -e ".[notebooks]"` in a clone, `jupyter lab notebooks`.
 # - **Longer**: the parameters cell near the top of each chapter has a `preset`. `quick` takes seconds to minutes on a laptop, the other two
 #   train longer. Whole runs (chapter 8) differ in more: `paper` is the thesis' recipe; `improved` is ours, with fewer tokens, another prior
-#   and less arithmetic; `quick` is `improved` with short trainings. Equal seeds give equal numbers on one machine.
+#   and less arithmetic (chapters 5 and 6); `quick` is `improved` with short trainings. Equal seeds give equal numbers on one machine.
 #
 # ## Recorded runs
 #

@@ -19,9 +19,10 @@
 #
 # - **Goals**: after it you can build the encoder and the decoder; say how many tokens a series gets and how much of it
 #   each token has seen; write the whole loss, term by term; read probes, maps of latents and token histograms, and say
-#   what the probes cannot see
+#   what the probes cannot see; choose the geometry of the tokens by bits and arithmetic; give a copy back the noise
+#   that no token can carry
 # - **Before**: chapters 1 to 4 (spectrogram, quantizer, losses, views)
-# - **Time**: 75 minutes of reading, 70 seconds of computing
+# - **Time**: 80 minutes of reading, 90 seconds of computing
 # - **Data**: TwoPatternsGenerated, made by the package; the authors' own per-run numbers and our recorded runs, which
 #   ship with it
 # - **Answers**: the thesis (Mathisen 2024, stage 1 of NC-VQVAE, [arXiv 2408.16613](https://arxiv.org/abs/2408.16613))
@@ -52,6 +53,7 @@ cfg = nb.chapter_config(
     test_series=(500, 4000),
     batch=(64, 128),
     epochs=(12, 1000),
+    fold_epochs=(18, 1000),  # of the tokenizers with a token for each frame
     aug_recon=0.2,  # weight of the view's reconstruction
 )
 
@@ -246,7 +248,7 @@ ax.axvspan(64, 79, color=plots.PALE, alpha=0.6, linewidth=0, label="steps 64 to 
 for (name, slope), colour in zip(reaches.items(), ("#0072B2", "#D55E00", "#009E73")):
     slope = slope / slope.max()
     ax.plot(torch.where(slope > 0, slope, torch.nan), color=colour, linewidth=2, label=name)
-ax.set(yscale="log", xlabel=plots.STEPS, ylabel="gradient, largest = 1 (log)")
+ax.set(yscale="log", xlabel=plots.STEPS, ylabel="gradient (log)")
 fig.legend(loc="outside lower center", ncols=2, fontsize=plots.SMALL, frameon=False)
 fig
 
@@ -659,6 +661,229 @@ nb.check_band(cfg, "05", "KNN, without the term minus with", difference, {"the t
 # The term does what it says: views are decoded better *from latents*. What matters afterwards, series from codes and the
 # probes, hardly moves. On these data and in so short a training it could be left out. The thesis kept it in all its runs and
 # did not report one without.
+
+# %% [markdown]
+# ## Another geometry: a token for each frame
+#
+# So far every place of a series has five tokens, one for each frequency row. Do the rows need tokens of their own? They can be
+# *folded* into channels: the spectrogram $(B, 2, F, W)$ becomes $(B, 2F, 1, W)$, kernels are one row high, and a latent holds
+# all rows of its frame. With as many frames that is a fifth of the tokens, and so much less arithmetic that a finer grid in
+# time is affordable. `FoldTokenizer` is this kind; nothing else in it is new, and losses, probes and priors do not notice. The
+# presets `improved` and `quick` use it (`geometry="fold"`); `paper` has the grid of rows and frames.
+
+# %%
+from ncvqvae_lite.tokenizer import FoldTokenizer
+
+
+def fold(u):
+    """(B, 2C, F, W) -> (B, 2C * F, 1, W): frequency rows become channels."""
+    return u.flatten(1, 2)[:, :, None]
+
+
+def new_fold(width):
+    """A tokenizer with a token for each frame, fresh weights; width: frames aimed at."""
+    torch.manual_seed(cfg.seed)
+    return FoldTokenizer(
+        ds.length, n_fft=cfg.n_fft, width=width, dim=cfg.dim, n_blocks=cfg.n_blocks, codebook_size=cfg.codes,
+        kmeans_init=True, expire_below=1.0,
+    )  # fmt: skip
+
+
+for width in (8, 16, 32):
+    folded = new_fold(width)
+    print(f"width {width:2}: u {tuple(u.shape)} -> {tuple(fold(u).shape)} -> latents {tuple(folded.latents(x).shape)}")
+
+# %% [markdown]
+# The *rate* of a tokenizer is what a series may cost: $N \log_2 K$ bits. Its price is arithmetic, which we count (multiplications
+# and additions of one series on its way to latents and back). The same recipe as above, a few more epochs, still for much
+# less arithmetic than the naive arm had.
+#
+# One more thing is tried. In the loss every entry of the spectrogram counts alike. So a faint row, and the fine texture of a series is
+# made of faint rows, hardly counts at all. With the *spectrum weight* $w$ the error of row $r$ counts
+# $1 + w / p_r$ times, where $p_r$ is its mean square over the train series: then each row has, beside its old share, one that does
+# not depend on its power. `improved` has $w = 0.5$.
+
+# %%
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def million_operations(tokenizer):
+    """Multiplications and additions of one series to latents and back, in millions."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        tokenizer.generate(tokenizer.latents(x))
+    return counter.get_total_flops() / len(x) / 1e6
+
+
+FOLDED = {"frames, 16": (16, 0.0), "frames, 32": (32, 0.0), "frames, 32, w = 0.5": (32, 0.5)}  # width, spectrum weight
+geometries = {"rows and frames": (tokenizers["naive"], cfg.epochs)}
+for name, (width, weight) in FOLDED.items():
+    folded = new_fold(width)
+    how = dict(epochs=cfg.fold_epochs, batch_size=cfg.batch, seed=cfg.seed, spectrum_weight=weight)
+    train_tokenizer(folded, x_train, **how)
+    geometries[name] = folded.eval(), cfg.fold_epochs
+
+# %%
+rates, costs, copies_of, errors = {}, {}, {}, {}
+print(f"{'tokens for':20} tokens   bits   operations: of a series, of the training   error")
+for name, (tokenizer, epochs) in geometries.items():
+    rates[name] = tokenizer.n_tokens * math.log2(cfg.codes)
+    once = million_operations(tokenizer)
+    costs[name] = once * epochs
+    copies_of[name] = batched(tokenizer.decode, batched(tokenizer.encode, x_test))
+    errors[name] = reconstruction_error(tokenizer, x_test).mean
+    relative = costs[name] / costs["rows and frames"]
+    print(f"{name:20} {tokenizer.n_tokens:6} {rates[name]:6.0f} {once:24.1f} M {relative:18.2f} {errors[name]:9.3f}")
+
+# %% tags=["nbval-check-output"]
+from ncvqvae_lite.tokenizer import row_weights
+
+folded = geometries["frames, 32"][0]
+nb.check("folded spectrograms that differ, by hand and package", int((fold(u) != folded.fold(u)).sum()), 0)
+nb.check("unfolded again", int((folded.unfold(fold(u)) != u).sum()), 0)
+nb.check("grids (rows, frames)", [t.grid for t, _ in geometries.values()], ((5, 8), (1, 16), (1, 32), (1, 32)))
+power = (stft(x_train, cfg.n_fft) ** 2).mean(dim=(0, 3))[..., None]  # (2, F, 1); the imaginary part of row 0 is 0
+by_hand = torch.where(power > 1e-6, 1 + 0.5 / power, 1.0)
+nb.check("weights of the rows: by hand and package", by_hand, row_weights(x_train, cfg.n_fft, 0.5), rtol=1e-4)
+for name in ("frames, 16", "frames, 32"):
+    lower = errors[name] / errors["rows and frames"]
+    nb.check_band(cfg, "05", f"error, tokens for {name} over rows and frames", lower, {"no better": 1.0})
+lower = errors["frames, 32, w = 0.5"] / errors["frames, 32"]
+nb.check_band(cfg, "05", "error, spectrum weight 0.5 over none", lower, {"no better": 1.0})
+
+# %% [markdown]
+# Left: error against rate; low and to the left is good. Right: what each frequency row of the test series holds, and what is left
+# of it in the copies.
+
+
+# %%
+def row_powers(series):
+    """Mean square of each frequency row, real and imaginary part together: (n, 1, L) -> (F,)."""
+    return (stft(series, cfg.n_fft) ** 2).mean(dim=(0, 3)).sum(dim=0)
+
+
+GEOMETRY_COLOURS = dict(zip(geometries, (plots.INK, "#56B4E9", "#0072B2", "#D55E00")))
+fig, axes = plots.figure(1, 2, height=4.2)
+left, right = axes[0]
+for name, colour in GEOMETRY_COLOURS.items():
+    left.plot(rates[name], errors[name], "o", color=colour, markersize=9, label=name)
+    right.plot(row_powers(copies_of[name]), "o-", color=colour, markersize=4)
+right.plot(row_powers(x_test), color=plots.REAL, linewidth=3, zorder=0, label="test series")
+left.set(xlabel="bits for a series", ylabel="error of the copies", xlim=(0, 230), ylim=(0, None))
+right.set(xlabel="frequency row", ylabel="mean square (log)", yscale="log", xticks=range(5))
+fig.legend(loc="outside lower center", ncols=3, fontsize=plots.SMALL, frameon=False)
+fig
+
+# %% [markdown]
+# Fewer bits, a small part of the arithmetic, and still the copies are better. (All four trainings are short. The recorded
+# full runs of chapter 10 have the grid.) A likely reason: when a pattern passes, all rows of a frame change together, so one symbol can say
+# what five said before; and a training of cheap steps sees every series more often. Finer frames lower the error once more, for twice the
+# bits: that many more tokens the prior of chapter 6 has to guess. The spectrum weight lifts the upper rows and lowers the error, and
+# costs nothing.
+#
+# Now look at the right-hand ends of the lines. Whatever the geometry, the upper rows of the copies hold only a part of what
+# those of the series hold. What is missing?
+#
+# ## What no token can carry
+#
+# Between its patterns a series of TwoPatterns is *noise*, and nothing tells the next step of noise; it has to be written down, step by
+# step. How many bits would that take? $\log_2 10$ for each, if it is to be kept to a tenth of its deviation.
+
+# %%
+best = "frames, 32, w = 0.5"
+tokenizer, copies, left_over = geometries[best][0], copies_of[best], x_test - copies_of[best]  # series (n, 1, L)
+neighbours = float((left_over[..., 1:] * left_over[..., :-1]).mean() / (left_over**2).mean())
+print(f"left over: {float((left_over**2).mean() / (x_test**2).mean()):.0%} of the mean square")
+print(f"correlation of neighbouring steps in what is left over: {neighbours:.2f}")
+print(f"bits to keep a step of noise to a tenth: {math.log2(10):.1f}; ", end="")
+print(f"bits of these tokens for a step, patterns and all: {rates[best] / ds.length:.2f}")
+
+# %% [markdown]
+# So the decoder smooths: the mean of all that could be there is the best copy (least squared error). But a generated series without noise is
+# known at a glance. If noise cannot be *coded*, it can be *drawn*. Keep what tokens left over
+# of the train series, cut at the places of the tokens, by code: under each code lies a heap of pieces. When tokens are decoded, each
+# token's place gets a random piece from the heap of its code. No training, thirty lines: `ResidualPieces`.
+
+
+# %%
+def heaps_of(tokenizer, x):
+    """Code -> (count, P): what was left over of series x (n, 1, L) at the places of its tokens, P = L / W' steps."""
+    tokens = batched(tokenizer.encode, x)  # (n, W')
+    pieces = (x - batched(tokenizer.decode, tokens)).view(*tokens.shape, -1)  # (n, W', P)
+    return {k: pieces[tokens == k] for k in range(cfg.codes)}
+
+
+heaps = heaps_of(tokenizer, x_train)
+sizes = [len(heap) for heap in heaps.values()]
+loudness = [float(heap.std()) for heap in heaps.values() if len(heap) > 50]
+print(f"pieces of {heaps[0].shape[1]} steps: {sum(sizes)}; in a heap {min(sizes)} to {max(sizes)}")
+print(f"deviation of the pieces in a heap: {min(loudness):.2f} to {max(loudness):.2f}")
+
+# %%
+from ncvqvae_lite.residuals import ResidualPieces
+
+pieces = ResidualPieces.of(tokenizer, x_train)
+codes = batched(tokenizer.encode, x_test)  # (n, W')
+drawn = pieces.draw(codes, generator)  # (n, 1, L)
+fig, axes = plots.figure(3, 2, height=5.6, sharex=True, sharey="row")
+for column, row in zip(axes.T, rows[::2]):
+    column[0].set_title(f"test series of class {ds.class_names[int(y_test[row])]}")
+    column[0].plot(x_test[row, 0], color=plots.REAL, linewidth=1.2, label="test series")
+    column[0].plot(copies[row, 0], color="#D55E00", linewidth=1.4, label="its copy")
+    column[1].plot(left_over[row, 0], color=plots.REAL, linewidth=1.2)
+    column[1].plot(drawn[row, 0], color="#0072B2", linewidth=1.2, label="pieces drawn by code")
+    column[2].plot((copies + drawn)[row, 0], color="#009E73", linewidth=1.2, label="copy and pieces")
+    column[0].set_ylim(-2.4, 2.4)
+    column[2].set(xlabel=plots.STEPS, ylim=(-2.4, 2.4))
+for ax, text in zip(axes[:, 0], ("series, copy", "left over,\ndrawn", "copy +\ndrawn")):
+    ax.set_ylabel(text)
+handles = [axes[0, 0].lines[0], axes[0, 0].lines[1], axes[1, 0].lines[1], axes[2, 0].lines[0]]
+fig.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=plots.SMALL, frameon=False)
+fig
+
+# %% [markdown]
+# Compare grey at the top with green at the bottom. And look where the drawn pieces are loud: between the patterns and at their edges, not on the
+# plateaus. The codes know where a series is noisy. A yardstick that needs neither labels nor training: features of 500
+# random convolution kernels (chapter 4 had such a classifier), and the distance of two sets by mean and covariance of these features
+# (that of FID, chapter 7; in units in which the train series have a variance of 1, all features together).
+
+# %%
+from ncvqvae_lite.evaluation import KernelSpace
+from ncvqvae_lite.metrics import frechet_distance
+
+space = KernelSpace(x_train)
+white = copies + torch.cat(list(heaps.values())).std() * torch.randn(copies.shape, generator=generator)
+sets = {"train series": x_train, "copies": copies, "copies and pieces": copies + drawn, "copies and white noise": white}
+real, apart, squared = space.features(x_test), {}, {}
+print(f"{'':24} distance to test series   squared error as a copy")
+for name, series in sets.items():
+    apart[name] = frechet_distance(real, space.features(series))
+    squared[name] = float(mse(series, x_test)) if name != "train series" else math.nan
+    print(f"{name:24} {apart[name]:23.3f} {squared[name]:25.3f}".replace("nan", "  -"))
+
+# %% tags=["nbval-check-output"]
+places = drawn.view(*codes.shape, -1)  # (n, W', P)
+foreign = 0
+for k, heap in heaps.items():
+    own = {tuple(piece) for piece in heap.tolist()}
+    foreign += sum(tuple(piece) not in own for piece in places[codes == k].tolist()) if own else 0
+nb.check("drawn pieces that do not lie in the heap of their code", foreign, 0)
+nb.check("numbers to keep, n C L", pieces.pieces.numel(), cfg.train_series * ds.length)
+nearer = apart["copies and pieces"] / apart["copies"]
+nb.check_band(cfg, "05", "distance to test, copies with pieces over copies", nearer, {"no nearer": 1.0})
+worse = squared["copies and pieces"] / squared["copies"]
+nb.check_band(cfg, "05", "squared error, copies with pieces over copies", worse, {"no worse": 1.0})
+ratio = apart["copies and pieces"] / apart["copies and white noise"]
+nb.check_band(cfg, "05", "distance to test, pieces over white noise", ratio, {"the codes know nothing": 1.0})
+
+# %% [markdown]
+# With its pieces a copy is a *worse copy* (its noise is another series' noise), and a far *better series*. The two are different aims: errors of
+# copies are computed without pieces, generated series get them (chapter 6 shows where). White noise of one size for all steps helps too,
+# but less, for it lies on the plateaus as well.
+#
+# Two warnings. Pieces have a price: $n\,C\,L$ numbers lie beside the tokenizer, as many as the train split has, and every generated
+# series holds splinters of train series, which may matter where those are private. And they can do harm: on smooth series the
+# splinters make edges. So `improved` sets `noise="by rule"`: one half of the train series is copied, with pieces of the other half and without, and pieces
+# are used only where they bring the copies nearer by the distance above. No test series takes part.
 #
 # ## On real series, trained in full
 #
@@ -741,9 +966,11 @@ print(nb.recorded_runs("05"))
 # ## What to take along
 #
 # - A series of 128 steps or more gets 35 to 75 tokens at `n_fft` 8: 5 rows times 7 to 15 frames. Each has seen far more than its own place.
+#   Folded rows need one token for a frame: fewer bits and less arithmetic for a better copy.
 # - The loss is copy in time and frequency, commitment, and with a view: its copy from latents, and the non-contrastive loss.
 # - The probes read the histogram of the tokens. A better probe shows that the class is easier to find
 #   in the codes, not that the tokens hold more of it.
+# - Noise cannot be coded in a few hundred bits. It can be drawn again, from what the tokens left over, at a price.
 # - Chapter 6 needs: tokens (n, N) of a frozen tokenizer, and their number K. Chapter 7 comes back to probes and their limits.
 
 # %% [markdown]

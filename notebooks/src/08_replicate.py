@@ -30,7 +30,7 @@
 #
 # - **Change the next cell** to run another cell. The preset `quick` is a demonstration: it trains for minutes on a CPU.
 #   `paper` has the thesis' constants and wants a GPU; `improved` is our own recipe, without the quirks of the reference and
-#   with fewer tokens, another prior and less arithmetic; `quick` is `improved` with short trainings.
+#   with fewer tokens, another prior and less arithmetic (chapters 5 and 6); `quick` is `improved` with short trainings.
 # - **Run it again** and nothing is trained twice: finished stages are loaded, an interrupted one continues.
 
 # %% tags=["parameters"]
@@ -149,7 +149,7 @@ plots.loss_curves(history, prior_history, cfg.method, cfg.augmentation)
 #
 # Every generated series passes through the decoder. The upper row is typical, the lower row the worst. Look at sharp
 # edges, and at noise: what is smoothed away here will be missing from generated series too, unless the run adds pieces of
-# what tokens leave over (the setting `noise`).
+# what tokens leave over (`noise`, chapter 5).
 
 # %%
 plots.reconstructions(scaled.x_test, x_hat, cfg.method)

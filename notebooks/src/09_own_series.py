@@ -156,7 +156,7 @@ nb.check("scaled test series: by hand and package", x_test, scaled.x_test, rtol=
 # ## How many tokens?
 #
 # Three settings decide how finely a series is cut into tokens. The `geometry`: a token for each frequency row and frame (`grid`, as in the thesis), or
-# rows folded together and a token for each frame (`fold`: `tokenizer.FoldTokenizer`). A window of `n_fft` values moves in steps of a quarter of
+# rows folded together and a token for each frame (`fold`, chapter 5). A window of `n_fft` values moves in steps of a quarter of
 # its length and gives $n_{fft}/2 + 1$ frequency rows: a long window knows *which* frequency, a short one *when*
 # (chapter 1). Then the encoder halves the frames until about `width` are left (chapter 5). "About": it can only halve. The
 # aimed-at rate $L / (\log_2 n_{fft} - 1) / width$ is rounded down to a power of two, at least 2. (The rule is `latent_grid` of
@@ -364,7 +364,7 @@ print("not computed:", not_computed(plan, mine))
 # %% [markdown]
 # FID compares features of a classifier that was trained on your train split. `fcn_accuracy` is the share of test series that it
 # gets right: near chance (`run_experiment` then warns) FID and IS say little, whatever their value. `fid` is that of free draws, as published;
-# `fid_by_class` is that of what you get: classes with their shares of train.
+# `fid_by_class` is that of what you get: classes with their shares of train (chapter 6).
 #
 # Tomorrow, in another notebook, the folder is enough. `sample` does what you could do by hand: draw tokens from the
 # prior, decode them, multiply by the standard deviation, add the mean. The result is in the units of your table. Equal
@@ -437,7 +437,7 @@ nb.record("09", "deviation of evening peaks, generated over real", peaks["genera
 #
 # ### Noise, and its price
 #
-# A generated day is not only what its tokens say. Tokens leave something over, and the preset adds pieces of what they left over
+# A generated day is not only what its tokens say. Tokens leave something over (chapter 5), and the preset adds pieces of what they left over
 # of train days, if the rule finds that this brings copies nearer to their originals. Did it here? And what does it cost?
 
 # %%
@@ -694,7 +694,7 @@ for name, share in copies.items():
     print(f"{name:22} nearer to the train rooms: {share:.2f}")
 
 # %% [markdown]
-# The opposite of a copyist is a generator that leaves things out. In a space of features (those of random kernels, `evaluation.kernels`), *coverage* is the share of
+# The opposite of a copyist is a generator that leaves things out. In a space of features (those of random kernels, chapter 5), *coverage* is the share of
 # unseen rooms to which some generated room is nearer than their fifth neighbour among the unseen. *Recall* is the share of unseen rooms that are nearer
 # to some generated room than its third neighbour among the generated. And the quick test for copies, without a second set: how often is a generated room
 # nearer to the train rooms than an unseen one is? One half is ideal, 1 a copyist.
@@ -716,7 +716,9 @@ nb.check_band(cfg, "09", "trained on 16 rooms: nearer to them", memorised, {"a c
 nb.check_band(cfg, "09", "trained on all rooms: nearer to them", honest, {"as with 16": memorised})
 nb.check("copies of all rooms: nearest-train AUC", looks["copies of all rooms"][2], 1.0)
 covered = looks["trained on all rooms"][0]
-nb.check_band(cfg, "09", "coverage, trained on all rooms", covered, {"copies of all rooms": looks["copies of all rooms"][0]})
+nb.check_band(
+    cfg, "09", "coverage, trained on all rooms", covered, {"copies of all rooms": looks["copies of all rooms"][0]}
+)
 nb.record("09", "recall, trained on all rooms", looks["trained on all rooms"][1])
 for i, what in enumerate(("coverage", "recall")):
     nb.record("09", f"{what}, trained on 16 rooms", looks["trained on 16 rooms"][i])
