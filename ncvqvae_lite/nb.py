@@ -17,7 +17,10 @@ from .config import PRESETS, ExperimentConfig, check_name
 from .errors import BadInput
 from .files import read_csv
 from .nb_checks import CheckFailed, check, check_band, record, refused  # noqa: F401 (notebooks write nb.check)
+from .nb_parameters import refuse_unknown_parameters
 from .tables import floors_table, published_table, recorded_cells, recorded_runs  # noqa: F401
+
+refuse_unknown_parameters()  # here, because every notebook imports this room first, right behind its parameters
 
 
 def seed_everything(seed):

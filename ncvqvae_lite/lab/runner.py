@@ -16,10 +16,10 @@ from functools import cache
 from pathlib import Path
 
 from .. import errors
-from ..config import nearest
 from ..errors import BadInput, NotFound
 from ..fcn_weights import file_hash
 from ..files import write_json, writing_to
+from ..nb_parameters import check_parameter_names
 from .results import CELL
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -139,11 +139,9 @@ def declared_parameters(notebook):
 
 def check_parameters(declared, given):
     """The given values, after comparing names and types with the declared defaults; raises BadInput."""
+    check_parameter_names(declared, given)
     checked = {}
     for name, value in given.items():
-        if name not in declared:
-            close = nearest(name, declared)
-            raise BadInput(f"unknown parameter {name!r}{close}: the notebook has {', '.join(declared)}")
         kind = type(declared[name])
         if type(value) is not kind and not (kind is float and type(value) is int):
             raise BadInput(f"parameter {name} must be {kind.__name__}, like {declared[name]!r}, got {value!r}")
