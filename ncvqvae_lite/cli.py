@@ -15,7 +15,6 @@ import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from . import __version__
 from .cli_options import parse
@@ -28,7 +27,9 @@ COMMANDS = {  # name -> (class with the options as fields and a method run(), wh
     "campaign status": ("cli_campaign.Status", "how far a campaign is, and how long the rest may take"),
     "campaign export": ("cli_campaign.Export", "add the finished cells of a campaign to the table of results"),
     "report": ("cli.Report", "the thesis' tables with our numbers, tests and figures as one HTML file"),
-    "fcn": ("cli.Fcn", "fcn import FILE_OR_FOLDER: convert the public weights behind the thesis' FID and IS"),
+    "fcn fetch": ("cli_fcn.Fetch", "get the public weights behind the thesis' FID and IS"),
+    "fcn import": ("cli_fcn.Import", "convert such weights that were got by hand (FILE_OR_FOLDER)"),
+    "fcn list": ("cli_fcn.List", "which weights are here, and whether they are those of the thesis"),
     "doctor": ("cli_doctor.Doctor", "what is installed, which data and weights are found, and does it work here"),
 }
 _HELP = """usage: ncvqvae COMMAND ...
@@ -115,7 +116,7 @@ def _fail(message, code):
     return code
 
 
-# --- the two commands that are as small as a function ---
+# --- the command that is as small as a function ---
 
 
 @dataclass(frozen=True)
@@ -140,33 +141,6 @@ class Report:
         print(f"Report: {write_report(self.out, runs, self.table)}")
         if runs is None:
             print("No folder of runs was given or found: numbers name their run instead of linking to it.")
-
-
-@dataclass(frozen=True)
-class Fcn:
-    """Convert supervised-FCN checkpoints (.ckpt) to weights that `replicate` uses, without running code from them.
-
-    They are public: github.com/danelee2601/supervised-FCN, commit abc479c, MIT licence; folder saved_models.
-
-    action import           the one thing that can be done
-    source FILE_OR_FOLDER   a checkpoint NAME.ckpt, or a folder with some; each becomes NAME.safetensors
-    to FOLDER               where to; if not given, where `replicate` looks: the folder that $NCVQVAE_FCN names, else
-                            the folder fcn in the cache ($NCVQVAE_CACHE, else ~/.cache/ncvqvae_lite)
-    """
-
-    action: Literal["import"]
-    source: Path
-    to: Path | None = None
-
-    def run(self):
-        from .fcn import import_checkpoint
-        from .fcn_weights import is_thesis_weights, user_folder
-
-        written = import_checkpoint(self.source.expanduser(), (self.to or user_folder()).expanduser())
-        for file in written:
-            print(f"{file}{' (the weights behind the thesis)' if is_thesis_weights(file, file.stem) else ''}")
-        if self.to and self.to.expanduser().resolve() != user_folder().resolve():
-            print(f"`replicate` finds them with --fcn FILE, or with NCVQVAE_FCN={self.to}")
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from importlib import metadata
 from pathlib import Path
 
 from . import __version__
+from .cli_fcn import report_weights
 from .config import ExperimentConfig
 from .errors import BadInput, WeakEvidence
-from .fcn_weights import HOW_TO_GET, THESIS_WEIGHTS, is_thesis_weights, shipped_judge, user_folder
 
 PACKAGE = "ncvqvae-lite"
 
@@ -36,6 +36,7 @@ class Doctor:
             return 1
         report_device()
         report_data()
+        print()
         report_weights()
         try:
             seconds = self_test()
@@ -140,34 +141,6 @@ def state_in(source, name):
         return f"unreadable: {files[0]} ({error})"
     lacking = [split for split in ("train", "test") if f"x_{split}.npy" not in held]
     return f"partial: {files[0]} has no {' and no '.join(lacking)} split" if lacking else f"complete: {files[0]}"
-
-
-# --- weights ---
-
-
-def report_weights():
-    """Which FCN weights `replicate` finds, whether they are those of the thesis, and how to get them."""
-    from .generators import GENERATORS
-
-    folder = user_folder()
-    named = "$NCVQVAE_FCN" if os.environ.get("NCVQVAE_FCN") else "the cache; NCVQVAE_FCN is not set"
-    found = {file.stem: _whose(file) for file in sorted(folder.glob("*.safetensors"))}
-    print(f"\nFCN weights behind FID and IS: {len(found)} in {folder} ({named})")
-    for what in dict.fromkeys(found.values()):
-        print(f"  {what}: {', '.join(name for name, whose in found.items() if whose == what)}")
-    if shipped := [name for name in GENERATORS if shipped_judge(name)]:
-        print(f"  with the package, ours, for generated sets: {', '.join(shipped)}")
-    lacking = [name for name in THESIS_WEIGHTS if name not in found]
-    if lacking:
-        print(f"  none for {', '.join(lacking)}: an FCN is trained there, and FID and IS are not comparable")
-        print("\n    ".join(["  Those of the thesis are public, for these and many other data sets:", *HOW_TO_GET]))
-
-
-def _whose(file):
-    try:
-        return "used by the thesis" if is_thesis_weights(file, file.stem) else "others"
-    except BadInput as error:
-        return f"unusable ({error})"
 
 
 # --- self-test ---

@@ -36,7 +36,7 @@ class Replicate:
                       series that aeon bundles, the archive
     fcn FILE          weights (.safetensors) of the FCN behind FID and IS; if not given: D.safetensors in the folder
                       that $NCVQVAE_FCN names, else in the folder fcn of the cache ($NCVQVAE_CACHE, else
-                      ~/.cache/ncvqvae_lite); `ncvqvae fcn import` fills it. For generated sets weights ship with the
+                      ~/.cache/ncvqvae_lite); `ncvqvae fcn fetch` fills it. For generated sets weights ship with the
                       package; for others without weights an FCN is trained. With either, FID and IS are not
                       comparable with the thesis
     set FIELD=VALUE   replace single settings of the preset, for example --set epochs=100 cas=false

@@ -1,7 +1,7 @@
 """Where the weights of the feature nets behind FID and IS are kept, and which of them are the thesis' own.
 
-The thesis' weights are public: github.com/danelee2601/supervised-FCN, commit abc479c, MIT licence. For the generated
-data sets ours ship with the package (data/README.md, judges).
+The thesis' weights are public: github.com/danelee2601/supervised-FCN, commit abc479c, MIT licence; `fcn_fetch` gets
+them. For the generated data sets ours ship with the package (data/README.md, judges).
 """
 
 import hashlib
@@ -36,7 +36,7 @@ THESIS_WEIGHTS = {
 
 
 def user_folder():
-    """Where `fcn import` writes to and `replicate` looks: $NCVQVAE_FCN, else the folder fcn in the cache."""
+    """Where `fcn fetch` and `import` write to and `replicate` looks: $NCVQVAE_FCN, else the folder fcn in the cache."""
     return Path(os.environ.get("NCVQVAE_FCN") or cache_dir() / "fcn").expanduser()
 
 
@@ -88,7 +88,12 @@ def weights_digest(file):
     """
     from .fcn import FCN
 
-    net, digest = FCN.load(file), hashlib.sha256()
+    return net_digest(FCN.load(file))
+
+
+def net_digest(net):
+    """`weights_digest` of an FCN on the CPU."""
+    digest = hashlib.sha256()
     for name, tensor in sorted(net.state_dict().items()):
         if not name.endswith("num_batches_tracked"):
             digest.update(name.encode() + tensor.numpy().tobytes())

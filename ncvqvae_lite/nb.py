@@ -17,17 +17,17 @@ from .config import PRESETS, ExperimentConfig, check_name
 from .errors import BadInput
 from .files import read_csv
 from .nb_checks import CheckFailed, check, check_band, record, refused  # noqa: F401 (notebooks write nb.check)
-from .nb_parameters import refuse_unknown_parameters
+from .nb_parameters import refuse_unknown_parameters  # chapter 10, which seeds nothing, calls it itself
 from .tables import floors_table, published_table, recorded_cells, recorded_runs  # noqa: F401
-
-refuse_unknown_parameters()  # here, because every notebook imports this room first, right behind its parameters
 
 
 def seed_everything(seed):
     """Seed Python, numpy and torch, ask for deterministic algorithms on a CPU, and return a torch.Generator.
 
-    Pass the generator on; the global seeds are for code that does not take one.
+    Pass the generator on; the global seeds are for code that does not take one. As a notebook calls this right behind
+    its parameters, those that it does not declare are refused here (BadInput).
     """
+    refuse_unknown_parameters()
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002
     torch.manual_seed(seed)

@@ -162,8 +162,8 @@ COMMAND_LINES = {
     "--set bool": (["replicate", "--set", "cas=maybe"], ["cas", "true or false", "'maybe'"]),
     "--set choice": (["replicate", "--set", "head=tide"], ["head 'tide'", "did you mean tied", "untied"]),
     "--set zero": (["replicate", "--set", "batch_size=0"], ["batch_size must be 1 or more", "0"]),
-    "fcn without an action": (["fcn"], ["import", "FILE_OR_FOLDER", "ncvqvae fcn --help"]),
-    "fcn with another action": (["fcn", "export", "a.ckpt"], ["'export'", "import"]),
+    "fcn with another action": (["fcn", "export", "a.ckpt"], ["'fcn export'", "fcn import", "fcn fetch"]),
+    "fcn fetch of another set": (["fcn", "fetch", "--datasets", "Wafer", "FordC"], ["'FordC'", "did you mean Ford"]),
     "fcn import of nothing": (["fcn", "import"], ["FILE_OR_FOLDER"]),
     "fcn import of a missing file": (["fcn", "import", "nowhere.ckpt"], ["no checkpoint at nowhere.ckpt"]),
     "doctor with an option": (["doctor", "--fast"], ["--fast", "ncvqvae doctor --help"]),
@@ -680,7 +680,10 @@ def test_durations(seconds, text):
         (["--help"], ["replicate", "doctor", "fcn import", "--version"]),
         (["--version"], ["ncvqvae-lite 0.1.0"]),
         (["replicate", "--help"], ["--augmentation", "--set FIELD=VALUE", "$NCVQVAE_FCN", "TwoPatternsGenerated"]),
-        (["fcn", "--help"], ["FILE_OR_FOLDER", "abc479c", "$NCVQVAE_FCN", "~/.cache/ncvqvae_lite"]),
+        (["fcn"], ["fcn fetch", "fcn import", "FILE_OR_FOLDER", "fcn list"]),
+        (["fcn", "--help"], ["fcn fetch", "fcn import", "FILE_OR_FOLDER", "fcn list"]),
+        (["fcn", "fetch", "--help"], ["--datasets", "abc479c", "$NCVQVAE_FCN", "~/.cache/ncvqvae_lite", "--mirror"]),
+        (["fcn", "import", "--help"], ["FILE_OR_FOLDER", "abc479c", "$NCVQVAE_FCN", "~/.cache/ncvqvae_lite"]),
         (["doctor", "--help"], ["small run"]),
     ],
 )
@@ -781,10 +784,17 @@ def test_doctor(capsys, tmp_path, monkeypatch):
     assert states["Symbols"].startswith("complete: ")
     assert states["ECG5000"].startswith("missing")
     text = "\n".join(lines)
+    assert main(["fcn", "list"]) == 0
+    assert capsys.readouterr().out in text
     assert f"torch {torch.__version__}" in text and f"torch uses {torch.get_num_threads()} threads" in text
     assert "Extra campaign: " in text and "Extra notebooks: " in text
     assert "  used by the thesis: FordA\n" in text and "  others: Wafer\n" in text
-    assert "danelee2601/supervised-FCN" in text and "abc479c" in text and "ncvqvae fcn import" in text
+    assert (
+        "danelee2601/supervised-FCN" in text
+        and "abc479c" in text
+        and "ncvqvae fcn fetch" in text
+        and "ncvqvae fcn import" in text
+    )
 
 
 def test_doctor_says_what_is_missing(capsys, monkeypatch):

@@ -9,7 +9,7 @@ from ncvqvae_lite.errors import BadInput
 from ncvqvae_lite.lab.runner import FOLDERS, kernel_class, read_notebook
 from ncvqvae_lite.nb_parameters import refuse_unknown_parameters
 
-NOTEBOOKS = sorted(FOLDERS[0].glob("[0-9]*.py"))
+NOTEBOOKS = sorted(FOLDERS[0].parent.glob("[0-9]*.ipynb"))
 DECLARED = "dataset: str = 'A'  # a data set\nseed: int = 1\n"
 
 
@@ -21,15 +21,18 @@ def injected(**parameters):
 
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
 def test_every_notebook_knows_its_own_parameters_and_no_others(file):
-    code = [cell for cell in read_notebook(file).cells if cell.cell_type == "code"]
-    assert "parameters" in code[0].metadata.tags  # runs first, so that the injected cell runs second
-    own = {line.split(":")[0]: "x" for line in code[0].source.splitlines()}
-    refuse_unknown_parameters(["", code[0].source, injected(**own), code[1].source])
-    first = next(line for line in code[1].source.splitlines() if "ncvqvae_lite" in line)
-    assert first.startswith("from ncvqvae_lite import nb")  # where the check is made
+    sources = [cell.source for cell in read_notebook(file).cells if cell.cell_type == "code"]
+    setup, parameters, first = sources[:3]  # as built; in the first line of the setup the package is imported already
+    own = {line.split(":")[0]: "x" for line in parameters.splitlines()}
+    refuse_unknown_parameters(["", setup, parameters, injected(**own), first])
     name = next(iter(own))
     with pytest.raises(BadInput, match=rf"unknown parameter '{name}x' \(did you mean {name}\?\): the notebook has"):
-        refuse_unknown_parameters(["", code[0].source, injected(**own, **{f"{name}x": 1}), code[1].source])
+        refuse_unknown_parameters(["", setup, parameters, injected(**own, **{f"{name}x": 1}), first])
+    calls = [line for line in first.splitlines() if line[:1].isalpha() and "(" in line]
+    assert calls[0] in (
+        "generator = nb.seed_everything(seed)",
+        "nb.refuse_unknown_parameters()",
+    )  # checks and then works
 
 
 @pytest.mark.parametrize(
@@ -78,8 +81,10 @@ def test_plain_papermill_is_stopped_before_the_notebook_does_anything(tmp_path, 
     papermill = pytest.importorskip("papermill")
     import jupytext
 
-    text = f'# %% tags=["parameters"]\n{DECLARED}\n# %%\nfrom ncvqvae_lite import nb\n\n# %%\nopen("ran", "w").close()\n'
-    jupytext.write(jupytext.reads(text, fmt="py:percent"), tmp_path / "mini.ipynb")
+    setup, first = "\nfrom ncvqvae_lite import nb\n", '\nnb.seed_everything(seed)\nopen("ran", "w").close()\n'
+    cells = [setup, f'tags=["parameters"]\n{DECLARED}', first]
+    notebook = jupytext.reads("".join(f"# %% {cell}" for cell in cells), fmt="py:percent")
+    jupytext.write(notebook, tmp_path / "mini.ipynb")
     place, value = [str(tmp_path / "mini.ipynb"), str(tmp_path / "out.ipynb")], {name: 2}
     with open(tmp_path / "log", "w") as log, kernel_class(tmp_path, log) as kernel:
         how = dict(kernel_name="python3", language="python", kernel_manager_class=kernel, progress_bar=False)

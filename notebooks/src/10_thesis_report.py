@@ -44,6 +44,7 @@ from ncvqvae_lite.lab.report import tests as report_tests
 from ncvqvae_lite.lab.report.figures import all_figures
 from ncvqvae_lite.lab.results import load_cells
 
+nb.refuse_unknown_parameters()
 cells = load_cells(table or None)
 rows = report_tables.comparable(cells)
 figures = all_figures(cells, runs or None)
