@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import data_files
-from .data_files import class_order, label_names, series_array
-from .errors import BadInput, NotFound
+from . import data_archive, data_files
+from .data_arrays import doubts, series_array, storage_type, stored, table_doubts
+from .data_labels import check_classes, class_order, hold_out, label_names
+from .errors import BadInput, NotFound, WeakEvidence, one_line
 from .files import atomic, cache_dir
 from .generators import GENERATORS, SIGNS  # noqa: F401 (the latter for those who look here)
 
@@ -35,7 +37,8 @@ THESIS_DATASETS = tuple(
 class TimeSeriesDataset:
     """A train and a test set of equally long series.
 
-    x_train, x_test  (n, C, L) float32 on the CPU, raw values
+    x_train, x_test  (n, C, L) on the CPU, raw values: float32, or float64 where train's mean is more than 10,000 of its
+                     standard deviations from zero, so that the shape survives (counters, prices, seconds)
     y_train, y_test  (n,) int64 in 0..k-1, or None: unlabelled
     class_names      the k labels as text, in the order of their numbers
     source           one sentence: where the series come from
@@ -79,11 +82,12 @@ class TimeSeriesDataset:
 def from_arrays(x_train, y_train=None, x_test=None, y_test=None, *, name="mine", source="arrays given by the caller"):
     """A data set from numpy arrays, torch tensors or lists.
 
-    x_train, x_test  (n, L) or (n, C, L), L >= 16, finite; without x_test a fifth of train is held out (see `_hold_out`)
+    x_train, x_test  (n, L) or (n, C, L), L >= 16, finite; without x_test a fifth of train is held out (`hold_out`)
     y_train, y_test  (n,) labels of any hashable kind, both or neither; classes are numbered in the sorted order of
-                     train's labels, numbers first. A label that reads as a number is that number: "1", 1, 1.0 are one
+                     train's labels, numbers first. Equal plain decimals are one class: "1", 1, 1.0 (see `data_labels`)
     source           one sentence: where they come from
     raises           BadInput, with what was found, what was expected and what to do
+    warns            WeakEvidence where the shape, or a table's names, say that something else than series was meant
     """
     _check_name(name)
     if y_test is not None and x_test is None:
@@ -91,58 +95,48 @@ def from_arrays(x_train, y_train=None, x_test=None, y_test=None, *, name="mine",
     if x_test is not None and (y_train is None) != (y_test is None):
         lacking = "y_train" if y_train is None else "y_test"
         raise BadInput(f"{name}: only {lacking} is missing, expected labels for both splits or for none: pass it too")
+    suspected = list(table_doubts(x_train, f"{name}: x_train"))
     x_train = series_array(x_train, f"{name}: x_train")
     if len(x_train) < 2:
         raise BadInput(f"{name}: x_train holds 1 series, expected at least 2: add more")
     if x_train.min() == x_train.max():
         raise BadInput(f"{name}: every value of x_train is {x_train.min():g}, expected series that vary: check it")
+    dtype = storage_type(x_train)
+    x_train = stored(x_train, dtype, f"{name}: x_train")
     if x_test is not None:
-        x_test = series_array(x_test, f"{name}: x_test")
+        x_test = stored(series_array(x_test, f"{name}: x_test"), dtype, f"{name}: x_test")
         if x_train.shape[1:] != x_test.shape[1:]:
             train, test = (f"{x.shape[1]} channel(s) of {x.shape[2]} steps" for x in (x_train, x_test))
             raise BadInput(f"{name}: x_train has {train}, x_test {test}, expected the same: cut or resample one")
     classes, number = (), {}
     if y_train is not None:
         names = label_names(y_train, len(x_train), f"{name}: y_train")
+        names_test = [] if x_test is None else label_names(y_test, len(x_test), f"{name}: y_test")
+        check_classes(names + names_test, name)
         classes = tuple(sorted(set(names), key=class_order))
         if len(classes) < 2:
             raise BadInput(f"{name}: y_train has the one class {classes[0]}, expected at least 2: or pass no labels")
         number = {label: i for i, label in enumerate(classes)}
         y_train = np.array([number[label] for label in names], dtype="<i8")
+    suspected += doubts(x_train, y_train, f"{name}: x_train")
     if x_test is None:
-        train, test = _hold_out(len(x_train), y_train, name)
+        train, test = hold_out(len(x_train), y_train, name)
         source += f"; without a test set {len(test)} of the {len(x_train)} train series, a fifth, were held out as one"
         x_train, x_test = x_train[train], x_train[test]
         y_train, y_test = (y_train[train], y_train[test]) if classes else (None, None)
     elif classes:
-        names = label_names(y_test, len(x_test), f"{name}: y_test")
-        unknown = ", ".join(sorted(set(names) - set(classes), key=class_order)[:5])
+        unknown = ", ".join(sorted(set(names_test) - set(classes), key=class_order)[:5])
         if unknown:
             had = ", ".join(classes[:10])
             raise BadInput(f"{name}: y_test has labels that y_train lacks ({unknown}), expected {had}: drop these rows")
-        y_test = np.array([number[label] for label in names], dtype="<i8")
+        y_test = np.array([number[label] for label in names_test], dtype="<i8")
+    for sentence in suspected:
+        warnings.warn(sentence, WeakEvidence, stacklevel=2)
     digest, tensors = hashlib.sha256(), []
     for array in (x_train, y_train, x_test, y_test):
         digest.update(b"none" if array is None else f"{array.dtype.str}{array.shape}".encode() + array.tobytes())
         tensors.append(None if array is None else torch.from_numpy(array))
     return TimeSeriesDataset(*tensors, classes, name, source, digest.hexdigest())
-
-
-def _hold_out(n, y, name):
-    """Rows (train, test): about one series in five, the same ones every time, and the same share of every class.
-
-    The series are lined up by class, shuffled within each (seed 0), and the third of every five is held out. So a class
-    gives a fifth of its series, rounded up or down, and never its last one.
-    """
-    y = np.zeros(n, dtype=int) if y is None else y
-    order = np.lexsort((np.random.default_rng(0).random(n), y))
-    order = order[np.bincount(y)[y[order]] > 1]
-    test = np.sort(order[2::5])
-    if len(test) == 0:
-        raise BadInput(
-            f"{name}: x_train has {n} series of {y.max() + 1} class(es), too few to hold out a fifth: pass x_test"
-        )
-    return np.setdiff1d(np.arange(n), test), test
 
 
 def _check_name(name):
@@ -184,7 +178,8 @@ def load_dataset(name, root=None):
     """The data set `name`, looked for in `root` if given, else in one place of SOURCES after the other.
 
     name    of the UCR archive, or of a file in the folder; that of a generator is always made
-    root    folder with NAME.npz, or NAME_TRAIN.tsv (.txt, .ts) and NAME_TEST.tsv, itself or in its subfolder NAME
+    root    folder with NAME.npz, or NAME_TRAIN.tsv (.txt, .ts, .csv; also .gz) and NAME_TEST.tsv, itself or in its
+            subfolder NAME
     raises  NotFound if no place has it, with the nearest names (a given root is the only place);
             BadInput if a file lacks a split, is damaged, or holds unusable series
 
@@ -201,7 +196,7 @@ def load_dataset(name, root=None):
         if (found := source.find(name)) is not None:
             return found
     near = _nearest(name, set().union(*(source.names() for source in SOURCES.values())))
-    if not data_files.archive_names():  # aeon's, which is an extra
+    if not data_archive.archive_names():  # aeon's, which is an extra
         raise NotFound(
             f"{name} is not on this machine, which has {near}, and what brings the archive, aeon, is not installed: "
             "pip install 'ncvqvae-lite[data]', or set NCVQVAE_DATA to a folder that has it"
@@ -272,15 +267,15 @@ def _from_cache(name):
 
 def _download(name):
     """From the archive into the cache: NAME.sha256, then NAME.npz, both by rename, so that no half file ever counts."""
-    if name not in data_files.archive_names():
+    if name not in data_archive.archive_names():
         return None
     cached = cache_dir() / f"{name}.npz"
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=cached.parent).close()
     except OSError as error:
-        raise BadInput(f"cannot write to the cache ({data_files.one_line(error)}): set NCVQVAE_CACHE") from error
-    *arrays, files = data_files.download(name, cached.parent, made=GENERATORS)
+        raise BadInput(f"cannot write to the cache ({one_line(error)}): set NCVQVAE_CACHE") from error
+    *arrays, files = data_archive.download(name, cached.parent, made=GENERATORS)
     dataset = from_arrays(*arrays, name=name, source=f"downloaded from {files}, and cached as {cached}")
     labels = {"y_train": np.array(arrays[1], dtype=str), "y_test": np.array(arrays[3], dtype=str)}
     with atomic(cached.with_suffix(".sha256")) as file:
@@ -293,7 +288,7 @@ def _download(name):
 SOURCES = {  # in the order in which they are looked at
     "made": Source("made by the package", _made, lambda: set(GENERATORS)),
     "folder": _folder("$NCVQVAE_DATA", lambda: os.environ.get("NCVQVAE_DATA"), "in the folder that NCVQVAE_DATA names"),
-    "bundle": _folder("bundled with aeon", data_files.bundled_folder, "which aeon bundles"),
+    "bundle": _folder("bundled with aeon", data_archive.bundled_folder, "which aeon bundles"),
     "cache": Source("downloaded earlier", _from_cache, lambda: data_files.names_in(cache_dir()), cache_dir),
-    "archive": Source("downloaded when it is first used", _download, data_files.archive_names, state="missing"),
+    "archive": Source("downloaded when it is first used", _download, data_archive.archive_names, state="missing"),
 }

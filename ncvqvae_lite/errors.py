@@ -31,3 +31,9 @@ class TrainingDiverged(UserError, ArithmeticError):
 
 class WeakEvidence(UserWarning):
     """The run goes on, but its numbers will say less than they seem to."""
+
+
+def one_line(error):
+    """The text of an error, on one line and cut to a length that a sentence can carry."""
+    text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return text if len(text) <= 160 else text[:157] + "..."

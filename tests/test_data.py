@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from ncvqvae_lite import cli_doctor, data, data_files
+from ncvqvae_lite import cli_doctor, data, data_archive, data_files
 from ncvqvae_lite.data import (
     THESIS_DATASETS,
     TimeSeriesDataset,
@@ -649,7 +649,7 @@ def test_a_host_that_never_answers(archive, nowhere):
     answered = threading.Event()
     archive.answer = lambda split, folder: answered.wait(20)
     with pytest.raises(NotFound, match=r"nothing came for 0\.1 s"):
-        data_files.download("Wafer", nowhere, patience=0.1)
+        data_archive.download("Wafer", nowhere, patience=0.1)
     answered.set()
 
 
@@ -657,12 +657,12 @@ def test_a_slow_host_is_waited_for_once_bytes_have_come(archive, nowhere):
     started = threading.Event()
 
     def slow(split, folder):
-        (data_files.Path(folder) / "Wafer_TRAIN.ts").write_text("begun")
+        (data_archive.Path(folder) / "Wafer_TRAIN.ts").write_text("begun")
         started.wait(0.3)
         return good_answer(split, folder)
 
     archive.answer = slow
-    raw = data_files.download("Wafer", nowhere, patience=0.1)
+    raw = data_archive.download("Wafer", nowhere, patience=0.1)
     assert len(raw.x_train) == 10 and len(raw.x_test) == 6
 
 
@@ -687,7 +687,7 @@ def test_a_cache_that_cannot_be_written(archive, tmp_path, monkeypatch):
 def test_the_thirteen_data_sets():
     assert len(THESIS_DATASETS) == len(set(THESIS_DATASETS)) == 13
     assert THESIS_DATASETS[0] == "FordA" and THESIS_DATASETS[-1] == "Mallat"
-    assert data_files.archive_names() >= set(THESIS_DATASETS)
+    assert data_archive.archive_names() >= set(THESIS_DATASETS)
 
 
 # ---- sources

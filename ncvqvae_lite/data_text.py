@@ -1,0 +1,268 @@
+"""Series from text, line by line, and never other series than stand there. Private to `data_files`.
+
+.tsv .txt .csv   the UCR archive's tables: label first, then L values, no header. The first line shows which separator
+                 the file has: tab, semicolon, comma or blanks. An empty field is a missing value. A separator at the
+                 end of each line is none
+.ts              the text of sktime and aeon: lines of `@key value` up to `@data`, then channels separated by colons,
+                 values by commas, label last; # and % begin a comment. What the header says is compared with the data
+Each may be compressed: .tsv.gz, ... UTF-8, with or without a byte-order mark. Lines, columns and steps count from 1.
+"""
+
+import csv
+import gzip
+import math
+import re
+import zlib
+
+import numpy as np
+
+from .data_arrays import rows_text
+from .data_labels import plain_name
+from .errors import BadInput, one_line
+
+GAPS = ("", "?", "na", "n/a", "nan", "null", "none", "-")  # what stands for a missing value, in any case
+HIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\ufeff]")  # what no editor shows
+TABLE = "series only, label first: delete a header (pandas: to_csv(file, header=False, index=False))"
+DISGUISES = (  # how a file begins that is not what its name says
+    (b"version https://git-lfs", "a Git-LFS pointer instead of the file: run `git lfs pull`"),
+    (b"/annex/objects", "a git-annex pointer instead of the file: run `git annex get`"),
+    (b"../.git/annex", "a git-annex pointer instead of the file: run `git annex get`"),
+    (b"<!doctype", "a web page instead of the file: download the file itself (on GitHub, by its button Raw)"),
+    (b"<html", "a web page instead of the file: download the file itself (on GitHub, by its button Raw)"),
+    (b"<?xml", "XML instead of the file: download the file itself, or convert it"),
+)
+PACKED = (
+    (b"\x1f\x8b", "compressed by gzip: add .gz to its name"),
+    (b"PK\x03\x04", "a zip archive (as .xlsx is): unpack it, or save the sheet as .csv"),
+)
+
+
+def refuse_disguise(path, content):
+    """Raise BadInput if the first bytes of a file are those of something that stands in its place."""
+    begin = content[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    for sign, what in DISGUISES:
+        if begin.startswith(sign):
+            raise BadInput(f"{path} is {what}")
+
+
+def read_text(path):
+    """(list of series, labels or None) of one split; a series is (L,), or a list of C arrays.
+
+    raises  BadInput that names the line, and column or step, where the file is not what its format promises
+    """
+    lines = _lines(path)
+    is_ts = path.name.removesuffix(".gz").endswith(".ts")
+    series, labels, numbers = (_read_ts if is_ts else _read_table)(lines, path)
+    if gaps := [row for row, x in enumerate(series) if np.isnan(x).any()]:
+        step = np.argwhere(np.isnan(series[gaps[0]]))[0][-1] + 1
+        raise BadInput(
+            f"{path} has missing values (NaN) in {rows_text(gaps, len(series))}, the first in line {numbers[gaps[0]]}, "
+            f"step {step} (from 1), expected none: fill the gaps or drop these series"
+        )
+    return series, labels
+
+
+def _lines(path):
+    """Numbered lines of a text file, those without any sign left out."""
+    try:
+        content = path.read_bytes()
+        refuse_disguise(path, content)
+        content = gzip.decompress(content) if path.suffix == ".gz" else content
+    except (OSError, EOFError, zlib.error) as error:
+        raise BadInput(f"{path} cannot be read ({one_line(error)}): fetch or write it again") from error
+    refuse_disguise(path, content)
+    for sign, what in PACKED:
+        if content.startswith(sign):
+            raise BadInput(f"{path} is {what}")
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise BadInput(f"{path} cannot be read as text (it is UTF-16, expected UTF-8): save it again as UTF-8")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} cannot be read as text ({one_line(error)}): save it again as UTF-8") from error
+    if not text.strip():
+        raise BadInput(f"{path} is empty, expected one series per line: fetch or write it again")
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    for number, line in enumerate(lines, 1):
+        if hidden := HIDDEN.search(line):
+            found = f"line {number}, sign {hidden.start() + 1}: found the invisible {hidden.group()!r}"
+            raise BadInput(f"{path}, {found}, expected text: delete it, or write the file again")
+    return [(number, line) for number, line in enumerate(lines, 1) if line.strip(" ")]
+
+
+def _floats(fields, place, unit, first=1, expected="numbers only"):
+    """The fields of a line as float64, NaN where a value is missing; the first is number `first` of its `unit`."""
+    text = "".join(fields)
+    if text.isascii() and "_" not in text:  # float() takes 1_000 and other scripts' digits
+        try:
+            return np.array([float(field) for field in fields])
+        except ValueError:
+            pass  # a gap, or something that the message below names
+    values = []
+    for number, word in enumerate(map(str.strip, fields), first):
+        if not _is_value(word):
+            hint = ", with decimal points" if re.fullmatch(r"[+-]?\d+,\d+", word) else ""
+            raise BadInput(f"{place}: {unit} {number} holds {word[:40]!r}, expected {expected}{hint}: correct the line")
+        values.append(math.nan if word.lower() in GAPS else float(word))
+    return np.array(values)
+
+
+def _is_value(word):
+    """Whether a field is a number or stands for a missing one."""
+    if word.strip().lower() in GAPS:
+        return True
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return word.isascii() and "_" not in word
+
+
+# ---- tables
+
+
+def _read_table(lines, path):
+    """Label first, then the values; returns (series, labels, numbers of their lines)."""
+    first = lines[0][1]
+    separator = next((mark for mark in "\t;," if mark in first), None)
+    lines = [(number, line) for number, line in lines if line.strip() or separator == "\t"]
+    if separator and all(line.rstrip(" ").endswith(separator) for _, line in lines):
+        lines = [(number, line.rstrip(" ")[:-1]) for number, line in lines]
+    name = {"\t": "tabs", ";": "semicolons", ",": "commas", None: "blanks"}[separator]
+    labels, series, numbers = [], [], []
+    for number, line in lines:
+        label, *fields = _split(line, separator)
+        place = f"{path}, line {number}"
+        if not series and fields and not any(map(_is_value, fields)):
+            raise BadInput(f"{place}: found words ({', '.join(map(repr, fields[:2]))}, ...), expected {TABLE}")
+        values = _floats(fields, place, "column", 2, f"numbers only, between {name} as in the first line")
+        if not label.strip():
+            raise BadInput(f"{place} has no label, expected it in the first column: add it or drop the line")
+        if series and len(values) != len(series[0]):
+            found = f"{len(values)} values between {name}, the first line {len(series[0])} (unequal lengths)"
+            raise BadInput(f"{place} has {found}, expected as many: correct the line, or cut or resample the series")
+        labels.append(label.strip())
+        series.append(values)
+        numbers.append(number)
+    _check_columns(series, labels, path, numbers[0])
+    return series, labels, numbers
+
+
+def _split(line, separator):
+    """The fields of a line, without the quotes that some programs write around them."""
+    if '"' in line:
+        return next(csv.reader([line.strip()], delimiter=separator or " ", skipinitialspace=True))
+    return line.split(separator)
+
+
+def _check_columns(series, labels, path, line):
+    """Refuse a first line that counts columns, as pandas heads a table, and a table whose label stands last."""
+    first = series[0]
+    if len(series) < 2 or not len(first):
+        return
+    if first[0] in (0, 1, 2) and (np.diff(first) == 1).all() and labels[0] not in labels[1:]:
+        raise BadInput(
+            f"{path}, line {line}: found numbers of columns ({first[0]:g}, {first[1]:g}, ...), expected {TABLE}"
+        )
+    try:
+        stand_first = np.array([float(label) for label in labels])
+    except ValueError:
+        return
+    last = [x[-1] for x in series]
+    if _whole(last) and not _whole(stand_first) and not any(map(_whole, np.transpose(series)[:-1])):
+        raise BadInput(f"{path}: the label seems to stand in the last column, expected it in the first: move it there")
+
+
+def _whole(values):
+    return bool((np.mod(values, 1) == 0).all())
+
+
+# ---- .ts
+
+
+def _read_ts(lines, path):
+    """A header up to @data, then `v,v,...:v,v,...:label`; returns (series, labels or None, numbers of their lines)."""
+    header, shape, labels, series, numbers = {}, None, [], [], []
+    for number, line in ((number, line.strip()) for number, line in lines):
+        place = f"{path}, line {number}"
+        if not line or line.startswith(("#", "%")):
+            continue
+        if "data" not in header:
+            key, *value = line.split(maxsplit=1)
+            if not key.startswith("@"):
+                raise BadInput(f"{place}: found {key[:20]!r}, expected a header up to @data: correct it")
+            header[key[1:].lower()] = value[0].strip() if value else ""
+            shape = _promised(header, path) if "data" in header else None
+            continue
+        channels = line.split(":")
+        if shape["labelled"]:
+            labels.append(_ts_label(channels.pop().strip(), shape, place))
+        values = [_floats(x.split(","), place, f"channel {c}, step") for c, x in enumerate(channels, 1)]
+        _check_shape(values, shape, series, place)
+        series.append(values)
+        numbers.append(number)
+    if not series:
+        raise BadInput(f"{path} is empty, expected series after a line @data: fetch or write it again")
+    return series, labels if shape["labelled"] else None, numbers
+
+
+def _promised(header, path):
+    """What a header says: {labelled, classes, many (channels, or None), channels, length, equal}; None: not said."""
+    said = {}
+    for key in ("timestamps", "targetlabel", "classlabel", "univariate", "equallength"):
+        word, *rest = header.get(key, "").split() or [""]
+        if key in header and word.lower() not in ("true", "false"):
+            raise BadInput(f"{path}: @{key} is {word!r}, expected true or false: correct the header")
+        said[key] = {"true": True, "false": False}.get(word.lower())
+        if key == "classlabel":
+            said["classes"] = {plain_name(label).casefold() for label in rest}
+    for key, what in (("timestamps", "time stamps"), ("targetlabel", "regression targets")):
+        if said[key]:
+            raise BadInput(f"{path} holds {what}, expected plain values with classes: pass arrays to from_arrays")
+    for key, other in (("serieslength", "serieslength"), ("dimensions", "dimension")):
+        word = header.get(key, header.get(other))
+        if word is not None and not (word.isascii() and word.isdigit()):
+            raise BadInput(f"{path}: @{key} is {word!r}, expected a whole number: correct the header")
+        said[key] = int(word) if word else None
+    return {
+        "labelled": said["classlabel"] is not False,
+        "classes": said["classes"],
+        "univariate": said["univariate"],
+        "channels": said["dimensions"],
+        "length": None if said["equallength"] is False else said["serieslength"],
+        "equal": said["equallength"],
+    }
+
+
+def _ts_label(label, shape, place):
+    """The label of a line, which is what follows the last colon."""
+    if label in ("", "?") or "," in label:
+        found = "a value" if "," in label else repr(label)
+        raise BadInput(f"{place} has no label (found {found} after the last colon): add it or drop the line")
+    if shape["classes"] and plain_name(label).casefold() not in shape["classes"]:
+        raise BadInput(f"{place} has the label {label!r}, which @classLabel does not list: correct the line or header")
+    return label
+
+
+def _check_shape(values, shape, series, place):
+    """Refuse a line, C arrays, that is not as the header says, or has other channels than the first line."""
+    channels, lengths = len(values), [len(channel) for channel in values]
+    ragged = next((c for c, length in enumerate(lengths, 1) if length != lengths[0]), None)
+    if ragged:
+        found = f"{lengths[ragged - 1]} values in channel {ragged}, {lengths[0]} in the first"
+        raise BadInput(
+            f"{place} has {found}, expected equally many: correct the line (a label without @classLabel true?)"
+        )
+    promises = (
+        (shape["univariate"] and channels != 1, f"{channels} channels", "@univariate true"),
+        (shape["univariate"] is False and channels == 1, "1 channel", "@univariate false"),
+        (shape["channels"] not in (None, channels), f"{channels} channel(s)", f"@dimensions {shape['channels']}"),
+        (shape["length"] not in (None, lengths[0]), f"{lengths[0]} steps", f"@seriesLength {shape['length']}"),
+        (shape["equal"] and series and len(series[0][0]) != lengths[0], f"{lengths[0]} steps", "@equalLength true"),
+    )
+    for differs, found, promise in promises:
+        if differs:
+            raise BadInput(f"{place} has {found}, the header says {promise}: correct the one that is wrong")
+    if series and len(series[0]) != channels:
+        found = f"{channels} channel(s), the first series {len(series[0])}"
+        raise BadInput(f"{place} has {found}, expected (n, L) or (n, C, L): complete the line")
