@@ -7,7 +7,6 @@ import tempfile
 import time
 import tomllib
 import warnings
-import zipfile
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
@@ -122,24 +121,28 @@ def _about(source):
 
 def state_in(source, name):
     """What a source holds of a data set: "complete ...", "partial ..." or "unreadable ...", or None if nothing."""
-    from .data_files import find_files
+    from .data_files import find_files, find_other, npz_keys
 
     folder = source.folder()
     if not folder:
         return f"{source.state}: {source.label}" if name in source.names() else None
     files, absent = find_files(folder, name)
     if not files:
-        return None
+        other = find_other(folder, name)
+        return (
+            f"unreadable: {other} ({other.suffix} is not read, expected .npz, .tsv, .txt, .csv or .ts)"
+            if other
+            else None
+        )
     if absent:
         return f"partial: {absent[0].parent} has no {absent[0].name}"
     if len(files) == 2:
         return f"complete: {files[0]} and {files[1].name}"
     try:
-        with zipfile.ZipFile(files[0]) as archive:
-            held = {array.lower() for array in archive.namelist()}
-    except (OSError, zipfile.BadZipFile) as error:
-        return f"unreadable: {files[0]} ({error})"
-    lacking = [split for split in ("train", "test") if f"x_{split}.npy" not in held]
+        held = npz_keys(files[0])
+    except BadInput as error:
+        return f"unreadable: {error}"
+    lacking = [split for split in ("train", "test") if f"x_{split}" not in held]
     return f"partial: {files[0]} has no {' and no '.join(lacking)} split" if lacking else f"complete: {files[0]}"
 
 

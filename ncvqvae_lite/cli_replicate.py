@@ -91,7 +91,7 @@ class Replicate:
             metrics = run_experiment(cfg, ds, self.out, weights, progress=progress)
 
         own_fcn = not (weights and is_thesis_weights(weights, self.dataset))
-        rows = compare(metrics, cfg.dataset, cfg.method, cfg.augmentation, own_fcn=own_fcn)
+        rows = compare(metrics, cfg.dataset, cfg.method, cfg.augmentation, own_fcn=own_fcn, ds=ds)
         say(f"\n{published_table(rows)}\n")
         if "fid" in metrics:
             say(f"{floors_table(metrics)}\n")

@@ -1,6 +1,6 @@
 """Published numbers beside ours: the thesis' tables (Mathisen 2024), the authors' own runs, and `compare`.
 
-Both tables ship with the package (data/README.md says what each column means). Names join with ours except for two:
+The tables ship with the package (data/README.md says what each column means). Names join with ours except for two:
 the authors recorded `recon_val` and `val_perplexity` on the last test batch only (Q1), so they are compared with our
 `recon_last_batch` and `val_perplexity_last_batch`, not with our means over the whole test set.
 """
@@ -31,6 +31,7 @@ MISPRINTS = frozenset(
 
 NOT_COMPUTED = "not computed"
 NOT_IN_THESIS = "not in the thesis"
+OTHER_SERIES = "other series than the thesis"
 OWN_FCN = "own FCN: not comparable with the thesis"
 
 
@@ -90,6 +91,7 @@ class Row(NamedTuple):
     verdict: str
     misprint: bool = False  # the printed mean disagrees with the authors' run files
     published: str = ""  # the data set and configuration of the published columns
+    other_series: str = ""  # how a data set of the same name differs from the thesis', which then has no columns here
 
 
 @cache
@@ -135,21 +137,48 @@ def author_runs(dataset, method, augmentation):
     return dict(_authors()[_known(dataset, method, augmentation)])
 
 
-def compare(metrics, dataset, method, augmentation, *, own_fcn=False):
+@cache
+def _sizes():
+    """Data set of the thesis -> {n_train, n_test, length, n_classes}."""
+    rows = [dict(row) for row in read_csv(data_file("thesis_sizes.csv"))]
+    return {row.pop("dataset"): {name: int(value) for name, value in row.items()} for row in rows}
+
+
+def other_series(dataset, ds):
+    """How the series of a run differ in size from the thesis' data set, in words; "" where they do not.
+
+    dataset    name of one of the thesis' data sets
+    ds         TimeSeriesDataset. Without labels its classes do not count
+    """
+    theirs = {"channels": 1} | _sizes()[dataset]
+    ours = {"n_train": len(ds.x_train), "n_test": len(ds.x_test), "length": ds.length, "channels": ds.channels}
+    ours |= {"n_classes": ds.n_classes or theirs["n_classes"]}
+    words = {"n_train": "train series", "n_test": "test series", "length": "steps", "channels": "channel(s)"}
+    words |= {"n_classes": "classes"}
+    return ", ".join(
+        f"{ours[name]:,} {what}, not {theirs[name]:,}" for name, what in words.items() if ours[name] != theirs[name]
+    )
+
+
+def compare(metrics, dataset, method, augmentation, *, own_fcn=False, ds=None):
     """Our numbers beside the published ones, one `Row` per metric.
 
     metrics    dict as `run_experiment` returns it; a metric that is missing, None or NaN counts as not computed
     dataset    "TwoPatternsGenerated" is set beside the archive's TwoPatterns; a data set or configuration that the
                thesis does not have gives rows without published numbers
     own_fcn    True if FID and IS come from an FCN other than the authors': their scale depends on it
+    ds         TimeSeriesDataset of the run: where its sizes are not those of the thesis' data set, it is another one of
+               the same name, and the rows have no published numbers. None: taken for the thesis'
     verdict    "inside" the range of the authors' runs; else "better" or "worse", or "outside" where neither is better
     """
     archive = "TwoPatterns" if dataset == "TwoPatternsGenerated" else dataset
-    mean, runs, published, rows = {}, {}, "", []
+    mean, runs, published, differs, rows = {}, {}, "", "", []
     if (archive, method, augmentation) in _authors():
-        mean, runs = _printed_means(archive, method, augmentation), author_runs(archive, method, augmentation)
-        name = archive if archive == dataset else f"archive's {archive}"
-        published = f"{name}, {method} + {augmentation}"
+        differs = other_series(archive, ds) if ds else ""
+        if not differs:
+            mean, runs = _printed_means(archive, method, augmentation), author_runs(archive, method, augmentation)
+            name = archive if archive == dataset else f"archive's {archive}"
+            published = f"{name}, {method} + {augmentation}"
     for metric in METRICS:
         ours = metrics.get(metric.ours)
         ours = None if ours is None or math.isnan(ours) else float(ours)
@@ -158,10 +187,10 @@ def compare(metrics, dataset, method, augmentation, *, own_fcn=False):
         if ours is None:
             word = NOT_COMPUTED
         elif not theirs:
-            word = NOT_IN_THESIS
+            word = OTHER_SERIES if differs else NOT_IN_THESIS
         else:
             word = OWN_FCN if own_fcn and metric.name in ("fid", "is") else verdict(ours, theirs, metric.better)
-        rows.append(Row(metric.name, ours, *columns, word, bool(printed and printed.misprint), published))
+        rows.append(Row(metric.name, ours, *columns, word, bool(printed and printed.misprint), published, differs))
     return rows
 
 
