@@ -111,8 +111,8 @@ def from_arrays(x_train, y_train=None, x_test=None, y_test=None, *, name="mine",
     classes, number = (), {}
     if y_train is not None:
         names = label_names(y_train, len(x_train), f"{name}: y_train")
-        names_test = [] if x_test is None else label_names(y_test, len(x_test), f"{name}: y_test")
-        check_classes(names + names_test, name)
+        names_test = None if x_test is None else label_names(y_test, len(x_test), f"{name}: y_test")
+        check_classes([names] if x_test is None else [names, names_test], name)
         classes = tuple(sorted(set(names), key=class_order))
         if len(classes) < 2:
             raise BadInput(f"{name}: y_train has the one class {classes[0]}, expected at least 2: or pass no labels")

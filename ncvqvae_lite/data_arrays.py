@@ -23,7 +23,7 @@ def series_array(x, what):
     x = [to_numpy(series) for series in x] if isinstance(x, (list, tuple)) else x
     try:
         array = np.asarray(x)
-        array = np.asarray(array.tolist(), dtype=np.float64) if array.dtype == object else array
+        array = _without_objects(array) if array.dtype == object else array
     except (TypeError, ValueError) as error:
         low, high = min(lengths := _lengths(x) or {0}), max(lengths)
         found = f"unequal lengths ({low} to {high} steps)" if low < high else f"no plain numbers ({one_line(error)})"
@@ -53,7 +53,7 @@ def storage_type(x):
     """
     with np.errstate(over="ignore"):  # infinite where squares are too large for any type: then the values are, too
         mean, std = x.mean(dtype=np.float64), x.std(dtype=np.float64)
-    return np.dtype("<f8" if abs(mean) > FAR * std else "<f4")
+    return np.dtype("<f8" if abs(mean) > FAR * std > 0 else "<f4")
 
 
 def stored(x, dtype, what):
@@ -64,7 +64,7 @@ def stored(x, dtype, what):
         found = f"values of size {np.abs(x[~finite]).max():.3g}, infinite in {dtype.name}, {_where(~finite)}"
         raise BadInput(f"{what} has {found}, expected at most {np.finfo(dtype).max:.3g}: divide all by a constant")
     if x.any() and np.abs(array).max() < np.finfo(dtype).tiny:
-        found = f"no value larger than {np.abs(x).max():.3g}, which {dtype.name} rounds to nothing"
+        found = f"no value larger than {np.abs(x).max():.3g}, too small for {dtype.name}"
         raise BadInput(f"{what} has {found}, expected at least {np.finfo(dtype).tiny:.3g}: multiply all by a constant")
     return array
 
@@ -79,7 +79,7 @@ def doubts(x, y, what):
         yield f"{what} has {channels} channels of {length} steps: if that is (n, L, C), swap the last two axes"
     for step, name in ((0, "first"), (-1, "last")):
         if channels == 1 and n >= JUDGED and _like_labels(x[:, 0], step, y):
-            yield f"the {name} step of {what} looks like a column of labels or numbers of rows: if it is one, drop it"
+            yield f"the {name} step of {what} looks like a column of labels, or of numbers of rows: if so, drop it"
 
 
 def _like_labels(x, step, y):
@@ -111,14 +111,21 @@ def table_doubts(x, what):
 # ---- pieces
 
 
+def _without_objects(array):
+    """Objects (numbers, None, pandas.NA, nested lists) as float64, NaN where a value is missing."""
+    import pandas as pd  # knows what is missing; not needed for what files hold
+
+    return np.asarray(np.where(pd.isna(array), None, array).tolist(), dtype=np.float64)
+
+
 def to_numpy(x):
-    """A torch tensor as a numpy array, a masked array with its gaps filled (NaN, None); anything else as it is."""
+    """A torch tensor as a numpy array, a masked array with None for what is masked; anything else as it is."""
     if isinstance(x, torch.Tensor):
         return (x.float() if x.dtype == torch.bfloat16 else x).numpy(force=True)
     if isinstance(x, np.ma.MaskedArray):
         if not np.ma.is_masked(x):
             return x.data
-        return x.filled(np.nan) if x.dtype.kind == "f" else x.astype(object).filled(None)
+        return np.where(np.ma.getmaskarray(x), None, x.data.astype(object))
     return x
 
 

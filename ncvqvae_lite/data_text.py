@@ -21,7 +21,7 @@ from .data_labels import plain_name
 from .errors import BadInput, one_line
 
 GAPS = ("", "?", "na", "n/a", "nan", "null", "none", "-")  # what stands for a missing value, in any case
-HIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\ufeff]")  # what no editor shows
+HIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\ufeff]")  # what no editor shows
 TABLE = "series only, label first: delete a header (pandas: to_csv(file, header=False, index=False))"
 DISGUISES = (  # how a file begins that is not what its name says
     (b"version https://git-lfs", "a Git-LFS pointer instead of the file: run `git lfs pull`"),
@@ -131,13 +131,13 @@ def _read_table(lines, path):
     name = {"\t": "tabs", ";": "semicolons", ",": "commas", None: "blanks"}[separator]
     labels, series, numbers = [], [], []
     for number, line in lines:
-        label, *fields = _split(line, separator)
         place = f"{path}, line {number}"
-        if not series and fields and not any(map(_is_value, fields)):
+        label, *fields = _split(line, separator, place)
+        if not series and re.search(r"[^\W\d_]", "".join(fields)) and not any(map(_is_value, fields)):
             raise BadInput(f"{place}: found words ({', '.join(map(repr, fields[:2]))}, ...), expected {TABLE}")
-        values = _floats(fields, place, "column", 2, f"numbers only, between {name} as in the first line")
+        values = _floats(fields, place, "column", 2, f"numbers only after the label, between {name} as in line 1")
         if not label.strip():
-            raise BadInput(f"{place} has no label, expected it in the first column: add it or drop the line")
+            raise BadInput(f"{place} has no label in the first column, expected {TABLE}")
         if series and len(values) != len(series[0]):
             found = f"{len(values)} values between {name}, the first line {len(series[0])} (unequal lengths)"
             raise BadInput(f"{place} has {found}, expected as many: correct the line, or cut or resample the series")
@@ -148,11 +148,14 @@ def _read_table(lines, path):
     return series, labels, numbers
 
 
-def _split(line, separator):
+def _split(line, separator, place):
     """The fields of a line, without the quotes that some programs write around them."""
-    if '"' in line:
-        return next(csv.reader([line.strip()], delimiter=separator or " ", skipinitialspace=True))
-    return line.split(separator)
+    if '"' not in line:
+        return line.split(separator)
+    try:
+        return next(csv.reader([line], delimiter=separator or " ", skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        raise BadInput(f"{place}: {one_line(error)}, expected quotes in pairs: correct the line") from error
 
 
 def _check_columns(series, labels, path, line):
@@ -174,7 +177,7 @@ def _check_columns(series, labels, path, line):
 
 
 def _whole(values):
-    return bool((np.mod(values, 1) == 0).all())
+    return bool((np.floor(values) == values).all())
 
 
 # ---- .ts
@@ -182,7 +185,7 @@ def _whole(values):
 
 def _read_ts(lines, path):
     """A header up to @data, then `v,v,...:v,v,...:label`; returns (series, labels or None, numbers of their lines)."""
-    header, shape, labels, series, numbers = {}, None, [], [], []
+    header, promise, labels, series, numbers = {}, None, [], [], []
     for number, line in ((number, line.strip()) for number, line in lines):
         place = f"{path}, line {number}"
         if not line or line.startswith(("#", "%")):
@@ -192,59 +195,53 @@ def _read_ts(lines, path):
             if not key.startswith("@"):
                 raise BadInput(f"{place}: found {key[:20]!r}, expected a header up to @data: correct it")
             header[key[1:].lower()] = value[0].strip() if value else ""
-            shape = _promised(header, path) if "data" in header else None
+            promise = _promised(header, path) if "data" in header else None
             continue
         channels = line.split(":")
-        if shape["labelled"]:
-            labels.append(_ts_label(channels.pop().strip(), shape, place))
+        if promise["classLabel"] is not False:
+            labels.append(_ts_label(channels.pop().strip(), promise, place))
         values = [_floats(x.split(","), place, f"channel {c}, step") for c, x in enumerate(channels, 1)]
-        _check_shape(values, shape, series, place)
+        _check_shape(values, promise, series, place)
         series.append(values)
         numbers.append(number)
     if not series:
         raise BadInput(f"{path} is empty, expected series after a line @data: fetch or write it again")
-    return series, labels if shape["labelled"] else None, numbers
+    return series, labels if promise["classLabel"] is not False else None, numbers
 
 
 def _promised(header, path):
-    """What a header says: {labelled, classes, many (channels, or None), channels, length, equal}; None: not said."""
+    """What a header says, by the names of the format; None: it does not say. `classLabel`: whether there are labels."""
     said = {}
-    for key in ("timestamps", "targetlabel", "classlabel", "univariate", "equallength"):
-        word, *rest = header.get(key, "").split() or [""]
-        if key in header and word.lower() not in ("true", "false"):
-            raise BadInput(f"{path}: @{key} is {word!r}, expected true or false: correct the header")
-        said[key] = {"true": True, "false": False}.get(word.lower())
-        if key == "classlabel":
-            said["classes"] = {plain_name(label).casefold() for label in rest}
-    for key, what in (("timestamps", "time stamps"), ("targetlabel", "regression targets")):
-        if said[key]:
+    for name in ("timeStamps", "targetLabel", "univariate", "equalLength", "classLabel"):
+        word, *classes = header.get(name.lower(), "").split() or [None]
+        said[name] = {"true": True, "false": False, None: None}.get(word and word.lower(), word)
+        if said[name] not in (True, False, None) or (word is None and name.lower() in header):
+            raise BadInput(f"{path}: @{name} is {word or ''!r}, expected true or false: correct the header")
+    for name, what in (("timeStamps", "time stamps"), ("targetLabel", "regression targets")):
+        if said[name]:
             raise BadInput(f"{path} holds {what}, expected plain values with classes: pass arrays to from_arrays")
-    for key, other in (("serieslength", "serieslength"), ("dimensions", "dimension")):
-        word = header.get(key, header.get(other))
+    for name in ("seriesLength", "dimensions"):
+        word = header.get(name.lower(), header.get(name.lower().removesuffix("s")))
         if word is not None and not (word.isascii() and word.isdigit()):
-            raise BadInput(f"{path}: @{key} is {word!r}, expected a whole number: correct the header")
-        said[key] = int(word) if word else None
-    return {
-        "labelled": said["classlabel"] is not False,
-        "classes": said["classes"],
-        "univariate": said["univariate"],
-        "channels": said["dimensions"],
-        "length": None if said["equallength"] is False else said["serieslength"],
-        "equal": said["equallength"],
-    }
+            raise BadInput(f"{path}: @{name} is {word!r}, expected a whole number: correct the header")
+        said[name] = int(word) if word else None
+    if said["equalLength"] is False:
+        said["seriesLength"] = None
+    return said | {"classes": {plain_name(label).casefold() for label in classes}}
 
 
-def _ts_label(label, shape, place):
+def _ts_label(label, promise, place):
     """The label of a line, which is what follows the last colon."""
-    if label in ("", "?") or "," in label:
-        found = "a value" if "," in label else repr(label)
+    is_listed = plain_name(label).casefold() in promise["classes"]
+    if label in ("", "?") or ("," in label and not is_listed):
+        found = "values" if "," in label else repr(label)
         raise BadInput(f"{place} has no label (found {found} after the last colon): add it or drop the line")
-    if shape["classes"] and plain_name(label).casefold() not in shape["classes"]:
+    if promise["classes"] and not is_listed:
         raise BadInput(f"{place} has the label {label!r}, which @classLabel does not list: correct the line or header")
     return label
 
 
-def _check_shape(values, shape, series, place):
+def _check_shape(values, promise, series, place):
     """Refuse a line, C arrays, that is not as the header says, or has other channels than the first line."""
     channels, lengths = len(values), [len(channel) for channel in values]
     ragged = next((c for c, length in enumerate(lengths, 1) if length != lengths[0]), None)
@@ -253,16 +250,28 @@ def _check_shape(values, shape, series, place):
         raise BadInput(
             f"{place} has {found}, expected equally many: correct the line (a label without @classLabel true?)"
         )
-    promises = (
-        (shape["univariate"] and channels != 1, f"{channels} channels", "@univariate true"),
-        (shape["univariate"] is False and channels == 1, "1 channel", "@univariate false"),
-        (shape["channels"] not in (None, channels), f"{channels} channel(s)", f"@dimensions {shape['channels']}"),
-        (shape["length"] not in (None, lengths[0]), f"{lengths[0]} steps", f"@seriesLength {shape['length']}"),
-        (shape["equal"] and series and len(series[0][0]) != lengths[0], f"{lengths[0]} steps", "@equalLength true"),
+    checks = (
+        (promise["univariate"] and channels != 1, f"{channels} channels", "@univariate true"),
+        (promise["univariate"] is False and channels == 1, "1 channel", "@univariate false"),
+        (
+            promise["dimensions"] not in (None, channels),
+            f"{channels} channel(s)",
+            f"@dimensions {promise['dimensions']}",
+        ),
+        (
+            promise["seriesLength"] not in (None, lengths[0]),
+            f"{lengths[0]} steps",
+            f"@seriesLength {promise['seriesLength']}",
+        ),
+        (
+            promise["equalLength"] and series and len(series[0][0]) != lengths[0],
+            f"{lengths[0]} steps",
+            "@equalLength true",
+        ),
     )
-    for differs, found, promise in promises:
+    for differs, found, said in checks:
         if differs:
-            raise BadInput(f"{place} has {found}, the header says {promise}: correct the one that is wrong")
+            raise BadInput(f"{place} has {found}, the header says {said}: correct the one that is wrong")
     if series and len(series[0]) != channels:
         found = f"{channels} channel(s), the first series {len(series[0])}"
         raise BadInput(f"{place} has {found}, expected (n, L) or (n, C, L): complete the line")

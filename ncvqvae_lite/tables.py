@@ -60,7 +60,7 @@ def published_table(rows):
     published = next((r.published for r in rows if r.published), "")
     heading = f"Published: {published} (4 runs)" if published else "Published: none, the thesis does not have this one"
     if differs := next((r.other_series for r in rows if r.other_series), ""):
-        heading = f"Published: none for these series: {differs} as in the thesis' data set of that name"
+        heading = f"Published: none, these are other series than the thesis' of that name: {differs}"
     notes = ["recon and val_perplexity: last test batch only, as the authors recorded them"]
     if any(r.misprint for r in rows):
         notes.append("* as printed; the authors' run files say otherwise")

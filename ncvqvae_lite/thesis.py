@@ -156,7 +156,9 @@ def other_series(dataset, ds):
     words = {"n_train": "train series", "n_test": "test series", "length": "steps", "channels": "channel(s)"}
     words |= {"n_classes": "classes"}
     return ", ".join(
-        f"{ours[name]:,} {what}, not {theirs[name]:,}" for name, what in words.items() if ours[name] != theirs[name]
+        f"{ours[name]:,} {what} (thesis: {theirs[name]:,})"
+        for name, what in words.items()
+        if ours[name] != theirs[name]
     )
 
 

@@ -4,11 +4,15 @@ import csv
 import math
 import statistics
 from collections import Counter, defaultdict
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from ncvqvae_lite import nb, thesis
+from ncvqvae_lite import nb, tables, thesis
+from ncvqvae_lite.data import THESIS_DATASETS, two_patterns
 from ncvqvae_lite.errors import BadInput, NotFound
+from ncvqvae_lite.files import read_csv
 
 DATASETS = (
     *("FordA", "ElectricDevices", "StarLightCurves", "Wafer", "ECG5000", "TwoPatterns", "UWaveGestureLibraryAll"),
@@ -178,6 +182,66 @@ def test_the_generated_set_is_compared_with_the_archives():
     assert [row._replace(published="") for row in generated] == [row._replace(published="") for row in archive]
     assert nb.published_table(generated).startswith("Published: archive's TwoPatterns, barlowtwins + gauss")
     assert nb.published_table(archive).startswith("Published: TwoPatterns, barlowtwins + gauss")
+
+
+def series(n_train, n_test, length, n_classes, channels=1):
+    """A data set of these sizes, as far as `compare` looks at it."""
+    train, test = np.empty((n_train, 0)), np.empty((n_test, 0))
+    return SimpleNamespace(x_train=train, x_test=test, length=length, channels=channels, n_classes=n_classes)
+
+
+GUNS = (50, 150, 150, 2)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "differs"),
+    [
+        ((3600, 1320, 500, 2), "3,600 train series (thesis: 3,601)"),
+        ((3601, 1321, 500, 2), "1,321 test series (thesis: 1,320)"),
+        ((3601, 1320, 128, 2), "128 steps (thesis: 500)"),
+        ((3601, 1320, 500, 3), "3 classes (thesis: 2)"),
+        ((3601, 1320, 500, 2, 3), "3 channel(s) (thesis: 1)"),
+        (
+            (1320, 3601, 500, 2),
+            "1,320 train series (thesis: 3,601), 3,601 test series (thesis: 1,320)",
+        ),  # the archive of 2015
+        (GUNS, "50 train series (thesis: 3,601), 150 test series (thesis: 1,320), 150 steps (thesis: 500)"),
+    ],
+)
+def test_other_series_of_a_thesis_name_get_no_verdict(sizes, differs):
+    rows = thesis.compare({"fid": 3.0, "cas": 0.86}, "FordA", "regular", "none", ds=series(*sizes))
+    words = {row.metric: row.verdict for row in rows}
+    assert words["fid"] == words["cas"] == "other series than the thesis" and words["recon"] == "not computed"
+    assert {(row.thesis_mean, row.authors_min, row.authors_max, row.published) for row in rows} == {(None,) * 3 + ("",)}
+    heading, *lines = tables.published_table(rows).splitlines()
+    assert heading == f"Published: none, these are other series than the thesis' of that name: {differs}"
+    assert not any("inside" in line or "better" in line for line in lines)
+
+
+@pytest.mark.parametrize("sizes", [(3601, 1320, 500, 2), (3601, 1320, 500, 0)])  # with and without labels
+def test_the_series_of_the_thesis_get_its_verdicts(sizes):
+    metrics = {"fid": 3.0, "cas": 0.86}
+    assert verdicts(metrics, ds=series(*sizes)) == verdicts(metrics)
+
+
+def test_sizes_are_those_of_the_archive(real_data):
+    for name in ("ECG5000", "TwoPatterns", "Wafer", "ShapesAll", "Symbols", "UWaveGestureLibraryAll"):
+        assert thesis.other_series(name, real_data(name)) == ""
+
+
+def test_every_data_set_of_the_thesis_has_its_sizes():
+    names = {name for name, *_ in thesis._authors()}
+    assert set(thesis._sizes()) == names == set(THESIS_DATASETS)
+    known = {row["dataset"]: row["n_test"] for row in read_csv(thesis.data_file("thesis_fcn.csv")) if row["n_test"]}
+    assert known == {name: str(thesis._sizes()[name]["n_test"]) for name in known} and len(known) == 11
+
+
+def test_a_generated_set_of_other_sizes_is_not_compared():
+    ours = {"fid": 2.3}
+    for ds, word in ((two_patterns(), "inside"), (two_patterns(n_train=40, n_test=20), "other series than the thesis")):
+        rows = thesis.compare(ours, ds.name, "barlowtwins", "gauss", ds=ds)
+        assert {row.metric: row.verdict for row in rows}["fid"] == word
+    assert thesis.compare(ours, "GunPoint", "regular", "none", ds=series(*GUNS))[0].other_series == ""
 
 
 @pytest.mark.parametrize("cell", [("GunPoint", "regular", "none"), ("FordA", "vicreg", "warp")])
