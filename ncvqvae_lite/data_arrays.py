@@ -24,7 +24,7 @@ def series_array(x, what):
     try:
         array = np.asarray(x)
         array = _without_objects(array) if array.dtype == object else array
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         low, high = min(lengths := _lengths(x) or {0}), max(lengths)
         found = f"unequal lengths ({low} to {high} steps)" if low < high else f"no plain numbers ({one_line(error)})"
         raise BadInput(f"{what} holds {found}, expected (n, L) or (n, C, L): cut, resample or convert them") from error

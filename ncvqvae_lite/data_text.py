@@ -138,6 +138,8 @@ def _read_table(lines, path):
         values = _floats(fields, place, "column", 2, f"numbers only after the label, between {name} as in line 1")
         if not label.strip():
             raise BadInput(f"{place} has no label in the first column, expected {TABLE}")
+        if label.lstrip().startswith(("#", "%")):
+            raise BadInput(f"{place}: found {label[:20]!r}, a comment in some formats, expected {TABLE}")
         if series and len(values) != len(series[0]):
             found = f"{len(values)} values between {name}, the first line {len(series[0])} (unequal lengths)"
             raise BadInput(f"{place} has {found}, expected as many: correct the line, or cut or resample the series")

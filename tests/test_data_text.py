@@ -135,6 +135,7 @@ WRONG = {
     ),
     "label last": (LAST, r"label seems to stand in the last column"),
     "label last, a word": ([line[:-1] + "up" for line in LAST], r"line 1: column 17 holds 'up'.*after the label"),
+    "a comment": (changed(table(), 4, "1\t", "#1\t"), r"line 5: found '#1', a comment"),
     "no label": (changed(table(), 4, "1\t", "\t"), r"line 5 has no label"),
     "a line of tabs": (changed(table(), 4, table()[4], "\t" * 16), r"line 5 has no label"),
     "marks inside": (changed(table(), 4, "1\t", "\ufeff1\t"), r"line 5, sign 1: found the invisible '\\ufeff'"),
@@ -203,6 +204,45 @@ def test_a_ramp_that_is_a_series_is_read(tmp_path):
     lines = table()
     lines[0] = "1\t" + "\t".join(map(str, range(16)))
     assert read(tmp_path, lines).x_train[0, 0].tolist() == list(range(16))
+
+
+@pytest.mark.parametrize("kind", ["tabs", "commas", "blanks", ".ts with a true header"])
+def test_one_changed_sign_never_moves_what_stands_elsewhere(tmp_path, kind):
+    """60 random edits of a file: refused, or at most one value, label or line is another one."""
+    random, (lines, suffix) = np.random.default_rng(0), SAME[kind]
+    text, was = "\n".join(lines), EXPECTED
+    signs = [
+        "",
+        '"',
+        ",",
+        ";",
+        "\t",
+        " ",
+        ":",
+        "?",
+        "@",
+        "\n",
+        "\0",
+        "\ufeff",
+        "_",
+        "e",
+        "-",
+        "+",
+        ".",
+        "nan",
+        "1",
+        "\u0661",
+    ]
+    for _ in range(60):
+        at, sign, cut = random.integers(len(text)), signs[random.integers(len(signs))], random.integers(2)
+        try:
+            ds = read(tmp_path, (text[:at] + sign + text[at + cut :]).encode(), suffix)
+        except BadInput:
+            continue
+        assert ds.x_train.shape == was.x_train.shape
+        values = (ds.x_train != was.x_train).sum()
+        labels = sum(ds.class_names[i] != was.class_names[j] for i, j in zip(ds.y_train, was.y_train))
+        assert values + labels <= 1, (at, sign, cut)
 
 
 # ---- npz
