@@ -32,8 +32,8 @@ class Replicate:
     preset P          quick (small and short), paper (the thesis' values) or improved (our own recipe)
     out FOLDER        folder of all runs
     notebook          also execute this run's notebook and keep it in the run's folder (needs the extra `notebooks`)
-    data FOLDER       folder with D.npz, or D_TRAIN.tsv and D_TEST.tsv (.txt, .csv, .ts); if not given: $NCVQVAE_DATA, the
-                      series that aeon bundles, the archive
+    data FOLDER       folder with D.npz, or D_TRAIN.tsv and D_TEST.tsv (.txt, .csv, .ts); if not given: $NCVQVAE_DATA,
+                      the series that aeon bundles, the archive
     fcn FILE          weights (.safetensors) of the FCN behind FID and IS; if not given: D.safetensors in the folder
                       that $NCVQVAE_FCN names, else in the folder fcn of the cache ($NCVQVAE_CACHE, else
                       ~/.cache/ncvqvae_lite); `ncvqvae fcn fetch` fills it. For generated sets weights ship with the

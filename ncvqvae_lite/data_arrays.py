@@ -40,7 +40,9 @@ def series_array(x, what):
         turn = f", or swap the axes if it is (n, L, C) with L = {channels}" if channels >= MIN_STEPS else ""
         raise BadInput(f"{what} has series of {length} steps, expected at least {MIN_STEPS}: resample them{turn}")
     if not (finite := np.isfinite(array)).all():
-        found = [word for word, there in (("NaN", np.isnan(array)), ("infinite", np.isinf(array))) if there.any()]
+        found = [
+            word for word, there in (("NaN (missing)", np.isnan(array)), ("infinite", np.isinf(array))) if there.any()
+        ]
         raise BadInput(f"{what} has {' and '.join(found)} values {_where(~finite)}, expected none: fill or drop them")
     return array
 

@@ -588,6 +588,20 @@ def test_fid_is_set_beside_the_thesis_only_with_its_weights(is_thesis, capsys, t
     assert ("FID and IS: the FCN of the thesis (" in out) == is_thesis
 
 
+def test_own_series_of_a_thesis_name_get_no_verdict_of_the_thesis(capsys, tmp_path, monkeypatch):
+    weights = tmp_path / "weights.safetensors"
+    FCN(4).save(weights)
+    np.savez(tmp_path / "ECG5000.npz", **tiny_arrays())
+    numbers = {metric: values[0] for metric, values in author_runs("ECG5000", "regular", "none").items()}
+    monkeypatch.setattr(experiment, "run_experiment", lambda *_, **__: numbers)
+    command = ["replicate", "--dataset", "ECG5000", "--data", str(tmp_path), "--fcn", str(weights)]
+    assert main([*command, "--out", str(tmp_path / "runs")]) == 0
+    out = capsys.readouterr().out
+    assert "Published: none, these are other series than the thesis' of that name: 40 train series (thesis: 500)" in out
+    table = out[out.index("Published") : out.index("score")]
+    assert "other series than the thesis" in table and not {"inside", "better", "worse"} & set(table.split())
+
+
 # --- notebooks ---
 
 
