@@ -227,7 +227,7 @@ shown
 from ncvqvae_lite.thesis import compare
 
 own_fcn = not (fcn and is_thesis_weights(fcn, cfg.dataset))
-rows = compare(metrics, cfg.dataset, cfg.method, cfg.augmentation, own_fcn=own_fcn)
+rows = compare(metrics, cfg.dataset, cfg.method, cfg.augmentation, own_fcn=own_fcn, ds=ds)
 print(nb.published_table(rows))
 
 # %% [markdown]
