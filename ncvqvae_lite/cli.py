@@ -23,6 +23,7 @@ from .names import function_of
 
 COMMANDS = {  # name -> (class with the options as fields and a method run(), what the help says)
     "replicate": ("cli_replicate.Replicate", "run one cell of the thesis' tables, compare with the published one"),
+    "sample": ("cli_sample.Sample", "draw new series from a finished run and write them to a file"),
     "campaign run": ("cli_campaign.Run", "run what is left of many cells: the thesis, or a list of your own"),
     "campaign status": ("cli_campaign.Status", "how far a campaign is, and how long the rest may take"),
     "campaign export": ("cli_campaign.Export", "add the finished cells of a campaign to the table of results"),

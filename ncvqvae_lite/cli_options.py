@@ -1,6 +1,7 @@
 """What the commands share: options made from the fields of a dataclass, `--set`, a check of the extra `notebooks`.
 
-A field without a default is a positional argument. Its type decides what is read: bool takes no value, a tuple one or
+A field without a default is a positional argument; the option of a field named like a word of Python, such as `class_`,
+is without the underscore. Its type decides what is read: bool takes no value, a tuple one or
 more of its element's type, a Literal one of its values, anything else one value; `X | None` is read as X, and so is
 `X | bool`, save that it is True where the option stands alone. The help comes from the docstring of the class or of a
 class above it, where a line "field VALUE   text" tells of a field; VALUE, what the help calls a value, may be left out.
@@ -58,7 +59,7 @@ def parser_of(kind, program):
         if f.default is MISSING:
             parser.add_argument(f.name, help=text, **how)
             continue
-        flag = f"--{f.name.replace('_', '-')}"
+        flag = f"--{f.name.rstrip('_').replace('_', '-')}"
         parser.options[flag] = metavar or " or ".join(choices or ())
         if f.type is bool:
             how = {"action": "store_true"}
@@ -68,7 +69,7 @@ def parser_of(kind, program):
             how |= {"nargs": "?", "const": True}
         elif f.default is not None:
             text += f" (default: {f.default})"
-        parser.add_argument(flag, help=text, **how)
+        parser.add_argument(flag, dest=f.name, help=text, **how)
     return parser
 
 

@@ -10,6 +10,7 @@ from .cli_options import check_notebook_extra, parse_changes
 from .cli_progress import progress_on
 from .config import ExperimentConfig
 from .errors import BadInput
+from .experiment_parts import hash_when_made
 from .fcn_weights import file_hash, find_weights, is_thesis_weights, shipped_judge
 from .thesis import METRICS, compare
 
@@ -105,7 +106,7 @@ class Replicate:
         for reason, names in by_reason.items():
             say(f"Not computed: {', '.join(names)} ({reason})")
         if "fid" not in absent:
-            say(f"FID and IS: {_judge(cfg, self.out, weights, own_fcn, metrics)}")
+            say(f"FID and IS: {_judge(cfg, self.out, folder, weights, own_fcn, metrics)}")
         say(f"Run folder: {folder}")
         if not self.notebook:
             return 0
@@ -120,11 +121,11 @@ class Replicate:
         return 0
 
 
-def _judge(cfg, out, weights, own_fcn, metrics):
+def _judge(cfg, out, folder, weights, own_fcn, metrics):
     """Which feature net stands behind FID and IS."""
     if weights is None:
-        file = cfg.fcn_folder(out) / "fcn.safetensors"
-        accuracy = f"test accuracy {metrics['fcn_accuracy']:.3f}, SHA-256 {file_hash(file)}"
+        sha = hash_when_made(folder, cfg.fcn_folder(out) / "fcn.safetensors")[:12]
+        accuracy = f"test accuracy {metrics['fcn_accuracy']:.3f}, SHA-256 {sha}"
         return f"our own FCN ({accuracy}): not comparable with the thesis"
     comparable = "another FCN than the thesis used: not comparable with it" if own_fcn else "the FCN of the thesis"
     return f"{comparable} ({weights}, SHA-256 {file_hash(weights)})"

@@ -18,7 +18,7 @@ from . import errors
 from .errors import BadInput
 
 PACKAGE = Path(__file__).parent
-NO_NUMBERS = {"config", "config_digest", "errors", "experiment_folders", "files", "names"}
+NO_NUMBERS = {"config", "config_digest", "errors", "experiment_folders", "experiment_parts", "files", "names"}
 
 
 def digest(settings, module):

@@ -132,11 +132,18 @@ def from_arrays(x_train, y_train=None, x_test=None, y_test=None, *, name="mine",
         y_test = np.array([number[label] for label in names_test], dtype="<i8")
     for sentence in suspected:
         warnings.warn(sentence, WeakEvidence, stacklevel=2)
-    digest, tensors = hashlib.sha256(), []
-    for array in (x_train, y_train, x_test, y_test):
+    arrays = (x_train, y_train, x_test, y_test)
+    tensors = (None if array is None else torch.from_numpy(array) for array in arrays)
+    return TimeSeriesDataset(*tensors, classes, name, source, content_hash(*arrays))
+
+
+def content_hash(*arrays):
+    """sha256 of arrays or CPU tensors (types, shapes and bytes) in this order; None, of no labels, counts too."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        array = array if array is None else np.asarray(array)
         digest.update(b"none" if array is None else f"{array.dtype.str}{array.shape}".encode() + array.tobytes())
-        tensors.append(None if array is None else torch.from_numpy(array))
-    return TimeSeriesDataset(*tensors, classes, name, source, digest.hexdigest())
+    return digest.hexdigest()
 
 
 def _check_name(name):

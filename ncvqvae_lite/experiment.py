@@ -6,31 +6,24 @@ results are written last. Equal seeds give equal numbers on one CPU, interrupted
 summed in an order that varies.
 """
 
-import functools
 import json
 import os
 import warnings
 from pathlib import Path
-from types import SimpleNamespace
-from typing import NamedTuple
 
 import torch
 
-from .config import ExperimentConfig
-from .errors import BadInput, NotFound, WeakEvidence
+from .errors import BadInput, WeakEvidence
+from .experiment_card import write_card
 from .experiment_cas import classification_accuracy_score  # noqa: F401 (a public name)
 from .experiment_cell import make_cell
 from .experiment_folders import finished_metrics
-from .experiment_samples import classes_like, generate
+from .experiment_run import Run, load_run  # noqa: F401 (public names)
 from .experiment_stages import Session, resolve, scale, stage
 from .experiment_tokenizer import new_tokenizer
 from .fcn import FCN
 from .fcn_weights import file_hash
-from .files import read_json
 from .names import SCORES
-from .prior import MaskGIT
-from .residuals import ResidualPieces
-from .tokenizer import load_tokenizer
 
 
 def run_experiment(cfg, ds, out_dir="runs", fcn_weights=None, *, device=None, progress=None, checkpoint_seconds=60.0):
@@ -68,7 +61,14 @@ def _resume(cfg, ds, session, folder, fcn_weights):
     settings |= {"scale_mean": scaled.mean, "scale_std": scaled.std}
     settings |= {"resolved": {name: getattr(resolve(cfg, ds), name) for name in cfg.rules()}}
     settings |= {"class_counts": torch.bincount(ds.y_train).tolist() if ds.n_classes else []}  # of train
-    make = functools.partial(make_cell, cfg, ds, scaled, session, folder, fcn_weights)
+    settings |= {"class_names": ds.class_names, "dtype": str(scaled.dtype).removeprefix("torch.")}
+
+    def make():
+        metrics = make_cell(cfg, ds, scaled, session, folder, fcn_weights)
+        weak = [*_flat_channels(ds), *_weak_fcns(ds, metrics)]
+        write_card(folder, cfg, ds, metrics, not_computed(cfg, ds), weak, fcn_weights)
+        return metrics
+
     return stage(folder, settings, ds, session, make, wait=False)
 
 
@@ -135,47 +135,3 @@ def _weak_fcns(ds, metrics):
                     f"the FCN behind {fid} classifies {metrics[name]:.0%} of the test series of {ds.name} right, "
                     f"always naming the most frequent class {share:.0%}: check labels and scaling, raise fcn_min_steps"
                 )
-
-
-# --- finished runs ---
-
-
-class Run(NamedTuple):
-    """A finished run: sample from it, encode with it."""
-
-    tokenizer: torch.nn.Module
-    prior: MaskGIT
-    mean: float  # of the train set, in raw units
-    std: float
-    metrics: dict
-    config: dict
-    pieces: ResidualPieces | None = None  # what is added to decoded samples
-
-    @property
-    def settings(self):
-        """What the run was made with, by name, sizes and steps by the number of series filled in."""
-        younger = vars(ExperimentConfig("")) | {"class_counts": []}  # settings that the run did not know yet
-        return SimpleNamespace(**younger | self.config | self.config.get("resolved", {}))
-
-    def sample(self, n, class_index=None, seed=0):
-        """n new series (n, C, L) in raw units.
-
-        class_index   an int or an (n,) tensor; None: as `class_draw` says, no class or each by its share of train
-        """
-        settings = self.settings
-        if class_index is None and settings.class_draw == "train" and settings.class_counts:
-            class_index = classes_like(settings.class_counts, n, seed)
-        series = generate(settings, self.tokenizer, self.prior, n, seed, class_index, self.pieces)[1]
-        return series * self.std + self.mean
-
-
-def load_run(folder):
-    """Open the folder of a finished run (the one that holds metrics.json)."""
-    folder = Path(folder)
-    metrics, config = read_json(folder / "metrics.json"), read_json(folder / "config.json")
-    if metrics is None or config is None or "tokenizer" not in config:
-        raise NotFound(f"no finished run in {folder}: expected the cell folder that `run_experiment` filled")
-    tokenizer = load_tokenizer(folder / config["tokenizer"])
-    pieces = ResidualPieces.load(folder) if (folder / "residuals.safetensors").exists() else None
-    scale_of_train = config["scale_mean"], config["scale_std"]
-    return Run(tokenizer, MaskGIT.load(folder), *scale_of_train, metrics, config, pieces)

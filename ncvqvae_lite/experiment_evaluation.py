@@ -18,7 +18,7 @@ from .evaluation.copies import nearest_train
 from .evaluation.kernels import KernelSpace
 from .evaluation.manifold import manifold_scores
 from .experiment_samples import batched_decode, classes_like, generate
-from .experiment_stages import Scaled
+from .experiment_stages import Scaled, unscale
 from .fcn import FCN
 from .files import atomic
 from .inference import batched
@@ -150,7 +150,7 @@ def evaluate_samples(cfg, ds, scaled, tokenizer, prior, pieces, fcns, folder):
 
 def _raw(series, scaled):
     """Scaled series as an array in raw units."""
-    return (series * scaled.std + scaled.mean).cpu().numpy()
+    return unscale(series, scaled.mean, scaled.std, scaled.dtype).cpu().numpy()
 
 
 def resampled_tokens(tokenizer, x, n):

@@ -6,19 +6,38 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from .errors import BadInput
-from .files import read_json, write_json
+from .experiment_parts import check_parts
+from .files import read_json, with_its_cells, write_json
 
 
 def finished_metrics(folder, ds):
-    """The metrics of a finished run, or None if there is work to do; raises BadInput if it was for other series."""
-    folder = Path(folder)
+    """The metrics of a finished run, or None if there is work to do.
+
+    raises   BadInput if it was for other series, or if a part of a finished run is not the one that it was made with
+    """
+    return _finished_metrics(Path(folder), ds, _hash_now(ds))
+
+
+def _finished_metrics(folder, ds, data_hash):
     recorded = read_json(folder / "config.json")
-    if recorded and recorded["data_hash"] != ds.content_hash:
+    if recorded and recorded["data_hash"] != data_hash:
+        edited = "" if data_hash == ds.content_hash else ", edited since they were read"
         raise BadInput(
             f"{folder} was made from other series named {ds.name} ({recorded['data_hash'][:8]}, these are "
-            f"{ds.content_hash[:8]}): use another name or another folder (--out), or delete that folder"
+            f"{data_hash[:8]}{edited}): use another name or another folder (--out), or delete that folder"
+            f"{with_its_cells(folder)}"
         )
-    return read_json(folder / "metrics.json") if recorded else None
+    metrics = read_json(folder / "metrics.json") if recorded else None
+    if metrics is not None:
+        check_parts(folder)
+    return metrics
+
+
+def _hash_now(ds):
+    """The content hash of the series as they are, which a user may have edited in place."""
+    from .data import content_hash  # here, so that those who only read run folders need not load torch
+
+    return content_hash(ds.x_train, ds.y_train, ds.x_test, ds.y_test)
 
 
 def claim(folder, settings, ds, device):
@@ -28,8 +47,8 @@ def claim(folder, settings, ds, device):
     raises   BadInput for other series, or for a checkpoint made on another device or with other versions: continued
              here it would end in numbers that belong to neither
     """
-    folder = Path(folder)
-    metrics = finished_metrics(folder, ds)
+    folder, data_hash = Path(folder), _hash_now(ds)
+    metrics = _finished_metrics(folder, ds, data_hash)
     if metrics is None:
         here, recorded = environment(device), read_json(folder / "config.json")
         if recorded and any(folder.glob("*.checkpoint")):
@@ -39,8 +58,10 @@ def claim(folder, settings, ds, device):
                         f"{folder} holds a checkpoint made with {name} {recorded[name]}, here {name} is {here[name]}: "
                         "continue there, delete the checkpoint, or use another folder (--out)"
                     )
-        provenance = {"data_source": ds.source, "data_hash": ds.content_hash, **here}
-        write_json(folder / "config.json", {**settings, **provenance})
+        edited = "" if data_hash == ds.content_hash else "; edited since"
+        provenance = {"data_source": ds.source + edited, "data_hash": data_hash, **here}
+        parts = {"parts": recorded["parts"]} if recorded and "parts" in recorded else {}
+        write_json(folder / "config.json", {**settings, **provenance, **parts})
     return metrics
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 
 from .experiment_folders import claim, discard
+from .experiment_parts import note_weights
 from .files import hold, write_json, writing_to
 from .training_engine import batch_sizes, derive_seed, epochs_for
 
@@ -39,7 +40,7 @@ class Session:
 
 
 class Scaled(NamedTuple):
-    """A data set in units of the train set's scalar standard deviation, on the device."""
+    """A data set in units of the train set's scalar standard deviation, on the device; dtype is that of raw series."""
 
     x_train: torch.Tensor
     y_train: torch.Tensor | None
@@ -47,14 +48,23 @@ class Scaled(NamedTuple):
     y_test: torch.Tensor | None
     mean: float
     std: float
+    dtype: torch.dtype = torch.float32
 
 
 def scale(ds, device):
-    """Subtract the scalar mean of the whole train matrix, divide by its scalar population standard deviation."""
+    """Subtract the scalar mean of the whole train matrix, divide by its scalar population standard deviation.
+
+    In float64, whatever the series are: of those on a large offset float32 would keep the offset and lose the shape.
+    """
     mean, std = ds.x_train.double().mean().item(), ds.x_train.double().std(correction=0).item()
     x_train, x_test = (((x.double() - mean) / std).float().to(device) for x in (ds.x_train, ds.x_test))
     y_train, y_test = (y if y is None else y.to(device) for y in (ds.y_train, ds.y_test))
-    return Scaled(x_train, y_train, x_test, y_test, mean, std)
+    return Scaled(x_train, y_train, x_test, y_test, mean, std, ds.x_train.dtype)
+
+
+def unscale(series, mean, std, dtype=torch.float32):
+    """Scaled series (n, C, L) in raw units, computed in the type of the raw series that mean and std are of."""
+    return series.to(dtype) * std + mean
 
 
 def stage(folder, settings, ds, session, make, wait=True):
@@ -69,6 +79,7 @@ def stage(folder, settings, ds, session, make, wait=True):
         metrics = claim(folder, settings, ds, session.device)
         if metrics is None:
             metrics = make()
+            note_weights(folder)
             write_json(folder / "metrics.json", metrics)
         discard(folder, "*.checkpoint")
     return metrics

@@ -8,6 +8,7 @@ import csv
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import filelock
@@ -82,6 +83,20 @@ def atomic(file, mode="w"):
         partial.unlink(missing_ok=True)
 
 
+def link_or_copy(source, target):
+    """Give a file a second name, a hard link; a copy where the file system has no such links. Whole or not there."""
+    target = Path(target)
+    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    try:
+        try:
+            os.link(source, partial)
+        except OSError:
+            shutil.copyfile(source, partial)
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)  # it stays where both names were the same file before
+
+
 def write_json(file, content):
     """Write `content` as JSON. NaN and infinity are refused: JSON has none."""
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
@@ -96,7 +111,8 @@ def read_json(file):
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, OSError) as error:
-        raise BadInput(f"{file} cannot be read ({error}): delete its folder and run again") from error
+        cells = with_its_cells(Path(file).parent)
+        raise BadInput(f"{file} cannot be read ({error}): delete its folder{cells} and run again") from error
 
 
 def write_csv(file, rows, columns=None):
@@ -139,7 +155,8 @@ def load_module(file, *classes):
             arguments = json.loads(opened.metadata()["arguments"])
             state = {name: opened.get_tensor(name) for name in opened.keys()}
     except Exception as error:
-        raise BadInput(f"{file} is not a saved {wanted} ({error}): delete it and save or train again") from error
+        cells = with_its_cells(file.parent)
+        raise BadInput(f"{file} is not a saved {wanted} ({error}): delete it{cells} and save or train again") from error
     named = arguments.pop("class", classes[0].__name__)
     try:
         module = {cls.__name__: cls for cls in classes}[named](**arguments)
@@ -147,6 +164,32 @@ def load_module(file, *classes):
     except (KeyError, TypeError, RuntimeError) as error:
         raise BadInput(f"{file} is not a saved {wanted}: it holds another network") from error
     return module.eval()
+
+
+# --- run folders that hang together ---
+
+
+def made_from(folder):
+    """Folders of the cells that were made from this one (a tokenizer, a feature net) of the same folder of all runs."""
+    folder = Path(folder).resolve()
+    out = next((parent for parent in folder.parents if (parent / "cells").is_dir()), None)
+    found = []
+    for file in sorted(out.glob("cells/*/*/*/*/config.json")) if out else ():
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # what cannot be read says of nothing it needs
+            config = json.loads(file.read_text(encoding="utf-8"))
+            places = [config.get("tokenizer", ""), *map(os.path.dirname, config.get("parts", ()))]
+            if any(place and (file.parent / place).resolve() == folder for place in places):
+                found.append(file.parent)
+    return found
+
+
+def with_its_cells(folder, most=5):
+    """For advice to delete a folder: " and the 2 cells made from it (..., ...)", or "" where there are none."""
+    cells = [cell.relative_to(cell.parents[4]).as_posix() for cell in made_from(folder)]
+    if not cells:
+        return ""
+    named = ", ".join(cells[:most]) + (f" and {len(cells) - most} more" if cells[most:] else "")
+    return f" and the {'cell' if len(cells) == 1 else f'{len(cells)} cells'} made from it ({named})"
 
 
 # --- holding ---

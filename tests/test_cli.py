@@ -720,7 +720,8 @@ def test_help_of_a_command_tells_every_field(command, capsys, monkeypatch):
     for field in dataclasses.fields(kind):
         (words,) = [words for words in told if words[:1] == [field.name]]
         (line,) = [line for line in out.splitlines() if " ".join(words[2:]) in line]
-        assert (words[1] if field.default is dataclasses.MISSING else f"--{field.name.replace('_', '-')}") in out
+        option = f"--{field.name.rstrip('_').replace('_', '-')}"
+        assert (words[1] if field.default is dataclasses.MISSING else option) in out
         if field.default not in (dataclasses.MISSING, None, False, ()):
             assert line.endswith(f"(default: {field.default})")
 

@@ -228,7 +228,7 @@ def test_folders(regular, non_contrastive):
     """fcn, tokenizers and cells; both configurations share the feature net; nothing unfinished is left."""
     out = regular.out
     stages = {"config.json", "history.csv", "metrics.json"}
-    cell = stages | {"prior.safetensors", "samples.npz", "seconds.json"}
+    cell = stages | {"prior.safetensors", "tokenizer.safetensors", "samples.npz", "seconds.json", "README.md"}
     expected = {regular.cfg.fcn_folder(out): stages | {"fcn.safetensors"}}
     expected[non_contrastive.cfg.fcn_folder(out, 1)] = stages | {"fcn.safetensors"}  # the second feature net
     for run in (regular, non_contrastive):

@@ -26,7 +26,7 @@ PACKAGE = ROOT / "ncvqvae_lite"
 ROOMS = (
     "errors numerics inference files names data_arrays data_labels data_text data_files data_archive generators data "
     "timefreq quantizer ssl_losses augmentations tokenizer residuals prior fcn metrics evaluation training config "
-    "experiment thesis tables plots nb lab cli"
+    "thesis tables experiment plots nb lab cli"
 ).split()
 NOT_CORE = ("lab", "tables", "plots", "nb", "cli")
 TOP_LEVEL = {

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from ..config import ExperimentConfig
 from ..errors import BadInput, NotFound, UserError
-from ..files import read_json, write_csv, writing_to
+from ..experiment_parts import check_parts
+from ..files import read_json, with_its_cells, write_csv, writing_to
 from ..thesis import data_file
 
 CELL = ("dataset", "method", "augmentation", "seed")
@@ -51,8 +52,8 @@ def cell_rows(folder):
     are the class shares of generated and real series, and the seconds of each stage that this cell worked on: a stage
     below one second was found finished. A tokenizer that a job of its own made for several cells counts for each.
 
-    raises   NotFound without a finished cell; BadInput for metrics that are no finite numbers, and for code that was
-             not committed when it ran
+    raises   NotFound without a finished cell; BadInput for metrics that are no finite numbers, for code that was not
+             committed when it ran, and where a part is not the one that the cell was made with
     """
     folder = Path(folder)
     config, seconds = read_json(folder / "config.json"), read_json(folder / "seconds.json")
@@ -60,6 +61,7 @@ def cell_rows(folder):
     if not (config and metrics and seconds) or folder.resolve().parts[-5] != "cells":
         raise NotFound(f"no finished cell in {folder}: expected cells/<dataset>/<configuration>/<digest>/seed<k>")
     _check_commits([folder])
+    check_parts(folder)
     names = {f.name for f in fields(ExperimentConfig)}
     settings = {name: value for name, value in config.items() if name in names}
     cell = {name: settings[name] for name in CELL}
@@ -122,7 +124,8 @@ def _check_commits(folders):
         commit = commits[refused[0]]
         found = f"was made by code that was not committed ({commit})" if commit else "names no commit"
         others = f", and so {len(refused) - 1} more of {len(commits)} folders" if refused[1:] else ""
-        advice = "delete such folders and run the cells again from a git checkout without uncommitted edits"
+        such = f"such folders{with_its_cells(refused[0])}"
+        advice = f"delete {such} and run the cells again from a git checkout without uncommitted edits"
         raise BadInput(f"{refused[0]} {found}{others}: {advice}")
 
 

@@ -1,0 +1,106 @@
+"""`ncvqvae sample`: new series from a finished run, written to a file."""
+
+import csv
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import BadInput
+from .files import atomic, writing_to
+
+SUFFIXES = (".npz", ".csv", ".ts")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Draw new series from a finished run, in the units of the series that it was made from, and write them to a file.
+
+    The end of the file's name says how it is written; L steps, C channels:
+      .npz  arrays x (n, C, L) and, where the series have classes, y (n,): their names. For numpy and `from_arrays`
+      .csv  a line for each series: its class, if it has one, then its L values. One channel only
+      .ts   the text of sktime and aeon: channels separated by colons, then the class, if there is one
+    Two files NAME_TRAIN.ts and NAME_TEST.ts (.csv, if the series have classes) are a data set for --data.
+
+    folder FOLDER    of a finished run: the one with metrics.json, or a copy of it
+    n N              number of series
+    class_ NAME      a class by its name, as the README.md of the run lists them; if not given, classes are drawn by
+                     their shares of the train series, or, as with the preset paper, left open: then none is written
+    out FILE         where to
+    seed S           equal seeds give equal series
+    overwrite        replace FILE if it is there
+    """
+
+    folder: Path
+    n: int = 100
+    class_: str | None = None
+    out: Path = Path("samples.npz")
+    seed: int = 0
+    overwrite: bool = False
+
+    def run(self):
+        write = {".npz": _write_npz, ".csv": _write_csv, ".ts": _write_ts}.get(self.out.suffix.lower())
+        if write is None:
+            raise BadInput(f"--out {self.out} ends in none of {', '.join(SUFFIXES)}: choose one of them")
+        if self.out.exists() and not self.overwrite:
+            raise BadInput(f"--out {self.out} is there already: choose another name, or replace it by --overwrite")
+        if self.n < 1:
+            raise BadInput(f"--n {self.n}, expected a whole number of 1 or more")
+
+        from .experiment_run import load_run
+
+        run = load_run(self.folder.expanduser())
+        if write is _write_csv and run.tokenizer.channels > 1:
+            raise BadInput(f"the series have {run.tokenizer.channels} channels, a .csv has one: choose .npz or .ts")
+        how = dict(seed=self.seed, class_name=self.class_)
+        classes = run.classes(self.n, **how)
+        names = run.class_names or [str(index) for index in range(run.prior.n_classes)]
+        labels = None if classes is None else [names[index] for index in classes.tolist()]
+        if write is _write_ts:
+            _check_words(labels)
+        series = run.sample(self.n, **how).numpy()
+        with writing_to(self.out.parent), atomic(self.out, "wb" if write is _write_npz else "w") as file:
+            write(file, series, labels, run.config["dataset"])
+        print(
+            f"{self.out}: {self.n} series of {series.shape[1]} channel(s) and {series.shape[2]} steps, {_told(labels)}"
+        )
+
+
+def _check_words(labels):
+    for name in set(labels or ()):
+        if set(name) & set(":, \t\n"):
+            raise BadInput(
+                f"the class {name!r} cannot stand in a .ts file (blank, colon or comma): choose .npz or .csv"
+            )
+
+
+def _told(labels):
+    if labels is None:
+        return "no class"
+    return f"classes {', '.join(f'{name} ({count})' for name, count in sorted(Counter(labels).items()))}"
+
+
+# --- the three formats; each value has as many digits as tell it from its neighbours in its type ---
+
+
+def _write_npz(file, series, labels, name):
+    import numpy as np  # here, so that --help need not wait for it
+
+    np.savez_compressed(file, x=series, **({} if labels is None else {"y": np.array(labels)}))
+
+
+def _write_csv(file, series, labels, name):
+    writer = csv.writer(file, lineterminator="\n")
+    for row, (values,) in enumerate(series):
+        writer.writerow([*([] if labels is None else [labels[row]]), *map(str, values)])
+
+
+def _write_ts(file, series, labels, name):
+    header = {"problemName": name, "timeStamps": "false", "missing": "false"}
+    header |= {"univariate": str(series.shape[1] == 1).lower()}
+    header |= {"dimensions": series.shape[1]} if series.shape[1] > 1 else {}
+    header |= {"equalLength": "true", "seriesLength": series.shape[2]}
+    header |= {"classLabel": " ".join(["true", *sorted(set(labels))]) if labels else "false"}
+    file.write("".join(f"@{key} {value}\n" for key, value in header.items()) + "@data\n")
+    for row, channels in enumerate(series):
+        words = [",".join(map(str, values)) for values in channels]
+        file.write(":".join([*words, *([labels[row]] if labels else [])]) + "\n")
