@@ -19,7 +19,7 @@ class Sample:
       .npz  arrays x (n, C, L) and, where the series have classes, y (n,): their names. For numpy and `from_arrays`
       .csv  a line for each series: its class, if it has one, then its L values. One channel only
       .ts   the text of sktime and aeon: channels separated by colons, then the class, if there is one
-    Two files NAME_TRAIN.ts and NAME_TEST.ts (.csv, if the series have classes) are a data set for --data.
+    Two files NAME_TRAIN.ts and NAME_TEST.ts are a data set for `ncvqvae replicate --data`.
 
     folder FOLDER    of a finished run: the one with metrics.json, or a copy of it
     n N              number of series

@@ -120,7 +120,8 @@ def _limits(ds, metrics, weak, pieces):
         limits.append(f"With {len(ds.x_test)} test series the scores are uncertain; so are those of a single seed.")
     else:
         limits.append("One seed: how far scores differ between seeds cannot be seen here.")
-    return "\n".join(["## Limits\n", *(f"- {sentence}" for sentence in [*limits, *(f"{s}." for s in weak)])])
+    limits += [f"{sentence[0].upper()}{sentence[1:]}." for sentence in weak]
+    return "\n".join(["## Limits\n", *(f"- {sentence}" for sentence in limits)])
 
 
 def _provenance(config):

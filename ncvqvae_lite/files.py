@@ -170,7 +170,7 @@ def load_module(file, *classes):
 
 
 def made_from(folder):
-    """Folders of the cells that were made from this one (a tokenizer, a feature net) of the same folder of all runs."""
+    """Folders of the cells, finished or begun, that were made from this one: a tokenizer's or a feature net's."""
     folder = Path(folder).resolve()
     out = next((parent for parent in folder.parents if (parent / "cells").is_dir()), None)
     found = []
@@ -178,7 +178,8 @@ def made_from(folder):
         with contextlib.suppress(OSError, ValueError, AttributeError):  # what cannot be read says of nothing it needs
             config = json.loads(file.read_text(encoding="utf-8"))
             places = [config.get("tokenizer", ""), *map(os.path.dirname, config.get("parts", ()))]
-            if any(place and (file.parent / place).resolve() == folder for place in places):
+            begun = any(file.parent.glob("prior.*"))
+            if begun and any(place and (file.parent / place).resolve() == folder for place in places):
                 found.append(file.parent)
     return found
 
