@@ -1,5 +1,6 @@
 """A finished run, opened: sample from it, encode with it. Its folder is enough, wherever it was copied to."""
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -65,7 +66,8 @@ class Run(NamedTuple):
     def _asked(self, n, class_index, seed, class_name):
         """The class, or n of them, or None."""
         if class_index is not None and class_name is not None:
-            raise BadInput(f"class_index {class_index!r} and class_name {class_name!r} are given, expected one of them")
+            both = f"class_index {_short(class_index)} and class_name {_short(class_name)}"
+            raise BadInput(f"{both} are given, expected one of them")
         if class_name is not None:
             return self._index_of(class_name)
         if class_index is not None:
@@ -80,7 +82,7 @@ class Run(NamedTuple):
             known = (
                 "was made before names were recorded: give class_index" if self.prior.n_classes else "has no classes"
             )
-            raise BadInput(f"class_name is {name!r}, but this run {known}")
+            raise BadInput(f"class_name is {_short(name)}, but this run {known}")
         if not isinstance(name, str):
             raise BadInput(f"class_name is {_short(name)}, expected a text: one of {', '.join(self.class_names)}")
         check_name("class", name, self.class_names)
@@ -91,7 +93,7 @@ class Run(NamedTuple):
         k = self.prior.n_classes
         if k == 0:
             raise BadInput(f"class_index is {_short(class_index)}, but this run has no classes: leave it out")
-        index = np.asarray(class_index.cpu() if isinstance(class_index, torch.Tensor) else class_index)
+        index = _array(class_index)
         if index.dtype.kind not in "iu" or index.shape not in ((), (n,)):
             by_name = ": a name is given as class_name" if index.dtype.kind in "US" else ""
             raise BadInput(f"class_index is {_short(class_index)}, expected a whole number or {n} of them{by_name}")
@@ -105,9 +107,12 @@ def load_run(folder):
 
     raises   NotFound where there is none; BadInput if a part is not the one that the run was made with
     """
+    if not isinstance(folder, str | os.PathLike):
+        raise BadInput(f"the folder of a run is {_short(folder)}, expected a path: see `cell_folder`")
     folder = Path(folder)
     metrics, config = read_json(folder / "metrics.json"), read_json(folder / "config.json")
-    if metrics is None or config is None or "tokenizer" not in config:
+    whole = isinstance(metrics, dict) and isinstance(config, dict)
+    if not whole or not {"tokenizer", "scale_mean", "scale_std"} <= config.keys():
         raise NotFound(f"no finished run in {folder}: expected the cell folder that `run_experiment` filled")
     check_held(folder)
     held = (folder / "tokenizer.safetensors").is_file()  # runs of earlier versions had it in the shared folder only
@@ -119,12 +124,20 @@ def load_run(folder):
 
 def _whole(value, name, least):
     """A whole number of Python or numpy, of `least` or more, as an int; neither True nor 5.0 is one."""
-    number = np.asarray(value)
+    number = _array(value)
     if number.ndim or number.dtype.kind not in "iu" or number < least:
         raise BadInput(f"{name} is {_short(value)}, expected a whole number{' of 1 or more' if least == 1 else ''}")
     return int(number)
 
 
+def _array(value):
+    """As an array; what numpy can make none of is an object, which is no number."""
+    try:
+        return np.asarray(value.cpu() if isinstance(value, torch.Tensor) else value)
+    except (TypeError, ValueError, RuntimeError):
+        return np.array(None)
+
+
 def _short(value):
-    text = repr(value)
+    text = " ".join(repr(value).split())
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -25,7 +25,7 @@ from ncvqvae_lite import (
 )
 from ncvqvae_lite.errors import BadInput, NotFound
 from ncvqvae_lite.experiment_folders import finished_metrics
-from ncvqvae_lite.experiment_parts import sha256_of
+from ncvqvae_lite.experiment_parts import hash_when_made, sha256_of
 from ncvqvae_lite.files import link_or_copy, made_from, read_json, with_its_cells, write_json
 from ncvqvae_lite.lab.results import cell_rows
 
@@ -359,3 +359,15 @@ def test_float64_series_keep_their_shape_on_a_large_offset(tmp_path):
         assert samples["x"].dtype == samples["x_by_class"].dtype == np.float64
         assert len(np.unique(samples["x"])) > 0.9 * samples["x"].size
     assert load_run(cell_folder(cfg(), tmp_path / "near")).sample(2).dtype == torch.float32
+
+
+def test_a_finished_cell_tells_the_feature_net_that_it_was_made_with(runs):
+    file = runs.fcn / "fcn.safetensors"
+    recorded = sha256_of(file)
+    other_weights(file)
+    assert hash_when_made(runs.a, file) == recorded != sha256_of(file)
+    file.unlink()
+    assert hash_when_made(runs.a, file) == recorded
+    without_parts(runs.a)
+    with pytest.raises(FileNotFoundError):  # an earlier version recorded none: nothing is made up
+        hash_when_made(runs.a, file)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ncvqvae_lite import MaskGIT, Tokenizer, cli, from_arrays, load_dataset, load_run
-from ncvqvae_lite.errors import BadInput
+from ncvqvae_lite.errors import BadInput, NotFound
 from ncvqvae_lite.files import write_json
 
 NAMES = ("autumn", "spring", "winter")
@@ -65,6 +65,11 @@ def test_whole_numbers_of_all_kinds_are_indices(run, index):
         (dict(class_index=torch.tensor([0.0, 1.0])), "expected a whole number or 2 of them"),
         (dict(class_index=[0, 1, 2]), "expected a whole number or 2 of them"),
         (dict(class_index=[]), "expected a whole number or 2 of them"),
+        (dict(class_index=[[1], [1, 2]]), "expected a whole number or 2 of them"),
+        (dict(class_index=torch.ones(2, requires_grad=True)), "expected a whole number or 2 of them"),
+        (dict(class_index=torch.ones(2, 30, 3)), "expected a whole number or 2 of them"),
+        (dict(class_name=["winter"]), r"class_name is \['winter'\], expected a text"),
+        (dict(n=[[1], [1, 2]]), "expected a whole number of 1 or more"),
         (dict(class_index={}), "expected a whole number or 2 of them"),
         (dict(class_index="winter"), "a name is given as class_name"),
         (dict(class_index=3), r"class_index is 3, expected 0\.\.2: this run knows 3 classes"),
@@ -92,6 +97,21 @@ def test_what_is_no_class_number_or_seed_is_refused(run, arguments, words):
         with pytest.raises(BadInput, match=words) as error:
             ask(**(dict(n=2) | arguments))
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("metrics.json", []), ("metrics.json", 3), ("config.json", []), ("config.json", {})]
+)
+def test_a_folder_with_something_else_in_it_is_no_run(folder, name, content):
+    write_json(folder / name, content)
+    with pytest.raises(NotFound, match="no finished run in"):
+        load_run(folder)
+
+
+@pytest.mark.parametrize("place", [None, 3, ["runs"], True])
+def test_what_is_no_path_is_no_run(place):
+    with pytest.raises(BadInput, match="the folder of a run is .*, expected a path"):
+        load_run(place)
 
 
 def test_runs_without_labels_or_without_names(tmp_path):
