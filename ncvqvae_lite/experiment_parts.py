@@ -18,13 +18,14 @@ def keep_parts(folder, held=(), seen=()):
 
     held     files that the finished cell needs: a hard link, or a copy, of each is put into the folder
     seen     files that stay where they are
-    raises   BadInput where the cell has a prior already that was trained on another file of that name
+    raises   BadInput where the cell has a prior already that was made with another file of that name
     """
     folder, parts = Path(folder), {}
     known = parts_of(folder)
     for file in map(Path, held):
         parts[file.name] = sha256_of(file)
-        if known.get(file.name, parts[file.name]) != parts[file.name] and any(folder.glob("prior.*")):
+        made = [*folder.glob("prior.*"), *folder.glob("residuals.*")]
+        if made and known.get(file.name, parts[file.name]) != parts[file.name]:
             raise _exchanged(folder, file, known[file.name], parts[file.name])
         link_or_copy(file, folder / file.name)
     for file in map(Path, (*held, *seen)):
@@ -44,14 +45,12 @@ def check_held(folder):
     for name, recorded in parts_of(folder).items():
         if "/" in name:
             continue
-        again = f"copy that folder whole from where it came, or delete it{with_its_cells(folder)} and run again"
-        if not (folder / name).is_file():
-            raise BadInput(f"{folder} lacks {name}, which this run was made with: {again}")
-        found = sha256_of(folder / name)
+        found = sha256_of(folder / name) if (folder / name).is_file() else None
         if found != recorded:
+            differs = f"is not the one that this run was made with ({recorded[:8]}, this is {(found or '')[:8]})"
             raise BadInput(
-                f"{name} in {folder} is not the one that this run was made with ({recorded[:8]}, this is {found[:8]}): "
-                f"{again}"
+                f"{name} in {folder} {differs if found else 'is gone'}: copy that folder whole from where it came, or "
+                f"delete it{with_its_cells(folder)} and run again"
             )
 
 

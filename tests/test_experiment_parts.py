@@ -139,7 +139,7 @@ def test_a_part_of_a_finished_cell_that_is_not_its_own_is_refused(runs, name, ha
         (runs.a / name).unlink()
     else:
         other_weights(runs.a / name)
-    said = f"lacks {name}" if harm == "gone" else f"{name} in .* is not the one that this run was made with"
+    said = f"{name} in .* is " + ("gone" if harm == "gone" else "not the one that this run was made with")
     for use in (
         lambda: load_run(runs.a),
         lambda: run_experiment(cfg(), seasons(), runs.out, device="cpu"),
