@@ -19,9 +19,9 @@ from ncvqvae_lite.data import two_patterns
 from ncvqvae_lite.experiment_stages import initial_weights
 from ncvqvae_lite.experiment_tokenizer import branch_of, new_tokenizer, view_of
 from ncvqvae_lite.fcn import FCN
+from ncvqvae_lite.numerics import training_numerics
 from ncvqvae_lite.prior import MaskGIT
 from ncvqvae_lite.training import fcn_engine, prior_engine, tokenizer_engine
-from ncvqvae_lite.training_engine import _training_numerics
 
 BF16 = {"precision": "bf16", "prior_precision": "bf16", "fcn_precision": "bf16"}
 VARIANTS = {"paper": ("paper", {}), "paper bf16": ("paper", BF16), "improved": ("improved", {})}
@@ -195,7 +195,7 @@ def _series(n, length, device):
 
 def _prepare(threads, device):
     torch.set_num_threads(threads)
-    return _training_numerics(torch.device(device))
+    return training_numerics(torch.device(device))
 
 
 def clock(threads, device):

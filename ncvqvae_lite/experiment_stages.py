@@ -21,7 +21,7 @@ OPTIM_FIELDS = ("batch_size", "lr", "weight_decay", "schedule", "average")
 class Session:
     """How a run is carried out; nothing here changes a number on one device.
 
-    progress  (stage, epochs done, epochs, loss terms, steps per second), or None
+    progress  (stage, epochs done, also a fraction of one, epochs, loss terms, steps per second), or None
     """
 
     out_dir: Path

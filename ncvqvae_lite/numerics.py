@@ -34,6 +34,20 @@ def keep_freed_memory():
         mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD: the heap keeps up to 2 GiB of free memory
 
 
+@contextlib.contextmanager
+def training_numerics(device):
+    """TF32 products on a GPU; on a CPU memory is kept, denormals are flushed (decaying codes pass through them)."""
+    if device.type == "cpu":
+        keep_freed_memory()
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if device.type == "cuda" else "highest")
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def full_precision(fn):
     """Decorate a function of tensors so that it computes in fp32 (or float64, when given it), whatever the context.
 

@@ -9,19 +9,20 @@ from .files import atomic
 def save(file, engine, epochs_done, evaluations):
     """Write the state of an unfinished run; a kill at any moment leaves the file as it was, or the new one."""
     content = {"state": engine.state(), "epochs_done": epochs_done, "evaluations": evaluations}
+    content |= {"generator": engine.generator.get_state()}  # within an epoch: where its next step draws
     with atomic(file, "wb") as stream:
         torch.save(content, stream)
 
 
 def restore(file, engine):
-    """Copy what `save` wrote into the engine; returns the epochs done and the evaluations so far."""
+    """Copy what `save` wrote into the engine; returns epochs done, evaluations so far, state of the generator."""
     try:
         content = torch.load(file, map_location=engine.device, weights_only=True)
     except Exception as error:
         raise BadInput(f"{file} cannot be read: delete it to start this stage again") from error
     try:
         engine.load_state(content["state"])
-        return content["epochs_done"], content["evaluations"]
+        return content["epochs_done"], content["evaluations"], content["generator"].cpu()
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BadInput(f"{file} is of another training ({error}): delete it to start this stage again") from error
 

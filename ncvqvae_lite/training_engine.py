@@ -4,7 +4,7 @@ The data live on the device, a batch is an index tensor, and a step has fixed sh
 value. Losses are summed on the device; the learning rate is computed there.
 """
 
-import contextlib
+import functools
 import hashlib
 import math
 import time
@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from .errors import BadInput, TrainingDiverged, UserError
-from .numerics import fast_matmul, keep_freed_memory
+from .numerics import fast_matmul, training_numerics
 from .training_checkpoint import clone, copy, restore, save
 from .training_optim import SCHEDULES, Optim, Player, adamw, optimizers_of
 
@@ -174,31 +174,54 @@ class StepEngine:
     def run(self, *, checkpoint=None, checkpoint_seconds=60.0, on_epoch=None, progress=None):
         """Train all epochs, from the checkpoint if there is one; returns the history, one dict per epoch.
 
-        checkpoint  file for the state of an unfinished run; equal seeds end in equal numbers, interrupted or not
+        checkpoint  file for the state of an unfinished run, also within an epoch; equal seeds end in equal numbers,
+                    interrupted or not
         on_epoch    (epochs done) -> dict of extra values for the history, or None; called before the first epoch
                     too. Runs after every epoch; what it changes in the module stays changed. If an average of the
                     weights is kept, the module holds that meanwhile, as it does when the run has ended
-        progress    (epochs done, epochs, terms of the last epoch, steps per second); called about once a second
+        progress    (epochs done, epochs, terms of the last epoch, steps per second); called about once a second.
+                    Within an epoch a fraction of it is done, and the terms are those of its series so far
         raises      TrainingDiverged at the first non-finite loss, naming the step
         """
-        with _training_numerics(self.device):
+        with training_numerics(self.device):
             return self._run(checkpoint and Path(checkpoint), checkpoint_seconds, on_epoch, progress)
 
     def _run(self, checkpoint, checkpoint_seconds, on_epoch, progress):
-        evaluations = {}
-        done = 0
+        evaluations, done, within = {}, 0, {}
         if checkpoint and checkpoint.exists():
-            done, evaluations = restore(checkpoint, self)
+            done, evaluations, generator_state = restore(checkpoint, self)
+            within = {"first": int(self.steps_done) - done * len(self.sizes), "generator_state": generator_state}
         elif extra := self._evaluate(on_epoch, 0):
             evaluations[0] = extra
         self.networks.train()
         if self.device.type == "cuda" and done < self.epochs:
             self.capture()
         saved_at = reported_at = time.monotonic()
-        reported = done * len(self.sizes)  # steps
+        reported = done * len(self.sizes) + within.get("first", 0)  # steps
+
+        def look(epochs, steps=0):
+            """Report and save where it is time to: the only moments at which the host waits for the device."""
+            nonlocal saved_at, reported_at, reported
+            now, last = time.monotonic(), epochs == self.epochs
+            due = checkpoint and (last or now - saved_at > checkpoint_seconds)
+            if not (due or last or now - reported_at > 1):
+                return
+            self._raise_if_diverged(checkpoint)
+            if progress:
+                step = min(epochs * len(self.sizes) + steps, self.total_steps)
+                rate = (step - reported) / max(now - reported_at, 1e-9)
+                share = steps / len(self.sizes) if steps else 0
+                progress(epochs + share, self.epochs, self._terms(epochs, steps), rate)
+                reported = step
+            reported_at = now
+            if due:
+                save(checkpoint, self, epochs, evaluations)
+                saved_at = time.monotonic()
+
         for epoch in range(done, self.epochs):
             self.networks.train()
-            self._run_epoch(epoch)
+            self._run_epoch(epoch, functools.partial(look, epoch), **within)
+            within = {}
             try:
                 extra = self._evaluate(on_epoch, epoch + 1)
             except UserError:  # NaN weights make NaN scores: name the cause, not the symptom
@@ -206,17 +229,7 @@ class StepEngine:
                 raise
             if extra:
                 evaluations[epoch + 1] = extra
-            now, last = time.monotonic(), epoch + 1 == self.epochs
-            due = checkpoint and (last or now - saved_at > checkpoint_seconds)
-            if due or last or now - reported_at > 1:  # the only moments at which the host waits for the device
-                self._raise_if_diverged(checkpoint)
-                if progress:
-                    steps = min((epoch + 1) * len(self.sizes), self.total_steps) - reported
-                    progress(epoch + 1, self.epochs, self._terms(epoch), steps / max(now - reported_at, 1e-9))
-                reported_at, reported = now, (epoch + 1) * len(self.sizes)
-            if due:
-                save(checkpoint, self, epoch + 1, evaluations)
-                saved_at = time.monotonic()
+            look(epoch + 1)
         if self.average:
             copy(self.module.state_dict(), self.average)
         return self._rows(evaluations)
@@ -236,17 +249,27 @@ class StepEngine:
             self.average[name].copy_(live[name])
             live[name].copy_(value)
 
-    def _run_epoch(self, epoch):
+    def _run_epoch(self, epoch, look, first=0, generator_state=None):
+        """The steps of an epoch; look(steps done) is called between them.
+
+        first, generator_state   of a checkpoint within this epoch: its steps, and where the next one draws
+        """
         self.generator.manual_seed(derive_seed(self.seed, epoch))
         order = torch.randperm(self.n, device=self.device, generator=self.generator)
         batches = order.split(self.sizes)[: self.total_steps - epoch * len(self.sizes)]
-        for index in batches:
+        if first:
+            self.generator.set_state(generator_state)
+        for done, index in enumerate(batches[first:], start=first):
+            if done:
+                look(done)
             self._run_step(index)
         self.history[epoch] = self.sums / sum(map(len, batches))
         self.sums.zero_()
 
-    def _terms(self, epoch):
-        return dict(zip(self.terms, self.history[epoch].tolist(), strict=True))
+    def _terms(self, epochs, steps):
+        """Mean terms over the first steps of the running epoch, or over the last one."""
+        means = self.sums / sum(self.sizes[:steps]) if steps else self.history[epochs - 1]
+        return dict(zip(self.terms, means.tolist(), strict=True))
 
     def _rows(self, evaluations):
         rows = [{"epoch": 0, **evaluations[0]}] if 0 in evaluations else []
@@ -280,17 +303,3 @@ class StepEngine:
     def load_state(self, state):
         """Copy a state into the live tensors, which captured graphs refer to."""
         copy(self.state(), state)
-
-
-@contextlib.contextmanager
-def _training_numerics(device):
-    """TF32 products on a GPU; on a CPU memory is kept, denormals are flushed (decaying codes pass through them)."""
-    if device.type == "cpu":
-        keep_freed_memory()
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if device.type == "cuda" else "highest")
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

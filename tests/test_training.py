@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import itertools
 import math
 import os
 
@@ -20,6 +21,7 @@ from toy_training import (
     toy_engine,
 )
 
+from ncvqvae_lite import training_engine
 from ncvqvae_lite.augmentations import AUGMENTATIONS, slice_and_shuffle, zero_tail
 from ncvqvae_lite.errors import BadInput, TrainingDiverged
 from ncvqvae_lite.fcn import FCN
@@ -191,6 +193,58 @@ def test_progress_reports_the_last_epoch():
     assert terms == {name: history[-1][name] for name in ("total", "size")}
 
 
+def ticking(monkeypatch, seconds):
+    """Let the engine's clock move on by so many seconds at every look."""
+    now = itertools.count(step=seconds)
+    monkeypatch.setattr(training_engine.time, "monotonic", lambda: next(now))
+
+
+def test_progress_within_an_epoch(monkeypatch):
+    ticking(monkeypatch, 2)
+    reports = []
+    history = toy_engine(noise=0.0).run(progress=lambda *report: reports.append(report))
+    assert [done for done, *_ in reports] == [k / 4 for k in range(1, 17)]
+    for done, epochs, terms, rate in reports:
+        assert epochs == 4 and rate == 1 / 2
+        if done == int(done):
+            assert isinstance(done, int) and terms == {name: history[int(done) - 1][name] for name in terms}
+    x = toy_engine(noise=0.0)
+    x._run_epoch(0, look=lambda steps: None)
+    first = x.batches[0][0].square().mean().item()
+    assert reports[0][2]["size"] == pytest.approx(first)  # of the series so far
+
+
+def test_the_clock_alone_is_looked_at_between_steps(monkeypatch):
+    """No value of the device is asked for where nothing is due."""
+    ticking(monkeypatch, 0)
+    engine = toy_engine()
+    monkeypatch.setattr(engine, "_raise_if_diverged", lambda checkpoint: asked.append(int(engine.steps_done)))
+    asked, reports = [], []
+    engine.run(progress=lambda *report: reports.append(report))
+    assert asked == [16] and len(reports) == 1
+
+
+@pytest.mark.parametrize("case", ["toy", "naive, restarts", "vibcreg, gauss", "prior, kept, tied", "fcn"])
+@pytest.mark.parametrize("stop_after", [1, 3])
+def test_a_run_cut_off_within_an_epoch_ends_with_the_same_numbers(tmp_path, case, stop_after):
+    """Epochs of 2 steps, or 4 of the toy: cut off after an odd one, where a checkpoint has just been written."""
+    build = toy_engine if case == "toy" else functools.partial(CASES[case], epochs=3)
+    undisturbed, checkpoint, steps = build(), tmp_path / "x.checkpoint", []
+    expected = undisturbed.run()
+
+    def cut_off(done, *_):
+        steps.append(done)
+        if len(steps) > stop_after:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        build().run(checkpoint=checkpoint, checkpoint_seconds=0, progress=cut_off)
+    assert steps[-2] % 1  # the checkpoint that was written lies within an epoch
+    resumed = build()
+    assert resumed.run(checkpoint=checkpoint) == expected
+    assert_equal_to_the_bit(undisturbed, resumed)
+
+
 def test_what_on_epoch_changes_stays():
     plain, changed = toy_engine(), toy_engine()
     plain.run()
@@ -222,7 +276,7 @@ def test_a_resumed_run_equals_an_undisturbed_one(tmp_path, stop_at):
     resumed, history, called = interrupted_run(toy_engine, tmp_path / "toy.checkpoint", stop_at)
     assert_equal_to_the_bit(undisturbed, resumed)
     assert history == expected
-    assert called == ([0, 1, 2, 3, 4] if stop_at <= 1 else list(range(stop_at, 5)))  # finished epochs are not redone
+    assert called == list(range(stop_at, 5))  # finished epochs are not redone
 
 
 @pytest.mark.parametrize("case", ["naive, restarts", "vibcreg, gauss", "barlowtwins, warp", "prior, kept, tied", "fcn"])
@@ -262,7 +316,7 @@ def test_a_half_written_checkpoint_is_never_read(tmp_path, monkeypatch):
     (tmp_path / f"{checkpoint.name}.{os.getpid()}.partial").write_bytes(half)  # what a kill leaves behind
     resumed, undisturbed = toy_engine(), toy_engine()
     assert resumed.run(checkpoint=checkpoint) == undisturbed.run()
-    assert len(resumed.batches) == 3 * 4
+    assert len(resumed.batches) == 16 - 1  # the first one is of the first step
     assert_equal_to_the_bit(undisturbed, resumed)
 
 
@@ -306,7 +360,7 @@ def test_divergence_names_the_step_and_keeps_the_good_checkpoint(tmp_path):
     undisturbed, resumed = toy_engine(), toy_engine()
     expected = undisturbed.run()
     assert resumed.run(checkpoint=checkpoint) == expected
-    assert len(resumed.batches) == 3 * 4  # the first epoch was good
+    assert len(resumed.batches) == 16 - 7  # seven steps were good
     assert_equal_to_the_bit(undisturbed, resumed)
 
 
