@@ -34,8 +34,8 @@ def run_experiment(cfg, ds, out_dir="runs", fcn_weights=None, *, device=None, pr
     out_dir      folder of all runs; see `cell_folder` for where this one lives
     fcn_weights  safetensors file of the FCN behind FID and IS; None trains one on the train split
     device       "cpu", "cuda", ...; None takes a GPU where there is one
-    progress     (stage, epochs done, epochs, loss terms, steps per second), called about once a second; a fraction of an
-                 epoch counts
+    progress     (stage, epochs done, epochs, loss terms, steps per second), called about once a second; of the
+                 epoch that runs a fraction is done
     returns      dict of plain floats, explained in data/README.md; what could not be computed is absent, and
                  `not_computed` says why
     raises       BadInput, NotFound or RunFolderError before any work starts; TrainingDiverged during training

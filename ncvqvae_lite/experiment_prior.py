@@ -12,6 +12,7 @@ from .quantizer import sample_categorical
 from .training_engine import derive_seed
 from .training_prior import train_prior
 
+LOGITS = 1 << 27  # that are kept for a split: of more series they are computed anew for every batch
 SURE = 0.85  # mean probability of the nearest code on the train series, where the temperature is left to it
 
 
@@ -26,8 +27,9 @@ def prior_stage(cfg, ds, scaled, tokenizer, session, folder):
         prior = MaskGIT(*tokens_and_classes, cfg.head, cfg.extra_positions, **size).to(session.device)
     if cfg.prior_start == "codebook" and cfg.prior_dim == cfg.dim:
         prior.start_from(tokenizer.codebook)
-    temperature = cfg.token_temperature or sure_temperature(token_logits(tokenizer, scaled.x_train, 1.0))
-    train, test = (token_logits(tokenizer, x, temperature) for x in (scaled.x_train, scaled.x_test))
+    temperature = cfg.token_temperature
+    temperature = temperature or sure_temperature(token_logits(tokenizer, that_fit(tokenizer, scaled.x_train)))
+    train, test = (logits_by_index(tokenizer, x, temperature) for x in (scaled.x_train, scaled.x_test))
     optim = optim_settings(cfg, len(train), "prior_")
 
     def judge(epoch):
@@ -46,9 +48,37 @@ def prior_stage(cfg, ds, scaled, tokenizer, session, folder):
     return prior
 
 
-def token_logits(tokenizer, x, temperature):
+def token_logits(tokenizer, x, temperature=1.0):
     """-||z - e_k||^2 / temperature of every token of series x: (n, N, K), from the tokenizer in eval mode."""
-    return batched(tokenizer.token_logits, x) / temperature
+    return batched(tokenizer.token_logits, x).div_(temperature)
+
+
+class LogitsOnDemand:
+    """`token_logits` of the series that an index asks for, computed then."""
+
+    def __init__(self, tokenizer, x, temperature):
+        self.tokenizer, self.x, self.temperature = tokenizer, x, temperature
+        self.device = x.device
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, index):
+        return token_logits(self.tokenizer, self.x[index], self.temperature)
+
+
+def logits_by_index(tokenizer, x, temperature):
+    """What gives the `token_logits` of series x by an index tensor: all of them (n, N, K), if they fit."""
+    fits = len(x) == len(that_fit(tokenizer, x))
+    return (token_logits if fits else LogitsOnDemand)(tokenizer, x, temperature)
+
+
+def that_fit(tokenizer, x):
+    """The series x, or as many of them, always the same ones, as have LOGITS token logits together."""
+    most = max(1, LOGITS // (tokenizer.n_tokens * tokenizer.codebook_size))
+    if len(x) <= most:
+        return x
+    return x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:most].to(x.device)]
 
 
 def sure_temperature(logits, sure=SURE):
@@ -58,7 +88,8 @@ def sure_temperature(logits, sure=SURE):
     """
 
     def is_sure(temperature):
-        return torch.softmax(logits / temperature, dim=-1).amax(dim=-1).double().mean().item() >= sure
+        likeliest = [torch.softmax(part / temperature, dim=-1).amax(dim=-1) for part in logits.split(1024)]
+        return torch.cat(likeliest).double().mean().item() >= sure
 
     if is_sure(1.0):
         return 1.0
@@ -74,7 +105,8 @@ def prior_validation(cfg, prior, logits, y):
     generator = torch.Generator(logits.device).manual_seed(0)
     classes, total = labels_or_zeros(y, logits), 0.0
     with torch.no_grad():
-        for rows, labels in zip(logits.split(cfg.prior_batch_size), classes.split(cfg.prior_batch_size), strict=True):
+        for index in torch.arange(len(logits), device=logits.device).split(cfg.prior_batch_size):
+            rows, labels = logits[index], classes[index]
             tokens = sample_categorical(rows, generator) if cfg.prior_validation == "sampled" else rows.argmax(dim=-1)
             masking = (cfg.mask_polarity, cfg.t_per_sample, cfg.min_masked, generator, rows.device)
             is_masked = mask_positions(*tokens.shape, *masking)

@@ -3,6 +3,7 @@
 import torch
 
 from .evaluation.baselines import allot
+from .inference import fitting
 from .numerics import fast_matmul
 
 
@@ -22,7 +23,7 @@ def generate(cfg, tokenizer, prior, n, seed, class_index=None, pieces=None):
 
 def batched_decode(tokenizer, tokens):
     """Tokens (n, N) -> series (n, C, L), in batches."""
-    return torch.cat([tokenizer.decode(part) for part in tokens.split(256)])
+    return torch.cat([tokenizer.decode(part) for part in tokens.split(fitting(256, tokenizer.out_length))])
 
 
 def classes_like(counts, n, seed=0):

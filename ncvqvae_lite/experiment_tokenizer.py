@@ -17,6 +17,7 @@ from .training_engine import derive_seed
 from .training_tokenizer import Branch, train_tokenizer
 
 KNN = 5
+PROBE_SERIES = 5000  # train series of the probes, at most: an SVM takes worse than the square of their number
 JUDGED = ("recon_val", "recon_last_batch", "val_perplexity", "val_perplexity_last_batch", "knn_acc", "svm_acc")
 
 
@@ -41,6 +42,8 @@ def tokenizer_stage(cfg, ds, scaled, session):
         last = history[-1]
         metrics = {name: last[name] for name in JUDGED if name in last}
         metrics["train_perplexity"] = last["perplexity"]
+        if "svm_acc" in last and len(scaled.x_train) > PROBE_SERIES:
+            metrics["probe_series"] = float(PROBE_SERIES)
         similarity = codebook_similarity(tokenizer.codebook)
         return metrics | {f"codebook_{k}": v for k, v in similarity._asdict().items() if v == v}  # absent if undefined
 
@@ -100,11 +103,21 @@ def judge_tokenizer(cfg, tokenizer, scaled, epochs, epoch):
         "val_perplexity_last_batch": perplexity(last_batch, cfg.codebook_size),
     }
     if scaled.y_train is not None and len(scaled.x_train) >= SCORES["knn_acc"].train:
-        train, test = probe_features(cfg, tokenizer, scaled)
-        labels = scaled.y_train.cpu(), scaled.y_test.cpu()
+        probed = probe_series(scaled)
+        train, test = probe_features(cfg, tokenizer, probed)
+        labels = probed.y_train.cpu(), probed.y_test.cpu()
         values["knn_acc"] = knn_accuracy(train, labels[0], test, labels[1], k=KNN)
         values["svm_acc"] = svm_accuracy(train, labels[0], test, labels[1])
     return values
+
+
+def probe_series(scaled):
+    """The data set with PROBE_SERIES of its train series, always the same ones, where it has more."""
+    if len(scaled.x_train) <= PROBE_SERIES:
+        return scaled
+    rows = torch.randperm(len(scaled.x_train), generator=torch.Generator().manual_seed(0))[:PROBE_SERIES]
+    rows = rows.to(scaled.x_train.device)
+    return scaled._replace(x_train=scaled.x_train[rows], y_train=scaled.y_train[rows])
 
 
 def probe_features(cfg, tokenizer, scaled):

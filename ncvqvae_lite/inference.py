@@ -4,6 +4,13 @@ from contextlib import contextmanager
 
 import torch
 
+LONG = 4096  # steps: of longer series, fewer make a batch, so that no batch needs more memory than these do
+
+
+def fitting(batch_size, length):
+    """How many series of so many steps make a batch, at most `batch_size`, and at least one."""
+    return max(1, min(batch_size, batch_size * LONG // length))
+
 
 @contextmanager
 def eval_mode(net):
@@ -22,9 +29,12 @@ def batched(fn, x, batch_size=64):
 
     fn        a net or a method of one that maps (B, C, L) to (B, ...): `fcn`, `fcn.features`, `tokenizer.features`
     x         (n, C, L); each batch is moved to the device of the net
-    returns   (n, ...) on the device of x. Batches of 64 keep the activations in a CPU's cache: faster there than 512
+    returns   (n, ...) on the device of x. Batches of 64 keep the activations in a CPU's cache: faster there than 512;
+              series of more than LONG steps come in smaller ones
     """
     net = getattr(fn, "__self__", fn)
     device = next((p.device for p in net.parameters()), x.device)
+    length = getattr(net, "length", x.shape[-1])  # x may be tokens
+    batches = x.split(fitting(batch_size, length))
     with eval_mode(net), torch.no_grad():
-        return torch.cat([fn(batch.to(device)).to(x.device) for batch in x.split(batch_size)])
+        return torch.cat([fn(batch.to(device)).to(x.device) for batch in batches])

@@ -12,6 +12,7 @@ from .arrays import Scaling, series_array
 
 COPYING = 0.6  # an AUC above it says that train series were copied
 ROWS = 256  # series whose distances to all train series are held at a time
+WORK = 2e10  # differences that are squared for a set of series, at most: beyond it a thousand or more are drawn
 
 
 class NearestTrain(NamedTuple):
@@ -29,18 +30,24 @@ def nearest_train(generated, test, train, n_bootstrap=1000, seed=0):
 
     Train and test series must come from the same source: where they differ, 0.5 is not what new series give.
 
-    generated, test, train  (n, C, L), numpy or torch; scaled by the train series, channel by channel
+    generated, test, train  (n, C, L), numpy or torch; scaled by the train series, channel by channel. Of very many
+                            generated or test series some are drawn (`seed`), see WORK
     returns                 NearestTrain(auc, low, high)
     raises                  BadInput for unequal C or L, no series, NaN or infinite values
     """
     train = series_array(train, "train series", at_least=2)
     sets = ("generated series", generated), ("test series", test)
     generated, test = (series_array(x, name, like=train.shape[1:]) for name, x in sets)
-    scale = Scaling.of(train)
-    near, far = (nearest_distances(scale(x), scale(train)) for x in (generated, test))
+    scale, most = Scaling.of(train), max(1000, int(WORK / train.size))
+    near, far = (nearest_distances(scale(_some(x, most, seed)), scale(train)) for x in (generated, test))
     rng = np.random.default_rng(seed)
     drawn = [_share_nearer(rng.choice(near, len(near)), rng.choice(far, len(far))) for _ in range(n_bootstrap)]
     return NearestTrain(_share_nearer(near, far), *map(float, np.quantile(drawn, [0.025, 0.975])))
+
+
+def _some(x, most, seed):
+    """The series x, or `most` of them, drawn."""
+    return x if len(x) <= most else x[np.random.default_rng(seed).permutation(len(x))[:most]]
 
 
 def nearest_distances(x, train):

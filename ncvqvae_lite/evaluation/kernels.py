@@ -16,6 +16,7 @@ SIZES = (7, 9, 11)  # taps of a kernel
 DIMENSIONS = 64  # of the space in which features are compared
 MIN_TRAIN = 5  # series that span a space worth the name
 BATCH = 64  # series: the responses stay in a CPU's cache
+MANY = 20_000  # series whose features are held at a time, and train series that span the space, drawn if there are more
 
 
 class KernelFeatures:
@@ -71,9 +72,9 @@ class KernelSpace:
     are the first min(64, n_train - 1) principal components, fewer where the train series span fewer, in units in which
     the train series have a total variance of 1. So a Frechet distance of 1 is as far as train series spread.
 
-    x_train    (n_train, C, L), at least 5 series that are not all the same
+    x_train    (n_train, C, L), at least 5 series that are not all the same; of more than 20,000 so many are drawn
     n_kernels  500 give 1,000 features; more cost more and change little
-    seed       of the kernels
+    seed       of the kernels and of that draw
     raises     BadInput for other series, NaN or infinite values
     """
 
@@ -81,6 +82,8 @@ class KernelSpace:
         x_train = series_array(x_train, "train series", at_least=MIN_TRAIN)
         self.scaling = Scaling.of(x_train)
         self.kernels = KernelFeatures(*x_train.shape[1:], n_kernels, seed)
+        if len(x_train) > MANY:
+            x_train = x_train[np.random.default_rng(seed).permutation(len(x_train))[:MANY]]
         raw = self.kernels(self.scaling(x_train)).double().numpy()
         self.mean, self.std = raw.mean(axis=0), np.maximum(raw.std(axis=0), 0.01)
         standard = (raw - self.mean) / self.std  # (n, p)
@@ -95,4 +98,6 @@ class KernelSpace:
     def features(self, x):
         """(n, C, L), numpy or torch, in the units of the train series given -> (n, d) float64 array."""
         x = series_array(x, "series", like=(self.kernels.channels, self.kernels.length))
-        return (self.kernels(self.scaling(x)).double().numpy() - self.mean) / self.std @ self.components
+        parts = (self.scaling(x[i : i + MANY]) for i in range(0, len(x), MANY))
+        raw = (self.kernels(part).double().numpy() for part in parts)
+        return np.concatenate([(features - self.mean) / self.std @ self.components for features in raw])
