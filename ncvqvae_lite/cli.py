@@ -18,7 +18,7 @@ from pathlib import Path
 
 from . import __version__
 from .cli_options import parse
-from .errors import BadInput, TrainingDiverged, UserError, WeakEvidence
+from .errors import BadInput, LongRun, TrainingDiverged, UserError, WeakEvidence
 from .names import function_of
 
 COMMANDS = {  # name -> (class with the options as fields and a method run(), what the help says)
@@ -106,7 +106,7 @@ def _help(beginning=""):
 
 def _show_warning(otherwise, message, category, *place):
     """Ours in one line; those of libraries as Python shows them, with their place."""
-    if issubclass(category, WeakEvidence):
+    if issubclass(category, WeakEvidence | LongRun):
         print(f"warning: {message}", file=sys.stderr, flush=True)
     else:
         otherwise(message, category, *place)

@@ -1,9 +1,11 @@
 """How far a run is: a bar for each stage on a terminal, elsewhere a plain line now and then.
 
-Both take what `run_experiment` reports about once a second: stage, epochs done, epochs, loss terms, steps per second.
+Both take what `run_experiment` reports about once a second: stage, epochs done (a fraction of the running one counts),
+epochs, loss terms, steps per second. Between trainings, where it reports nothing, they say that work goes on.
 """
 
 import shutil
+import threading
 import time
 from contextlib import AbstractContextManager
 
@@ -15,22 +17,50 @@ def progress_on(stream):
     return Bars(stream) if stream.isatty() else Lines(stream)
 
 
-class Bars(AbstractContextManager):
+class _Heard(AbstractContextManager):
+    """What both do where nothing is reported: say so every `quiet` seconds, from a thread of its own."""
+
+    def __init__(self, stream, quiet=10.0, clock=time.monotonic):
+        self.stream, self.quiet, self.clock = stream, quiet, clock
+        self.over = threading.Event()
+
+    def __enter__(self):
+        self.heard_at = self.spoke_at = self.clock()
+        threading.Thread(target=self._listen, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+
+    def _listen(self):
+        while not self.over.wait(self.quiet / 10):
+            now = self.clock()
+            if now - max(self.heard_at, self.spoke_at) >= self.quiet:
+                self.spoke_at = now
+                self._say(f"{'':<9} at work, {duration(now - self.heard_at)} since the last report of a training")
+
+    def _say(self, line):
+        print(line, file=self.stream, flush=True)
+
+
+class Bars(_Heard):
     """A tqdm bar for each stage."""
 
-    def __init__(self, stream):
-        self.stream, self.bar = stream, None
+    def __init__(self, stream, quiet=10.0, clock=time.monotonic):
+        super().__init__(stream, quiet, clock)
+        self.bar = None
 
     def __call__(self, stage, done, total, terms, rate):
         from tqdm import tqdm
 
+        self.heard_at = self.clock()
         if self.bar is None or self.bar.desc != stage:
             self.close()
-            layout = "{desc:<9} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} epochs{postfix}, {remaining} left"
+            layout = "{desc:<9} {percentage:3.0f}%|{bar}| {n:.6g}/{total_fmt} epochs{postfix}, {remaining} left"
             size = {"ncols": shutil.get_terminal_size().columns or 80, "nrows": 20}  # some terminals say 0 by 0
             self.bar = tqdm(total=total, initial=done, desc=stage, bar_format=layout, file=self.stream, **size)
         self.bar.set_postfix_str(f"loss {_loss(terms):.4g}, {rate:.3g} steps/s", refresh=False)
-        self.bar.update(done - self.bar.n)
+        self.bar.update(round(done, 2) - self.bar.n)
         if done == total:
             self.close()
 
@@ -40,24 +70,33 @@ class Bars(AbstractContextManager):
             self.bar.close()
         self.bar = None
 
-    __exit__ = close
+    def __exit__(self, *_):
+        super().__exit__()
+        self.close()
+
+    def _say(self, line):
+        from tqdm import tqdm
+
+        tqdm.write(line, file=self.stream)
 
 
-class Lines(AbstractContextManager):
+class Lines(_Heard):
     """A line at the first report, then at most one in `every` seconds, and one at the end of each stage."""
 
-    def __init__(self, stream, every=10.0, clock=time.monotonic):
-        self.stream, self.every, self.clock = stream, every, clock
+    def __init__(self, stream, every=5.0, quiet=10.0, clock=time.monotonic):
+        super().__init__(stream, quiet, clock)
+        self.every = every
         self.printed_at = -every
         self.stage, self.began, self.began_at = None, 0, 0.0  # epochs and time at the stage's first report
 
     def __call__(self, stage, done, total, terms, rate):
-        now = self.clock()
+        self.heard_at = now = self.clock()
         if stage != self.stage:
             self.stage, self.began, self.began_at = stage, done, now
         if done < total and now - self.printed_at < self.every:
             return
-        line = f"{stage:<9} {done:>{len(str(total))}}/{total} epochs, loss {_loss(terms):.4g}, {rate:.3g} steps/s"
+        epochs = f"{round(done, 2):>{len(str(total))}}/{total} epochs"
+        line = f"{stage:<9} {epochs}, loss {_loss(terms):.4g}, {rate:.3g} steps/s"
         if self.began < done < total:
             left = (now - self.began_at) / (done - self.began) * (total - done)
             line += f", {duration(left)} left"
@@ -65,9 +104,6 @@ class Lines(AbstractContextManager):
         self.printed_at = now
         if done == total:
             self.stage = None  # the second feature net reports under the name of the first
-
-    def __exit__(self, *_):
-        pass
 
 
 def _loss(terms):

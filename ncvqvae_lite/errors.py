@@ -1,7 +1,8 @@
 """What a user can get wrong, as exceptions whose text is one sentence: what was found, expected, and the next step.
 
 The command line prints that sentence and exits with code 2; from Python they are ordinary ValueError, OSError, ...
-What is allowed but makes the results say little is a warning: `WeakEvidence`.
+What is allowed but makes the results say little is a warning: `WeakEvidence`;
+what takes hours is one before it begins: `LongRun`.
 """
 
 
@@ -27,6 +28,10 @@ class RunFolderHeld(RunFolderError):
 
 class TrainingDiverged(UserError, ArithmeticError):
     """A loss became NaN or infinite; the last good checkpoint is kept."""
+
+
+class LongRun(UserWarning):
+    """The run will take hours."""
 
 
 class WeakEvidence(UserWarning):

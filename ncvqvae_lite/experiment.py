@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from .errors import BadInput, WeakEvidence
+from .experiment_budget import check_budget
 from .experiment_card import write_card
 from .experiment_cas import classification_accuracy_score  # noqa: F401 (a public name)
 from .experiment_cell import make_cell
@@ -39,7 +40,8 @@ def run_experiment(cfg, ds, out_dir="runs", fcn_weights=None, *, device=None, pr
     returns      dict of plain floats, explained in data/README.md; what could not be computed is absent, and
                  `not_computed` says why
     raises       BadInput, NotFound or RunFolderError before any work starts; TrainingDiverged during training
-    warns        WeakEvidence of a channel that the common scaling leaves nearly flat, and of an FCN near chance
+    warns        LongRun before hours of work; WeakEvidence of a channel that the common scaling leaves nearly flat, and
+                 of an FCN near chance
     """
     check_experiment(cfg, ds, fcn_weights)
     for sentence in _flat_channels(ds):
@@ -55,6 +57,7 @@ def run_experiment(cfg, ds, out_dir="runs", fcn_weights=None, *, device=None, pr
 
 def _resume(cfg, ds, session, folder, fcn_weights):
     """Write down what the cell's folder is for, and do what is left."""
+    check_budget(cfg, ds, session, folder, fcn_weights)
     scaled = scale(ds, session.device)
     settings = json.loads(json.dumps(vars(cfg)))
     settings |= {"tokenizer": os.path.relpath(cfg.tokenizer_folder(session.out_dir), folder)}

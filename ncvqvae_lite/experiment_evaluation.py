@@ -17,7 +17,7 @@ from .evaluation.class_mix import class_mix_distance
 from .evaluation.copies import nearest_train
 from .evaluation.kernels import KernelSpace
 from .evaluation.manifold import manifold_scores
-from .experiment_samples import batched_decode, classes_like, generate
+from .experiment_samples import batched_decode, classes_like, generate, logits_batch
 from .experiment_stages import Scaled, unscale
 from .fcn import FCN
 from .files import atomic
@@ -160,8 +160,9 @@ def resampled_tokens(tokenizer, x, n):
     """
     generator = torch.Generator(x.device).manual_seed(0)
     drawn = copy(x, n, torch.Generator().manual_seed(0))
-    parts = (sample_categorical(batched(tokenizer.token_logits, part), generator) for part in drawn.split(256))
-    return batched_decode(tokenizer, torch.cat(list(parts)))
+    parts = drawn.split(logits_batch(256, tokenizer.n_tokens, tokenizer.codebook_size))
+    tokens = [sample_categorical(batched(tokenizer.token_logits, part), generator) for part in parts]
+    return batched_decode(tokenizer, torch.cat(tokens))
 
 
 def _named(name, value):

@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from .experiment_samples import LOGITS
 from .experiment_stages import initial_weights, optim_settings
 from .files import write_csv
 from .inference import batched
@@ -12,7 +13,6 @@ from .quantizer import sample_categorical
 from .training_engine import derive_seed
 from .training_prior import train_prior
 
-LOGITS = 1 << 27  # that are kept for a split: of more series they are computed anew for every batch
 SURE = 0.85  # mean probability of the nearest code on the train series, where the temperature is left to it
 
 
@@ -68,7 +68,7 @@ class LogitsOnDemand:
 
 
 def logits_by_index(tokenizer, x, temperature):
-    """What gives the `token_logits` of series x by an index tensor: all of them (n, N, K), if they fit."""
+    """What gives the `token_logits` of series x by an index tensor: all of them (n, N, K) if they fit, else anew."""
     fits = len(x) == len(that_fit(tokenizer, x))
     return (token_logits if fits else LogitsOnDemand)(tokenizer, x, temperature)
 

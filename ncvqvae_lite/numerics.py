@@ -59,7 +59,8 @@ def full_precision(fn):
     def wrapped(*args, **kwargs):
         args = [_widened(value) for value in args]
         kwargs = {name: _widened(value) for name, value in kwargs.items()}
-        device_type = next((v.device.type for v in [*args, *kwargs.values()] if torch.is_tensor(v)), "cpu")
+        devices = [v.device.type for v in [*args, *kwargs.values()] if torch.is_tensor(v)]
+        device_type = next((name for name in devices if name != "meta"), "cpu")  # autocast knows no meta tensors
         before = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("highest")
         try:

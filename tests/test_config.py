@@ -612,18 +612,9 @@ CELLS = (
 RENAMES = {room: {"fcn", "tokenizer", "cell"} for room in ALL_STAGES} | {room: {"fcn", "cell"} for room in FEATURE_NETS}
 RENAMES |= {room: {"tokenizer", "cell"} for room in TOKENIZERS} | {room: {"cell"} for room in CELLS}
 NO_NUMBERS = (
-    "experiment",
-    "experiment_parts",
-    "experiment_run",
-    "experiment_card",
-    "files",
-    "errors",
-    "names",
-    "config",
-    "data",
-    "thesis",
-    "plots",
-    "nb",
+    *("experiment", "experiment_parts", "experiment_run", "experiment_card"),
+    *("experiment_budget", "experiment_counts", "experiment_machine"),
+    *("files", "errors", "names", "config", "data", "thesis", "plots", "nb"),
 )
 
 
