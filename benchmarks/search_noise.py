@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from ncvqvae_lite import ExperimentConfig
 from ncvqvae_lite.evaluation import KernelSpace, nearest_train
 from ncvqvae_lite.experiment_fcn import fcn_stage
-from ncvqvae_lite.experiment_noise import distances_without_and_with
+from ncvqvae_lite.experiment_noise import noise_stage
 from ncvqvae_lite.experiment_stages import Session, scale
 from ncvqvae_lite.fcn import FCN
 from ncvqvae_lite.fcn_weights import find_weights
@@ -115,10 +115,8 @@ def compare(name, seed, runs):
     fcn = FCN.load(weights) if weights else fcn_stage(cfg, ds, scaled, session)[0]
     space, test = KernelSpace(scaled.x_train), scaled.x_test
     tokens = batched(tokenizer.encode, test)
-    plain, (without, with_pieces) = (
-        batched(tokenizer.decode, tokens),
-        distances_without_and_with(tokenizer, scaled.x_train),
-    )
+    plain = batched(tokenizer.decode, tokens)
+    with_pieces = noise_stage(cfg, scaled, tokenizer, runs)[0] is not None
     for kind, make in KINDS.items():
         x = plain + make(tokenizer, scaled.x_train)(tokens, torch.Generator().manual_seed(0))
         values = {
@@ -127,7 +125,7 @@ def compare(name, seed, runs):
             "log_spectrum": (log_spectrum(x) - log_spectrum(test)).abs().mean().item(),
             "nearest_train": nearest_train(x, test, scaled.x_train).auc,
         }
-        chosen = "pieces" if with_pieces < without else "none"
+        chosen = "pieces" if with_pieces else "none"
         row = {"set": name, "seed": seed, "noise": kind} | {k: format(v, ".4g") for k, v in values.items()}
         yield row | {"rule": "chosen" if kind == chosen else ""}
 
@@ -139,7 +137,7 @@ def main(argv=None):
     parser.add_argument("--seed", type=int, default=11)
     given = parser.parse_args(argv)
     torch.set_num_threads(1)
-    rows = [row for name in given.sets for row in compare(name, given.seed, given.runs)]
+    rows = [row for name in given.sets for row in compare(name, given.seed, given.runs / name)]
     for row in rows:
         print(row)
     write_csv(TABLE, rows)

@@ -84,17 +84,26 @@ class Evidence:
         """name of the series here -> (n, 128) of the feature net, computed at first use."""
         return _AtFirstUse(lambda name: batched(self.fcn.features, getattr(self, name)))
 
+    @property
+    def measure(self):
+        """A random half of the test series, by which the other half and generated series are measured alike."""
+        return _random_halves(self.test)[0]
+
+    @property
+    def other_half(self):
+        return _random_halves(self.test)[1]
+
     @cached_property
     def kernel_features(self):
-        """name of the series here -> (n, d) of random kernels fitted to the train series, computed at first use."""
-        space = KernelSpace(self.train)
+        """name of the series here -> (n, d) of random kernels fitted to `measure`, computed at first use."""
+        space = KernelSpace(self.measure)
         return _AtFirstUse(lambda name: space.features(getattr(self, name)))
 
     @cached_property
     def manifolds(self):
-        """name of the series here -> ManifoldScores of its kernel features against test, computed at first use."""
+        """name of the series here -> ManifoldScores of its kernel features against `measure`, computed at first use."""
         features = self.kernel_features
-        return _AtFirstUse(lambda name: manifold_scores(features["test"], features[name]))
+        return _AtFirstUse(lambda name: manifold_scores(features["measure"], features[name]))
 
     @cached_property
     def probabilities(self):
@@ -193,7 +202,9 @@ def frechet_distances_by_class(evidence):
 
 def kernel_distances(evidence):
     """The Frechet distance of random-kernel features, which see the order of patterns, and the floors beside it."""
-    return _distances(evidence.kernel_features, "drawn")
+    features = evidence.kernel_features
+    halves = frechet_distance(features["measure"], features["other_half"])
+    return _distances(features, "drawn") | {"_test_halves": halves}
 
 
 def _distances(features, generated="generated"):
@@ -232,17 +243,20 @@ def class_accuracy(evidence):
 
 
 def coverages(evidence):
-    """Share of test series with a sample among their five nearest (of test); of train series instead: `_train_test`."""
+    """Share of real series with a sample among their five nearest (of real ones); of others instead: see `_manifold`."""
     return _manifold(evidence, "coverage")
 
 
 def recalls(evidence):
-    """Share of test series inside a ball of the samples' own distances; of train series instead: `_train_test`."""
+    """Share of real series inside a ball of the samples' own distances; of others instead: see `_manifold`."""
     return _manifold(evidence, "recall")
 
 
 def _manifold(evidence, score):
+    """Real series are one half of test. `_test_halves`: the other half, of which there are as many as samples compared;
+    `_train_test`: train series, of which there may be fewer, and then they score less."""
     others = {"": "drawn", "_train_test": "train", "_resampled": "resampled", "_reconstruction": "reconstructed"}
+    others |= {"_test_halves": "other_half"}
     return {suffix: getattr(evidence.manifolds[other], score) for suffix, other in others.items()}
 
 

@@ -25,7 +25,7 @@ def prior_stage(cfg, ds, scaled, tokenizer, session, folder):
     with initial_weights("prior", cfg.seed):
         tokens_and_classes = (tokenizer.n_tokens, tokenizer.codebook_size, ds.n_classes)
         prior = MaskGIT(*tokens_and_classes, cfg.head, cfg.extra_positions, **size).to(session.device)
-    if cfg.prior_start == "codebook" and cfg.prior_dim == cfg.dim:
+    if cfg.prior_start == "codebook":
         prior.start_from(tokenizer.codebook)
     temperature = cfg.token_temperature
     temperature = temperature or sure_temperature(token_logits(tokenizer, that_fit(tokenizer, scaled.x_train)))

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from .files import load_module, save_module
 from .inference import batched
 
 
 class ResidualPieces(nn.Module):
-    """Residuals of n series of C channels and L steps, cut into the W' places of their latent frames, P = L / W' steps.
+    """Residuals of n series of C channels and L steps, P = ceil(L / W') steps for each of their W' latent frames.
+
+    The places are spread evenly, the first steps of each at round(j L / W'); the last window ends with the series.
 
     n, channels, length    of the series; L is that of decoded ones
     rows, frames           grid of the tokenizer, F x W'; the code of the lowest frequency row stands for a frame
@@ -28,7 +29,8 @@ class ResidualPieces(nn.Module):
         self.arguments = dict(n=n, channels=channels, length=length, rows=rows, frames=frames)
         self.arguments |= dict(codebook_size=codebook_size)
         self.length, self.rows, self.frames = length, rows, frames
-        steps = -(-length // frames)  # P, the last piece is padded with 0
+        steps = -(-length // frames)  # P
+        self.first = [round(place * length / frames) for place in range(frames)]  # step of each place
         self.register_buffer("pieces", torch.zeros(n * frames, channels, steps))  # sorted by code
         self.register_buffer("counts", torch.zeros(codebook_size, dtype=torch.int64))  # pieces of each code
 
@@ -38,8 +40,9 @@ class ResidualPieces(nn.Module):
         tokens = batched(tokenizer.encode, x)  # (n, N)
         residuals = x[..., : tokenizer.out_length] - batched(tokenizer.decode, tokens)
         found = cls(*residuals.shape, *tokenizer.grid, tokenizer.codebook_size).to(x.device)
-        cut = F.pad(residuals, (0, found.pieces.shape[2] * found.frames - found.length))
-        cut = cut.unflatten(2, (found.frames, -1)).transpose(1, 2).flatten(0, 1)  # (n W', C, P)
+        windows = residuals.unfold(2, found.pieces.shape[2], 1)  # (n, C, L - P + 1, P)
+        starts = [min(first, windows.shape[2] - 1) for first in found.first]
+        cut = windows[:, :, starts].transpose(1, 2).flatten(0, 1)  # (n W', C, P)
         codes = found._codes(tokens).flatten()
         found.pieces.copy_(cut[codes.argsort(stable=True)])
         found.counts.copy_(torch.bincount(codes, minlength=len(found.counts)))
@@ -59,7 +62,8 @@ class ResidualPieces(nn.Module):
         count = torch.where(any_piece, len(self.pieces), self.counts[codes])
         chance = torch.rand(codes.shape, generator=generator, device=codes.device, dtype=torch.float64)
         drawn = self.pieces[start + (chance * count).long()]  # (m, W', C, P)
-        return drawn.transpose(1, 2).flatten(2)[..., : self.length]
+        widths = [end - first for first, end in zip(self.first, [*self.first[1:], self.length])]
+        return torch.cat([drawn[:, place, :, :width] for place, width in enumerate(widths)], dim=2)
 
     def save(self, folder):
         """Write `residuals.safetensors` into the folder."""

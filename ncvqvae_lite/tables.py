@@ -21,8 +21,8 @@ COMPARISONS = (
 BESIDE = (
     ("is", "is_real", "IS: {:.4g} generated, {:.4g} real test series"),
     ("is_by_class", "is_real", "IS by class: {:.4g} generated, {:.4g} real test series"),
-    ("coverage", "coverage_train_test", "coverage of test series: {:.4g} generated, {:.4g} real train series"),
-    ("recall", "recall_train_test", "recall of test series: {:.4g} generated, {:.4g} real train series"),
+    ("coverage", "coverage_test_halves", "coverage of test series: {:.4g} generated, {:.4g} other test series"),
+    ("recall", "recall_test_halves", "recall of test series: {:.4g} generated, {:.4g} other test series"),
     (
         "nearest_train",
         "nearest_train_jitter",

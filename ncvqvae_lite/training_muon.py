@@ -9,7 +9,7 @@ import torch
 
 from .training_optim import adamw_over
 
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan's quintic: singular values in (0, 1] go to 0.7..1.2 in five rounds
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan's quintic: five rounds take values of .003 to 1 to .68 to 1.21
 
 
 def orthogonal(matrices, rounds=5):
@@ -64,4 +64,5 @@ def muon(module, lr, optim, capturable, *, times):
     matrices = [p for p in module.blocks.parameters() if p.ndim == 2]
     taken = set(map(id, matrices))
     rest = [p for p in module.parameters() if id(p) not in taken]
-    return [Muon(matrices, lr, times), adamw_over(rest, lr, optim, capturable)]
+    decay = optim.weight_decay / times  # AdamW's, which is in units of lr: the same share of a weight goes in each step
+    return [Muon(matrices, lr, times, weight_decay=decay), adamw_over(rest, lr, optim, capturable)]
