@@ -11,7 +11,12 @@ from dataclasses import dataclass, field
 
 import torch
 
+from .arguments import checked, flag, integer, number, two_numbers
+from .arguments_tensors import any_series, source
+from .errors import BadInput
 
+
+@checked(x=any_series, ratio=number, scale=two_numbers)
 def window_warp(x, ratio=0.4, scale=(0.9, 2.0), generator=None):
     """Stretch or squeeze one random window of each series, then resample the whole to L steps.
 
@@ -20,12 +25,11 @@ def window_warp(x, ratio=0.4, scale=(0.9, 2.0), generator=None):
     scale    (low, high) of the uniform stretch factor; at 1 the series is unchanged
     raises   ValueError for a window of no or of all steps, or a factor that is not positive
     """
-    batch, _, length = _shape(x)
+    (batch, _, length), generator = x.shape, source(generator, x)
     window = max(round(ratio * length), 1)
-    if not 0 < ratio < 1 or window >= length or scale[0] <= 0 or scale[1] < scale[0]:
-        raise ValueError(
-            f"expected a window shorter than {length} steps, 0 < low <= high; got ratio {ratio}, scale {tuple(scale)}"
-        )
+    if not 0 < ratio < 1 or window >= length or not 0 < scale[0] <= scale[1] <= length:
+        expected = f"a window shorter than {length} steps, 0 < low <= high <= {length}"
+        raise BadInput(f"expected {expected}; got ratio {ratio}, scale {tuple(scale)}")
     start = _randint(length - window, (batch, 1), x, generator).float()  # (B, 1)
     factor = torch.empty(batch, 1, device=x.device).uniform_(*scale, generator=generator)
     warped = (window * factor).floor().clamp(min=1)  # (B, 1) samples that the window is resampled to
@@ -47,12 +51,14 @@ def _interpolate(x, position):
     return torch.lerp(_take(x, left), _take(x, right), (position - left).to(x.dtype)[:, None, :])
 
 
+@checked(x=any_series, std=number)
 def amplitude_resize(x, std=0.2, generator=None):
     """Multiply each series by one factor 1 + N(0, std^2)."""
-    batch, _, _ = _shape(x)
-    return x * (1 + std * torch.randn(batch, 1, 1, device=x.device, dtype=x.dtype, generator=generator))
+    generator = source(generator, x)
+    return x * (1 + std * torch.randn(len(x), 1, 1, device=x.device, dtype=x.dtype, generator=generator))
 
 
+@checked(x=any_series, n_segments=integer, distinct=flag)
 def slice_and_shuffle(x, n_segments=4, distinct=False, generator=None):
     """Cut each series into segments and put them together in a random order.
 
@@ -60,9 +66,9 @@ def slice_and_shuffle(x, n_segments=4, distinct=False, generator=None):
     distinct    False, as in the reference: cut points are uniform in 0..L-1 with replacement, so segments may be empty
                 and the order may come out unchanged. True: no empty segment, and never the original order.
     """
-    batch, _, length = _shape(x)
+    (batch, _, length), generator = x.shape, source(generator, x)
     if not 2 <= n_segments <= (min(8, length) if distinct else length):
-        raise ValueError(f"cannot cut {length} steps into {n_segments} segments (distinct={distinct})")
+        raise BadInput(f"cannot cut {length} steps into {n_segments} segments (distinct={distinct})")
     if distinct:
         scores = torch.rand(batch, length - 1, device=x.device, generator=generator)
         cuts = scores.topk(n_segments - 1, dim=1).indices + 1  # (B, n-1) distinct, in 1..L-1
@@ -89,9 +95,10 @@ def _permutation(rank, n):
     return torch.stack(order, dim=1)
 
 
+@checked(x=any_series, std=number)
 def gaussian_noise(x, std=0.05, generator=None):
     """Add independent N(0, std^2) to every step of every channel."""
-    _shape(x)
+    generator = source(generator, x)
     return x + std * torch.randn(x.shape, device=x.device, dtype=x.dtype, generator=generator)
 
 
@@ -139,9 +146,3 @@ def _take(x, index):
 def _randint(high, shape, like, generator):
     """Uniform integers 0..high-1 on the device of `like`."""
     return torch.randint(high, shape, device=like.device, generator=generator)
-
-
-def _shape(x):
-    if x.ndim != 3:
-        raise ValueError(f"expected series of shape (B, C, L), got {tuple(x.shape)}")
-    return x.shape

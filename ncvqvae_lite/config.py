@@ -5,12 +5,11 @@ Qn numbers a quirk of the reference implementation; the comment beside it says w
 """
 
 import dataclasses
-import difflib
 import math
 import sys
 from dataclasses import dataclass, fields
-from pathlib import Path
 
+from .arguments import LARGEST, check_name, nearest, path, plain, shown
 from .config_digest import code_of, digest
 from .errors import BadInput
 from .names import METHODS, SCORES
@@ -190,8 +189,11 @@ class ExperimentConfig(LossSettings):
     fcn_seed: int = _field(FCN, 0)  # one FCN serves all seeds of a data set
 
     def __post_init__(self):
+        for f in fields(self):
+            object.__setattr__(self, f.name, plain(getattr(self, f.name)))
         check_name("method", self.method, METHODS)
-        if self.augmentation not in THESIS_AUGMENTATIONS:  # others are known where torch is loaded
+        named = isinstance(self.augmentation, str) and self.augmentation in THESIS_AUGMENTATIONS
+        if not named:  # others are known where torch is loaded
             check_name("augmentation", self.augmentation, augmentation_names())
         check_name("preset", self.preset_name, PRESETS)
         if not _has_views(self) and self.augmentation != "none":
@@ -204,15 +206,19 @@ class ExperimentConfig(LossSettings):
             value, choices = getattr(self, f.name), f.metadata.get("choices")
             if choices:
                 check_name(f.name, value, choices)
-            if f.type is float and type(value) is int:
+            if f.type is float and type(value) is int and abs(value) < LARGEST:
                 object.__setattr__(self, f.name, float(value))  # 1 and 1.0 name one folder
             elif not isinstance(value, f.type) or isinstance(value, bool) != (f.type is bool):
-                raise BadInput(f"{f.name} must be {_article(f.type)}, got {value!r}")
+                raise BadInput(f"{f.name} must be {_article(f.type)}, got {shown(value)}")
             low, high, in_words = f.metadata.get("limits") or (-math.inf, math.inf, "")
             by_rule = f.metadata.get("by_n") and value in (0, BY_N)
             if in_words and not low <= value < high and not by_rule:  # NaN fails too
                 or_rule = ", or 0: by the number of train series" if f.metadata["by_n"] else ""
                 raise BadInput(f"{f.name} must be {in_words}{or_rule}, got {value}")
+            if f.type is int and abs(value) > 2**63:
+                raise BadInput(f"{f.name} must be below 2^63, got {shown(value)}")
+        if _has_views(self) and self.batch_size == 1:
+            raise BadInput(f"batch_size 1 with {self.method!r}: its loss compares series of a batch: use 2 or more")
         if self.n_fft % 4:
             raise BadInput(f"n_fft must be a multiple of 4 (the hop is a quarter of it), got {self.n_fft}")
         if self.projector_width % self.whitening_groups:
@@ -263,7 +269,7 @@ class ExperimentConfig(LossSettings):
     def fcn_folder(self, out_dir, seed=None):
         """Folder of the FCN trained with these settings (and another seed, for the second feature net)."""
         settings = self.settings(FCN) | ({} if seed is None else {"fcn_seed": seed})
-        return Path(out_dir) / "fcn" / self.dataset / digest([settings, self.rules(FCN)], MODULES[FCN])
+        return path(out_dir, "out_dir") / "fcn" / self.dataset / digest([settings, self.rules(FCN)], MODULES[FCN])
 
     def tokenizer_folder(self, out_dir):
         """Folder of the tokenizer: shared by every prior that is trained on it."""
@@ -293,7 +299,14 @@ class ExperimentConfig(LossSettings):
         return [self.settings(TOKENIZER), self.rules(TOKENIZER), registered]
 
     def _folder(self, out_dir, kind, digest8):
-        return Path(out_dir) / kind / self.dataset / f"{self.method}-{self.augmentation}" / digest8 / f"seed{self.seed}"
+        return (
+            path(out_dir, "out_dir")
+            / kind
+            / self.dataset
+            / f"{self.method}-{self.augmentation}"
+            / digest8
+            / f"seed{self.seed}"
+        )
 
 
 def augmentation_names():
@@ -301,20 +314,6 @@ def augmentation_names():
     from .augmentations import AUGMENTATIONS
 
     return ("none", *AUGMENTATIONS)
-
-
-def check_name(kind, value, known):
-    """Raise BadInput with the nearest names unless `value` is one of `known`."""
-    if value not in known:
-        raise BadInput(f"unknown {kind} {value!r}{nearest(value, known)}: choose one of {', '.join(sorted(known))}")
-
-
-def nearest(value, known):
-    """', did you mean ...?' for names close to `value`, or nothing."""
-    close = difflib.get_close_matches(str(value), list(known), n=2, cutoff=0.6)
-    likeness = [difflib.SequenceMatcher(None, name, str(value)).ratio() for name in close]
-    close = [name for name, like in zip(close, likeness) if like > likeness[0] - 0.05]  # the second one if as near
-    return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
 def _article(kind):

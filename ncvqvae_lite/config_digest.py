@@ -2,7 +2,7 @@
 
 The code of a stage is that of its module and of every module of this package that it imports, directly or not. Only
 what can change a number counts: comments, docstrings, annotations, the order of imports, and the texts of errors and
-messages do not, and neither do modules that decide where things are written and what they are called.
+messages do not, and neither do modules that decide where things are written, how they are called, what is refused.
 """
 
 import ast
@@ -18,7 +18,8 @@ from . import errors
 from .errors import BadInput
 
 PACKAGE = Path(__file__).parent
-NO_NUMBERS = {"config", "config_digest", "errors", "experiment_folders", "experiment_parts", "files", "names"}
+ARGUMENTS = {"arguments", "arguments_arrays", "arguments_tensors"}  # of what is right they change nothing
+NO_NUMBERS = ARGUMENTS | {"config", "config_digest", "errors", "experiment_folders", "experiment_parts", "files", "names"}
 
 
 def digest(settings, module):

@@ -42,3 +42,20 @@ def one_line(error):
     """The text of an error, on one line and cut to a length that a sentence can carry."""
     text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     return text if len(text) <= 160 else text[:157] + "..."
+
+
+class OutOfMemory(UserError, MemoryError):
+    """This machine, or its GPU, has less memory than was asked for."""
+
+
+def is_out_of_memory(kind, text):
+    """Whether an exception, given by the name of its class and its text, says that memory ran out."""
+    if kind in (
+        "MemoryError",
+        "_ArrayMemoryError",
+        "OutOfMemoryError",
+        "OutOfMemory",
+    ):  # numpy's, torch's on GPUs, ours
+        return True
+    told = ("can't allocate memory", "not enough memory", "Storage size calculation overflowed")  # torch on a CPU
+    return kind == "RuntimeError" and any(words in text for words in told)

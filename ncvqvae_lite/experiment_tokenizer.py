@@ -133,7 +133,7 @@ def probe_features(cfg, tokenizer, scaled):
     generator = torch.Generator(scaled.x_train.device).manual_seed(0)  # of codes that are restarted
     with torch.no_grad():
         splits = [
-            torch.cat([probed.features(batch, generator) for batch in x.split(cfg.batch_size)]).cpu()
+            torch.cat([probed.mean_codes(batch, generator) for batch in x.split(cfg.batch_size)]).cpu()
             for x in (_shuffled(scaled.x_train), scaled.x_test)
         ]
     back = _shuffled(torch.arange(len(splits[0]))).argsort()  # train features in the order of the labels again

@@ -5,7 +5,6 @@ Its pooled 128-d features give the FID, its class probabilities the Inception sc
 """
 
 import json
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -13,9 +12,11 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import nn
 
+from .arguments import checked, integer, path, three_counts
+from .arguments_tensors import finite, series_for
 from .errors import BadInput, NotFound
 from .files import atomic, writing_to
-from .inference import batched, eval_mode  # noqa: F401 (used beside an FCN everywhere)
+from .inference import batched, eval_mode, in_eval_mode  # noqa: F401 (the first two: used beside an FCN everywhere)
 
 FEATURE_DIM = 128
 
@@ -26,20 +27,19 @@ class FCN(nn.Module):
     n_classes   k, number of classes, at least 2
     channels    C, number of channels of a series
     dilation    steps between the taps of each convolution. A feature sees 1 + 7 d1 + 4 d2 + 2 d3 steps: 14 as published
-    All three methods below take x (B, C, L) float, scaled as for training, of any length L, and run in whichever
-    mode the net is in: call eval() before judging series, because in train mode the batch norms use, and learn, the
-    statistics of the batch. `FCN.load` returns a net in eval mode, and `batched` takes care of the mode itself.
+    Series are x (B, C, L), scaled as for training, of any length L. `features` and `probabilities` compute in eval mode
+    whatever the mode of the net, which stays as it is. The net itself, called, is in its own mode: in train mode the
+    batch norms use, and learn, the statistics of the batch. `FCN.load` returns a net in eval mode.
     raises      BadInput for fewer than 2 classes, fewer than 1 channel, other dilations than three whole numbers of 1
-                or more, or x of another shape
+                or more, x of another shape; `features` and `probabilities` for NaN too
     """
 
+    @checked(n_classes=integer, channels=integer, dilation=three_counts)
     def __init__(self, n_classes, *, channels=1, dilation=(1, 1, 1)):
         super().__init__()
         if n_classes < 2 or channels < 1:
             raise BadInput(f"an FCN needs 2 or more classes and 1 or more channels, got {n_classes}, {channels}")
-        if not isinstance(dilation, tuple | list) or [isinstance(d, int) and d >= 1 for d in dilation] != [True] * 3:
-            raise BadInput(f"an FCN needs three dilations, whole numbers of 1 or more, got {dilation}")
-        self.dilation = d1, d2, d3 = tuple(dilation)
+        self.dilation = d1, d2, d3 = dilation
         # "Same" padding. An even kernel needs one zero (d1 zeros) more on one side: `features` adds it on the right.
         self.conv1 = nn.Conv1d(channels, 128, kernel_size=8, padding=3 * d1, dilation=d1)
         self.norm1 = nn.BatchNorm1d(128)
@@ -57,23 +57,31 @@ class FCN(nn.Module):
     def n_classes(self):
         return self.head.out_features
 
+    @in_eval_mode
     def features(self, x):
         """x (B, C, L) -> (B, 128): the last feature maps, averaged over time. FID compares these."""
-        if x.ndim != 3 or x.shape[1] != self.channels or x.shape[2] == 0:
-            raise BadInput(f"expected series of shape (B, {self.channels}, L), got {tuple(x.shape)}: reshape them")
+        return self.pooled(finite(self._series(x), "series"))
+
+    @in_eval_mode
+    def probabilities(self, x):
+        """x (B, C, L) -> (B, k) class probabilities. The Inception score is computed from these."""
+        return self(finite(self._series(x), "series")).softmax(dim=-1)
+
+    def forward(self, x):
+        """x (B, C, L) -> (B, k) class logits."""
+        return self.head(self.pooled(x))
+
+    def _series(self, x):
+        return series_for(self.head.weight, self.channels, None, x)
+
+    def pooled(self, x):
+        """`features` in the net's own mode; looks at no value."""
+        x = self._series(x)
         x = F.pad(x, (0, self.dilation[0]))  # (B, C, L + d1); with conv1's padding 3 d1 zeros on the left, 4 d1 right
         x = F.relu(self.norm1(self.conv1(x)))  # (B, 128, L)
         x = F.relu(self.norm2(self.conv2(x)))  # (B, 256, L)
         x = F.relu(self.norm3(self.conv3(x)))  # (B, 128, L)
         return x.mean(dim=-1)
-
-    def forward(self, x):
-        """x (B, C, L) -> (B, k) class logits."""
-        return self.head(self.features(x))
-
-    def probabilities(self, x):
-        """x (B, C, L) -> (B, k) class probabilities. The Inception score is computed from these."""
-        return self(x).softmax(dim=-1)
 
     def save(self, file):
         """Write the weights as safetensors, whole or not at all; folders on the way are made. Dilations go along.
@@ -82,7 +90,8 @@ class FCN(nn.Module):
         """
         tensors = {name: t.cpu().contiguous() for name, t in self.state_dict().items() if _is_weight(name)}
         metadata = None if self.dilation == (1, 1, 1) else {"dilation": json.dumps(self.dilation)}
-        with writing_to(Path(file).parent), atomic(file, "wb") as stream:
+        file = path(file, "file")
+        with writing_to(file.parent), atomic(file, "wb") as stream:
             stream.write(safetensors.save(tensors, metadata))
 
     @classmethod
@@ -92,7 +101,7 @@ class FCN(nn.Module):
         The numbers of channels and classes come from the tensors, the dilations from beside them (1 where none stand).
         raises   NotFound if there is no such file; BadInput if it is no safetensors file or holds another net
         """
-        file = Path(file)
+        file = path(file, "file")
         if not file.is_file():
             raise NotFound(f"no FCN weights at {file}: expected a .safetensors file; `ncvqvae fcn import` makes one")
         try:
@@ -142,7 +151,7 @@ def import_checkpoint(file_or_folder, destination):
     returns          the files written, in the order of their names; none is written unless all checkpoints fit
     raises           NotFound for a missing file or a folder without checkpoints; BadInput for one that does not fit
     """
-    source, destination = Path(file_or_folder), Path(destination)
+    source, destination = path(file_or_folder, "file_or_folder"), path(destination, "destination")
     checkpoints = sorted(source.glob("*.ckpt")) if source.is_dir() else [source]
     if not checkpoints or not checkpoints[0].is_file():
         raise NotFound(f"no checkpoint at {source}: expected a .ckpt file or a folder that holds some")

@@ -1,5 +1,6 @@
 """A network over many series: in eval mode, without gradients, a batch at a time."""
 
+import functools
 from contextlib import contextmanager
 
 import torch
@@ -22,6 +23,17 @@ def eval_mode(net):
     finally:
         for part, training in modes:
             part.training = training
+
+
+def in_eval_mode(method):
+    """Decorate a method of a net: it computes in eval mode, moves no statistics, and leaves each part's mode as is."""
+
+    @functools.wraps(method)
+    def wrapped(net, *args, **kwargs):
+        with eval_mode(net):
+            return method(net, *args, **kwargs)
+
+    return wrapped
 
 
 def batched(fn, x, batch_size=64):

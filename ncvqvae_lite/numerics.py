@@ -11,7 +11,10 @@ import sys
 
 import torch
 
+from .arguments import choice
+
 PRECISIONS = ("fp32", "bf16")
+precision_name = choice("precision", PRECISIONS)
 
 
 def fast_matmul(precision, device_type):

@@ -6,14 +6,16 @@ untied head and masks that *hide* it (Q4). Both are here, so that any tokens can
 """
 
 import math
-from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .arguments import checked, choice, count, count_from_0, few_or_none, flag, integer, number, path
+from .arguments_tensors import classes_of, embedding, shaped, source, tokens_and_classes
 from .errors import BadInput
 from .files import load_module, save_module
+from .inference import in_eval_mode
 from .quantizer import sample_categorical
 
 POLARITIES = ("kept", "masked")
@@ -99,13 +101,13 @@ class MaskGIT(nn.Module):
     zero_blocks      start every block as the identity: the weights of its two outputs are 0 (arXiv 1706.02677, 5.1)
     """
 
+    @checked(n_tokens=count, codebook_size=count, n_classes=count_from_0, dim=count, width=count, depth=few_or_none)
+    @checked(head=choice("head", HEADS), heads=count, extra_positions=flag, zero_blocks=flag)
     def __init__(
         self, n_tokens, codebook_size=32, n_classes=0, head="untied", extra_positions=False,
         dim=64, width=256, depth=4, heads=2, zero_blocks=False,
     ):  # fmt: skip
         super().__init__()
-        if head not in HEADS:
-            raise BadInput(f"unknown head {head!r}: choose one of {', '.join(HEADS)}")
         self.arguments = dict(n_tokens=n_tokens, codebook_size=codebook_size, n_classes=n_classes, head=head)
         self.arguments |= dict(extra_positions=extra_positions, dim=dim, width=width, depth=depth, heads=heads)
         self.arguments |= dict(zero_blocks=zero_blocks)
@@ -131,19 +133,23 @@ class MaskGIT(nn.Module):
     @torch.no_grad()
     def start_from(self, codebook):
         """Initialise the token embeddings with the tokenizer's codebook (K, dim); they stay trainable."""
-        self.table[:-1].copy_(codebook)
+        self.table[:-1].copy_(shaped(codebook, "codebook", self.table[:-1]))
 
     def forward(self, tokens, classes):
         """tokens (B, N) in 0..K, classes (B,) in 0..n_classes (n_classes: no class) -> logits (B, N, K)."""
-        h = self.embedding_norm(F.embedding(tokens, self.table) + self.positions[: self.n_tokens])
-        h = torch.cat([F.embedding(classes, self.classes)[:, None], h], dim=1)  # (B, N+1, dim)
+        tokens, classes = tokens_and_classes(tokens, classes, self)
+        h = self.embedding_norm(embedding(tokens, self.table) + self.positions[: self.n_tokens])
+        h = torch.cat([embedding(classes, self.classes)[:, None], h], dim=1)  # (B, N+1, dim)
         h = self.to_width(h)
         if self.extra_positions is not None:
             h = h + self.extra_positions * self.extra_positions.shape[1] ** -0.5
         h = self.to_dim(self.final_norm(self.blocks(h)))
         return self.head(self.pre_head(h)[:, 1:], self.table).float()
 
+    @in_eval_mode
     @torch.no_grad()
+    @checked(n=integer, steps=integer, choice_temperature=number, guidance=number, batch_size=count)
+    @checked(order=choice("order", ORDERS))
     def sample(
         self, n, class_index=None, steps=10, choice_temperature=4.0, guidance=1.0, generator=None, batch_size=256,
         order="confidence",
@@ -160,9 +166,8 @@ class MaskGIT(nn.Module):
         """
         if steps < 1 or n < 1:
             raise BadInput(f"expected at least one sample and one decoding step, got n={n}, steps={steps}")
-        if order not in ORDERS:
-            raise BadInput(f"unknown order {order!r}: choose one of {', '.join(ORDERS)}")
-        classes = self._classes(n, class_index)
+        generator = source(generator, self.table)
+        classes = classes_of(class_index, n, self.n_classes, self.table)
         if order == "random":
             choice_temperature = None
         batches = classes.split(batch_size)
@@ -192,29 +197,14 @@ class MaskGIT(nn.Module):
             tokens = torch.where(remask, self.codebook_size, tokens)
         return tokens
 
-    def _classes(self, n, class_index):
-        device = self.table.device
-        if isinstance(class_index, str):
-            raise BadInput(f"class_index must be a number, got {class_index!r}: give its place in `class_names`")
-        if class_index is None:
-            return torch.full((n,), self.n_classes, device=device)
-        classes = torch.as_tensor(class_index, device=device, dtype=torch.int64)
-        if classes.ndim and classes.shape != (n,):
-            raise BadInput(f"class_index must be one class or {n} of them, got shape {tuple(classes.shape)}")
-        classes = classes.expand(n)
-        if self.n_classes == 0 or classes.min() < 0 or classes.max() >= self.n_classes:
-            raise BadInput(f"class_index must be in 0..{self.n_classes - 1}, got {class_index}: this prior knows "
-                           f"{self.n_classes} classes")  # fmt: skip
-        return classes
-
     def save(self, folder):
         """Write `prior.safetensors` into the folder."""
-        save_module(self, Path(folder) / "prior.safetensors", self.arguments)
+        save_module(self, path(folder, "folder") / "prior.safetensors", self.arguments)
 
     @classmethod
     def load(cls, folder):
         """The prior that `save` wrote, on the CPU, in eval mode."""
-        return load_module(Path(folder) / "prior.safetensors", cls)
+        return load_module(path(folder, "folder") / "prior.safetensors", cls)
 
 
 def n_masked_after(n_tokens, steps):

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .arguments import below_1, checked, flag, integer, not_negative, number
+from .arguments_tensors import finite, latents, source, tokens_of
 from .errors import BadInput
 from .numerics import full_precision
 
@@ -33,16 +35,15 @@ class VectorQuantizer(nn.Module):
     expire_below   a code whose average count falls below this is replaced by a random latent of the batch; 0 is off
     """
 
+    @checked(codebook_size=integer, dim=integer, decay=below_1, commitment=number, kmeans_init=flag)
     def __init__(
         self, codebook_size=32, dim=64, decay=0.9, commitment=1.0, kmeans_init=False, expire_below=0.0, smoothing=1e-5
     ):
         super().__init__()
         if codebook_size < 2 or dim < 1:
-            raise ValueError(f"a codebook needs at least 2 codes of width 1, got {codebook_size} of width {dim}")
-        if not 0.0 <= decay < 1.0:
-            raise ValueError(f"decay must be in [0, 1), got {decay}")
+            raise BadInput(f"a codebook needs at least 2 codes of width 1, got {codebook_size} of width {dim}")
         self.decay, self.commitment = decay, commitment
-        self.expire_below, self.smoothing = expire_below, smoothing
+        self.expire_below, self.smoothing = number(expire_below, "expire_below"), number(smoothing, "smoothing")
         self.needs_init = kmeans_init  # until `initialise`, or until a trained codebook is loaded
         codebook = torch.randn(codebook_size, dim)
         self.register_buffer("codebook", codebook)  # (K, D)
@@ -55,6 +56,7 @@ class VectorQuantizer(nn.Module):
 
         raises  BadInput in train mode when kmeans_init was asked for and `initialise` has not been called
         """
+        z = latents(z, self.codebook)
         flat = _to_rows(z)  # (B*F*W, D)
         if self.training and self.needs_init:
             raise BadInput("this codebook starts from k-means: call initialise(z) on first latents before training it")
@@ -71,24 +73,35 @@ class VectorQuantizer(nn.Module):
         return Quantized(_from_rows(codes, z), indices.view(z.shape[0], *z.shape[2:]), loss, perplexity)
 
     @torch.no_grad()
+    @checked(temperature=not_negative)
     def encode(self, z, temperature=0.0, generator=None):
         """z (B, D, F, W) -> indices (B, F, W): the nearest code, or a draw from softmax(-||z - e||^2 / temperature)."""
-        if temperature < 0:
-            raise ValueError(f"temperature must be 0 (nearest code) or more, got {temperature}")
+        z = finite(latents(z, self.codebook), "latents")
         distances = self.distances(_to_rows(z))
         if temperature > 0:
-            indices = sample_categorical(-distances / temperature, generator)
+            indices = sample_categorical(-distances / temperature, source(generator, z))
         else:
             indices = distances.argmin(dim=1)
         return indices.view(z.shape[0], *z.shape[2:])
 
+    @torch.no_grad()
+    def undecided(self, z, margin=1e-5):
+        """z (B, D, F, W) -> (B,) bool: whether rounding decides between two codes somewhere in a series.
+
+        margin   difference of the two smallest squared distances, in units of what they are differences of
+        """
+        rows = _to_rows(z)
+        first, second = self.distances(rows).topk(2, dim=1, largest=False).values.unbind(dim=1)  # (B*F*W,) each
+        return (second - first <= margin * (rows.square().sum(dim=1) + second)).view(len(z), -1).any(dim=1)
+
     def straight_through(self, z):
         """z (B, D, F, W) -> its codes, with the gradient passed straight through; the codebook does not move."""
-        codes = self.decode(self.encode(z))
-        return z + (codes - z).detach()
+        nearest = self.distances(_to_rows(z)).argmin(dim=1).view(z.shape[0], *z.shape[2:])
+        return z + (F.embedding(nearest, self.codebook).movedim(-1, 1) - z).detach()
 
     def decode(self, indices):
-        """indices (B, F, W) -> z_q (B, D, F, W)."""
+        """indices (B, F, W) in 0..K-1 -> z_q (B, D, F, W)."""
+        indices = tokens_of(indices, ("B", "F", "W"), self.codebook)
         return F.embedding(indices, self.codebook).movedim(-1, 1)
 
     def distances(self, rows):
@@ -98,7 +111,7 @@ class VectorQuantizer(nn.Module):
     @torch.no_grad()
     def initialise(self, z, iterations=10, generator=None):
         """Start the codebook from k-means of the latents z (B, D, F, W), each code with the count k-means gave it."""
-        rows = _to_rows(z).detach()
+        rows = _to_rows(finite(latents(z, self.codebook), "latents")).detach()
         centres, counts = kmeans(rows, len(self.codebook), iterations, generator)
         self.codebook.copy_(centres)
         self.code_count.copy_(counts)
@@ -160,8 +173,6 @@ def _class_sums(one_hot, rows):
 
 
 def _to_rows(z):
-    if z.ndim != 4:
-        raise ValueError(f"expected latents of shape (B, D, F, W), got {tuple(z.shape)}")
     return z.movedim(1, -1).reshape(-1, z.shape[1]).float()  # (B*F*W, D)
 
 

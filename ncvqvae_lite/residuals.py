@@ -5,11 +5,11 @@ each code keeps the residuals of the train series over the steps of its token's 
 token, a random piece of its own code. Costs n C L floats beside the tokenizer, and samples hold pieces of train series.
 """
 
-from pathlib import Path
-
 import torch
 from torch import nn
 
+from .arguments import checked, count, path
+from .arguments_tensors import source, tokens_of
 from .files import load_module, save_module
 from .inference import batched
 
@@ -24,6 +24,7 @@ class ResidualPieces(nn.Module):
     codebook_size          K
     """
 
+    @checked(n=count, channels=count, length=count, rows=count, frames=count, codebook_size=count)
     def __init__(self, n, channels, length, rows, frames, codebook_size):
         super().__init__()
         self.arguments = dict(n=n, channels=channels, length=length, rows=rows, frames=frames)
@@ -55,7 +56,8 @@ class ResidualPieces(nn.Module):
     @torch.no_grad()
     def draw(self, tokens, generator=None):
         """Residuals (m, C, L) for token grids (m, N); a code that no train series has gets a piece of any code."""
-        codes = self._codes(tokens)
+        tokens = tokens_of(tokens, ("m", self.rows * self.frames), self.counts)
+        codes, generator = self._codes(tokens), source(generator, tokens)
         first = self.counts.cumsum(0) - self.counts  # (K,) where a code's pieces begin
         any_piece = self.counts[codes] == 0
         start = torch.where(any_piece, 0, first[codes])
@@ -67,9 +69,9 @@ class ResidualPieces(nn.Module):
 
     def save(self, folder):
         """Write `residuals.safetensors` into the folder."""
-        save_module(self, Path(folder) / "residuals.safetensors", self.arguments)
+        save_module(self, path(folder, "folder") / "residuals.safetensors", self.arguments)
 
     @classmethod
     def load(cls, folder):
         """The pieces that `save` wrote, on the CPU."""
-        return load_module(Path(folder) / "residuals.safetensors", cls)
+        return load_module(path(folder, "folder") / "residuals.safetensors", cls)

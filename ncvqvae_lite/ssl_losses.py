@@ -14,6 +14,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .arguments import checked, count, count_from_0, flag, number
+from .arguments_tensors import rows_of, two_views, weight
+from .errors import BadInput
 from .numerics import full_precision
 
 
@@ -31,9 +34,10 @@ class VICReg(NamedTuple):
 
 
 @full_precision
+@checked(offdiagonal=weight)
 def barlow_twins(a, b, offdiagonal=0.005):
     """Barlow Twins: the cross-correlation matrix of the views should be the identity (arXiv 2103.03230, eq. 1, / D)."""
-    _check_pair(a, b)
+    a, b = two_views(a, b)
     batch, dim = a.shape
     a, b = _standardise(a), _standardise(b)
     diagonal = (a * b).sum(dim=0) / batch  # (D,) C_ii
@@ -43,17 +47,19 @@ def barlow_twins(a, b, offdiagonal=0.005):
 
 
 @full_precision
+@checked(sim=weight, var=weight, cov=weight)
 def vicreg(a, b, sim=25.0, var=25.0, cov=1.0):
     """VICReg (arXiv 2105.04906, eqs. 1-6): invariance, variance hinge, covariance of each view."""
-    _check_pair(a, b)
+    a, b = two_views(a, b)
     terms = (F.mse_loss(a, b), variance_hinge(a) + variance_hinge(b), covariance(a) + covariance(b))
     return VICReg(sim * terms[0] + var * terms[1] + cov * terms[2], *terms)
 
 
 @full_precision
+@checked(sim=weight, var=weight, cov=weight)
 def vibcreg(a, b, sim=25.0, var=25.0, cov=100.0):
     """VIbCReg (arXiv 2109.00783): as VICReg, with the *normalised* covariance; meant for IterNorm-whitened a, b."""
-    _check_pair(a, b)
+    a, b = two_views(a, b)
     terms = (F.mse_loss(a, b), variance_hinge(a) + variance_hinge(b), correlation(a) + correlation(b))
     return VICReg(sim * terms[0] + var * terms[1] + cov * terms[2], *terms)
 
@@ -90,13 +96,6 @@ def _standardise(z):
     return (z - z.mean(dim=0)) / (z.std(dim=0) + 1e-8)
 
 
-def _check_pair(a, b):
-    if a.ndim != 2 or a.shape != b.shape:
-        raise ValueError(f"expected two views of one shape (B, D), got {tuple(a.shape)} and {tuple(b.shape)}")
-    if len(a) < 2:
-        raise ValueError("a non-contrastive loss needs statistics over a batch of at least 2 series, got 1")
-
-
 class IterNorm(nn.Module):
     """Whitening by Newton's iteration (arXiv 1904.03441, algorithm 1) in groups of D / num_groups contiguous features.
 
@@ -106,10 +105,11 @@ class IterNorm(nn.Module):
     them can ruin the result even in float64 (notebook 03 measures it).
     """
 
+    @checked(num_features=count, num_groups=count, iterations=count_from_0, eps=number, momentum=number, affine=flag)
     def __init__(self, num_features, num_groups=64, iterations=5, eps=1e-5, momentum=0.1, affine=True):
         super().__init__()
         if num_features % num_groups:
-            raise ValueError(f"{num_features} features do not split into {num_groups} equal groups")
+            raise BadInput(f"{num_features} features do not split into {num_groups} equal groups")
         self.num_groups, self.iterations, self.eps, self.momentum = num_groups, iterations, eps, momentum
         width = num_features // num_groups
         self.weight = nn.Parameter(torch.ones(num_features)) if affine else None
@@ -118,10 +118,9 @@ class IterNorm(nn.Module):
         self.register_buffer("running_whitening", torch.eye(width).repeat(num_groups, 1, 1))  # (G, d, d)
 
     def forward(self, x):
-        """x (B, D) -> whitened (B, D)."""
+        """x (B, D) -> whitened (B, D); in train mode B is at least 2."""
+        x = rows_of(x, "features", self.running_mean, at_least=2 if self.training else 1)
         if self.training:
-            if len(x) < 2:
-                raise ValueError("IterNorm needs a batch of at least 2 series to train, got 1")
             mean, whitening = _whitening_matrices(x, self.num_groups, self.iterations, self.eps)
             with torch.no_grad():
                 self.running_mean.lerp_(mean, self.momentum)
@@ -162,6 +161,7 @@ class Projector(nn.Module):
     All views pass the linear layers in one matrix product; batch statistics are each view's own.
     """
 
+    @checked(in_features=count, width=count, whiten=flag, groups=count)
     def __init__(self, in_features=128, width=4096, whiten=False, groups=64):
         super().__init__()
         self.linear1, self.norm1 = nn.Linear(in_features, width), nn.BatchNorm1d(width)
@@ -171,9 +171,10 @@ class Projector(nn.Module):
 
     def forward(self, *views):
         """views (B, in_features) each -> one projection (B, width) per view, as a tuple."""
+        views = [rows_of(x, "view", self.linear1.weight[0], at_least=2 if self.training else 1) for x in views]
         n = len(views)
-        if len({len(view) for view in views}) > 1:
-            raise ValueError(f"views must have one batch size, got {[len(view) for view in views]}")
+        if len({len(view) for view in views}) != 1:
+            raise BadInput(f"views must have one batch size, got {[len(view) for view in views]}")
         h = F.relu(self._per_view(self.norm1, self.linear1(torch.cat(views)), n))
         h = F.relu(self._per_view(self.norm2, self.linear2(h), n))
         return tuple(self.whiten(view) for view in self.linear3(h).chunk(n))

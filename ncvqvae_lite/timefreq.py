@@ -8,23 +8,25 @@ reflected ends, one-sided, not normalised. For a series of unit variance E|STFT|
 import torch
 from torch.nn import functional as F
 
+from .arguments import checked, fft_size, integer
+from .arguments_tensors import any_series, floats
+from .errors import BadInput
+
 
 def n_frames(length, n_fft=8):
     """Number of frames W of a series of `length` steps."""
     return length // (n_fft // 4) + 1
 
 
+@checked(x=any_series, n_fft=fft_size)
 def stft(x, n_fft=8):
     """Spectrogram of a batch of series.
 
     x        (B, C, L) float; L > n_fft/2, because the ends are reflected
     returns  (B, 2C, n_fft//2+1, W): the real parts of all channels, then the imaginary parts; W = L // hop + 1
     """
-    _check_n_fft(n_fft)
-    if x.ndim != 3:
-        raise ValueError(f"expected series of shape (B, C, L), got {tuple(x.shape)}")
     if x.shape[-1] <= n_fft // 2:
-        raise ValueError(f"series of {x.shape[-1]} steps are too short for n_fft {n_fft}")
+        raise BadInput(f"series of {x.shape[-1]} steps are too short for n_fft {n_fft}")
     padded = F.pad(x, (n_fft // 2, n_fft // 2), mode="reflect")  # (B, C, L + n_fft)
     frames = padded.unfold(-1, n_fft, n_fft // 4)  # (B, C, W, n_fft)
     spectrum = torch.fft.rfft(frames * _hann(n_fft, x))  # (B, C, W, F) complex
@@ -32,6 +34,7 @@ def stft(x, n_fft=8):
     return u.transpose(2, 3)  # (B, 2C, F, W)
 
 
+@checked(u=floats, length=integer, n_fft=fft_size)
 def istft(u, length, n_fft=8):
     """Series of a batch of spectrograms: least-squares overlap-add, the inverse of `stft`.
 
@@ -39,13 +42,11 @@ def istft(u, length, n_fft=8):
     length   samples to return, at most hop * W - 1
     returns  (B, C, length)
     """
-    _check_n_fft(n_fft)
-    batch, channels, rows, frames = u.shape
-    hop = n_fft // 4
-    if rows != n_fft // 2 + 1 or channels % 2:
-        raise ValueError(f"expected a spectrogram (B, 2C, {n_fft // 2 + 1}, W) for n_fft {n_fft}, got {tuple(u.shape)}")
+    if u.ndim != 4 or u.shape[2] != n_fft // 2 + 1 or u.shape[1] % 2 or 0 in u.shape:
+        raise BadInput(f"expected a spectrogram (B, 2C, {n_fft // 2 + 1}, W) for n_fft {n_fft}, got {tuple(u.shape)}")
+    frames, hop = u.shape[3], n_fft // 4
     if not 0 < length < hop * frames:
-        raise ValueError(f"{frames} frames with hop {hop} give 1 to {hop * frames - 1} samples, not {length}")
+        raise BadInput(f"{frames} frames with hop {hop} give 1 to {hop * frames - 1} samples, not {length}")
     real, imag = u.transpose(2, 3).chunk(2, dim=1)  # (B, C, W, F) each
     window = _hann(n_fft, u)
     pieces = torch.fft.irfft(torch.complex(real, imag), n=n_fft) * window  # (B, C, W, n_fft)
@@ -65,8 +66,3 @@ def _overlap_add(pieces, hop):
 
 def _hann(n_fft, like):
     return torch.hann_window(n_fft, periodic=True, dtype=like.dtype, device=like.device)
-
-
-def _check_n_fft(n_fft):
-    if n_fft < 4 or n_fft % 4:
-        raise ValueError(f"n_fft must be a multiple of 4 (the hop is a quarter of it), got {n_fft}")

@@ -6,15 +6,17 @@ a token for every frequency row and latent frame, the other one for every latent
 """
 
 import math
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .arguments import checked, count, few, few_or_none, fft_size, flag, odd, path, plain
+from .arguments_tensors import finite_series, pictures, series_for, tokens_of
 from .errors import BadInput
 from .files import load_module, save_module
+from .inference import in_eval_mode
 from .quantizer import VectorQuantizer
 from .timefreq import istft, n_frames, stft
 
@@ -49,9 +51,10 @@ class Encoder(nn.Module):
     rows   height of the kernels: 3 frequency rows; 1 for folded spectrograms (B, 2CF, 1, W), with C F in place of C
     """
 
+    @checked(channels=count, dim=count, halvings=few, n_blocks=few_or_none, rows=odd)
     def __init__(self, channels=1, dim=64, halvings=4, n_blocks=4, rows=3):
         super().__init__()
-        layers = []
+        self.least, layers = 2**halvings, []  # frames that become one
         for i in range(halvings):
             shape = dict(kernel_size=(rows, 4), stride=(1, 2), padding=(rows // 2, 1), padding_mode="replicate")
             conv = nn.Conv2d(2 * channels if i == 0 else dim, dim, **shape)
@@ -61,6 +64,7 @@ class Encoder(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, u):
+        u = pictures(u, "spectrogram", self.layers[0], self.least)
         return self.layers(u.contiguous(memory_format=torch.channels_last))
 
 
@@ -70,6 +74,7 @@ class Decoder(nn.Module):
     Doubles the frames once more than the encoder halved them, then resamples to W bilinearly. `rows` as in `Encoder`.
     """
 
+    @checked(channels=count, dim=count, halvings=few, n_blocks=few_or_none, frames=count, rows=odd)
     def __init__(self, channels=1, dim=64, halvings=4, n_blocks=4, frames=251, rows=3):
         super().__init__()
         self.frames = frames
@@ -82,6 +87,7 @@ class Decoder(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, z):
+        z = pictures(z, "latents", next(m for m in self.layers.modules() if hasattr(m, "in_channels")))
         u = self.layers(z.contiguous(memory_format=torch.channels_last)).float()  # (B, 2C, F, W' * 2^(m+1))
         return F.interpolate(u, size=(u.shape[2], self.frames), mode="bilinear", align_corners=True)
 
@@ -102,14 +108,18 @@ class Tokenizer(nn.Module):
     dim, n_blocks      width D of the latents; residual blocks of encoder and decoder each
     odd_tail           True returns all L samples; False drops the last of an odd length, as the reference does (Q12)
     quantizer          further arguments of VectorQuantizer
+
+    Series may be numpy arrays or of float64. `encode` to `reconstruction_loss` compute in eval mode, without gradients,
+    whatever the mode of the tokenizer, which stays as it is; they refuse NaN (BadInput), for which they wait for a GPU.
     """
 
     kernel_rows = 3  # height of the kernels of encoder and decoder
 
+    @checked(length=count, channels=count, n_fft=fft_size, width=count, dim=count, n_blocks=few_or_none, odd_tail=flag)
     def __init__(self, length, channels=1, n_fft=8, width=8, dim=64, n_blocks=4, odd_tail=True, **quantizer):
         super().__init__()
         self.arguments = dict(length=length, channels=channels, n_fft=n_fft, width=width, dim=dim, n_blocks=n_blocks)
-        self.arguments |= dict(odd_tail=odd_tail, **quantizer)
+        self.arguments |= dict(odd_tail=odd_tail, **{name: plain(value) for name, value in quantizer.items()})
         self.length, self.channels, self.n_fft = length, channels, n_fft
         self.out_length = length if odd_tail else length // 2 * 2
         frames, halvings = n_frames(length, n_fft), n_halvings(length, n_fft, width)
@@ -145,8 +155,7 @@ class Tokenizer(nn.Module):
 
     def latents(self, x):
         """x (B, C, L) -> continuous latents z (B, D, F, W')."""
-        if x.ndim != 3 or x.shape[1:] != (self.channels, self.length):
-            raise BadInput(f"expected series (B, {self.channels}, {self.length}), got {tuple(x.shape)}")
+        x = series_for(self.codebook, self.channels, self.length, x)
         return self.encoder(self.fold(stft(x, self.n_fft)))
 
     @torch.no_grad()
@@ -163,40 +172,59 @@ class Tokenizer(nn.Module):
         u = self.unfold(self.decoder(z))
         return istft(u, self.out_length, self.n_fft), u
 
+    def _series(self, x):
+        return finite_series(self.codebook, self.channels, self.length, x)
+
+    @in_eval_mode
     @torch.no_grad()
     def encode(self, x, temperature=0.0, generator=None):
-        """x (B, C, L) -> tokens (B, N) int64, row-major over (frequency, time)."""
-        return self.quantizer.encode(self.latents(x), temperature, generator).flatten(1)
+        """x (B, C, L) -> tokens (B, N) int64, row-major over (frequency, time); at temperature 0 whatever the batch."""
+        z = self.latents(x := self._series(x))
+        tokens = self.quantizer.encode(z, temperature, generator).flatten(1)
+        if temperature == 0 and len(x) > 1:  # where rounding, which differs with the batch, decides, encode alone
+            for i in self.quantizer.undecided(z).nonzero()[:, 0].tolist():
+                tokens[i] = self.quantizer.encode(self.latents(x[i : i + 1])).flatten()
+        return tokens
 
+    @in_eval_mode
     @torch.no_grad()
     def decode(self, tokens):
-        """tokens (B, N) -> series (B, C, L)."""
+        """tokens (B, N) in 0..K-1 -> series (B, C, L)."""
+        tokens = tokens_of(tokens, ("B", self.n_tokens), self.codebook)
         return self.generate(self.quantizer.decode(tokens.view(-1, *self.grid)))[0]
 
+    @in_eval_mode
     @torch.no_grad()
     def token_logits(self, x):
         """x (B, C, L) -> -||z - e_k||^2 for every token position and code (B, N, K)."""
-        z = self.latents(x)  # (B, D, F, W')
-        return -self.quantizer.distances(z.movedim(1, -1).flatten(0, 2)).view(len(x), self.n_tokens, -1)
+        z = self.latents(self._series(x))  # (B, D, F, W')
+        return -self.quantizer.distances(z.movedim(1, -1).flatten(0, 2)).view(len(z), self.n_tokens, -1)
 
+    @in_eval_mode
     @torch.no_grad()
-    def features(self, x, generator=None):
+    def features(self, x):
         """x (B, C, L) -> quantised latents averaged over the grid (B, D): what the probes read."""
+        return self.mean_codes(self._series(x))
+
+    def mean_codes(self, x, generator=None):
+        """`features` in the tokenizer's own mode: in train mode statistics and codebook move (Q2)."""
         return self.quantizer(self.latents(x), generator).z_q.mean(dim=(2, 3))
 
+    @in_eval_mode
     @torch.no_grad()
     def reconstruction_loss(self, x):
         """x (B, C, L) -> mean squared errors in time and over the spectrogram, without gradients."""
+        x = self._series(x)
         return squared_errors(self, x, self.quantizer(self.latents(x)).z_q)
 
     def save(self, folder):
         """Write `tokenizer.safetensors` into the folder: weights, codebook, and the arguments of the constructor."""
-        save_module(self, Path(folder) / "tokenizer.safetensors", self.arguments)
+        save_module(self, path(folder, "folder") / "tokenizer.safetensors", self.arguments)
 
     @classmethod
     def load(cls, folder):
         """The tokenizer that `save` wrote, on the CPU, in eval mode."""
-        return load_module(Path(folder) / "tokenizer.safetensors", cls)
+        return load_module(path(folder, "folder") / "tokenizer.safetensors", cls)
 
 
 class FoldTokenizer(Tokenizer):
@@ -221,7 +249,7 @@ TOKENIZERS = {"grid": Tokenizer, "fold": FoldTokenizer}  # kind (the setting `ge
 
 def load_tokenizer(folder):
     """The tokenizer that `save` of any kind wrote, on the CPU, in eval mode."""
-    return load_module(Path(folder) / "tokenizer.safetensors", *TOKENIZERS.values())
+    return load_module(path(folder, "folder") / "tokenizer.safetensors", *TOKENIZERS.values())
 
 
 class TokenizerLoss(NamedTuple):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from .arguments import how_to_train
 from .errors import BadInput
 
 
@@ -67,21 +68,7 @@ class Optim:
     average: float = 0.0
 
     def __post_init__(self):
-        if (self.epochs is None) == (self.steps is None):
-            raise BadInput(f"expected either epochs or steps, got epochs {self.epochs} and steps {self.steps}")
-        known = ", ".join(SCHEDULES)
-        for name, is_good, expected in (
-            ("epochs", self.epochs is None or self.epochs >= 0, "0 or more"),
-            ("steps", self.steps is None or self.steps >= 0, "0 or more"),
-            ("batch_size", self.batch_size >= 1, "1 or more"),
-            ("lr", 0 <= self.lr < math.inf, "0 or more, and finite"),
-            ("weight_decay", 0 <= self.weight_decay < math.inf, "0 or more, and finite"),
-            ("schedule", self.schedule in SCHEDULES, f"one of {known}"),
-            ("betas", len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas), "two numbers in [0, 1)"),
-            ("average", 0 <= self.average < 1, "in [0, 1)"),
-        ):
-            if not is_good:
-                raise BadInput(f"{name} must be {expected}, got {getattr(self, name)!r}")
+        how_to_train(self, SCHEDULES)
 
     def changed(self, **fields):
         """These settings with some fields changed; a number of steps takes the place of the number of epochs."""

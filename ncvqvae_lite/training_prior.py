@@ -4,7 +4,10 @@ import functools
 
 import torch
 
-from .prior import mask_positions, prior_loss
+from .arguments import checked, choice, count_from_0, flag, keywords_of, not_negative, seed_number, share
+from .arguments_tensors import labels, logits_of, parameter_of
+from .numerics import precision_name
+from .prior import POLARITIES, mask_positions, prior_loss
 from .quantizer import sample_categorical
 from .training_engine import FitLoss, StepEngine
 from .training_muon import muon
@@ -14,6 +17,8 @@ CPU_MICRO_BATCH = 32  # on a CPU the transformer's activations then stay in the 
 OPTIM = Optim(epochs=1000, batch_size=256)
 
 
+@checked(polarity=choice("mask polarity", POLARITIES), t_per_sample=flag, min_masked=count_from_0, masked_only=flag)
+@checked(p_unconditional=share, muon_times=not_negative, seed=seed_number, precision=precision_name)
 def prior_engine(
     prior,
     token_logits,
@@ -56,6 +61,7 @@ def prior_engine(
     )
 
 
+@checked(loop=keywords_of(StepEngine.run))
 def train_prior(prior, token_logits, classes, *, loop=None, **settings):
     """Stage 2: teach the prior to fill masked tokens.
 
@@ -70,4 +76,6 @@ def train_prior(prior, token_logits, classes, *, loop=None, **settings):
     loop             keyword arguments of `StepEngine.run`
     settings         seed, precision, and fields of Optim; without them OPTIM
     """
+    token_logits = logits_of(token_logits, parameter_of(prior, "prior"), prior.n_tokens, prior.codebook_size)
+    classes = labels(classes, len(token_logits), max(1, prior.n_classes), token_logits)
     return prior_engine(prior, token_logits, classes, **settings).run(**(loop or {}))

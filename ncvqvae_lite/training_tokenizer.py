@@ -8,8 +8,12 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from .arguments import checked, instance_of, keywords_of, not_negative, optional, seed_number
+from .arguments_tensors import finite_series, parameter_of
+from .errors import BadInput
+from .numerics import precision_name
 from .tokenizer import TokenizerLoss, naive_loss, non_contrastive_loss, row_weights
-from .training_engine import StepEngine
+from .training_engine import StepEngine, batch_sizes
 from .training_optim import Optim
 
 OPTIM = Optim(epochs=1000, batch_size=128)
@@ -24,9 +28,13 @@ class Branch(NamedTuple):
     options: Mapping = MappingProxyType({})  # aug_recon, ssl_latents, quantise_view: see `non_contrastive_loss`
 
 
+@checked(branch=optional(instance_of(Branch)), spectrum_weight=not_negative, seed=seed_number, precision=precision_name)
 def tokenizer_engine(tokenizer, x, branch=None, *, spectrum_weight=0.0, seed=0, precision="fp32", **optim):
     """The step engine of stage 1; see `train_tokenizer`."""
     optim = OPTIM.changed(**optim)
+    if branch is not None and min(batch_sizes(len(x), optim.batch_size)) < 2:
+        found = f"{len(x)} series in batches of {optim.batch_size}"
+        raise BadInput(f"a non-contrastive branch needs batches of 2 or more series, got {found}: raise batch_size")
     generator = torch.Generator(x.device).manual_seed(seed)
     first = torch.randperm(len(x), device=x.device, generator=generator)[: optim.batch_size]
     tokenizer.start_codebook(x[first], generator)  # before any step is captured
@@ -53,6 +61,7 @@ def tokenizer_engine(tokenizer, x, branch=None, *, spectrum_weight=0.0, seed=0, 
     )
 
 
+@checked(loop=keywords_of(StepEngine.run))
 def train_tokenizer(tokenizer, x, branch=None, *, loop=None, **settings):
     """Stage 1 (thesis, section on the NC-VQVAE objective): the naive VQVAE, or with a non-contrastive branch.
 
@@ -61,4 +70,5 @@ def train_tokenizer(tokenizer, x, branch=None, *, loop=None, **settings):
     loop      keyword arguments of `StepEngine.run`
     settings  spectrum_weight (0: none; see `tokenizer.row_weights`), seed, precision, and fields of Optim; else OPTIM
     """
+    x = finite_series(parameter_of(tokenizer, "tokenizer"), tokenizer.channels, tokenizer.length, x)
     return tokenizer_engine(tokenizer, x, branch, **settings).run(**(loop or {}))

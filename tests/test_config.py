@@ -615,6 +615,7 @@ NO_NUMBERS = (
     *("experiment", "experiment_parts", "experiment_run", "experiment_card"),
     *("experiment_budget", "experiment_counts", "experiment_machine"),
     *("files", "errors", "names", "config", "data", "thesis", "plots", "nb"),
+    *sorted(config_digest.ARGUMENTS),
 )
 
 

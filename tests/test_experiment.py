@@ -694,7 +694,7 @@ def untrained(cfg):
     torch.manual_seed(3)
     tokenizer = new_tokenizer(cfg, SERIES)
     with torch.no_grad():
-        tokenizer.train().features(scale(SERIES, "cpu").x_train)  # so that running statistics exist
+        tokenizer.train().mean_codes(scale(SERIES, "cpu").x_train)  # so that running statistics exist
     return tokenizer
 
 
@@ -745,6 +745,8 @@ def test_rows_of_the_probe_features_belong_to_their_labels():
     class FirstSteps(nn.Module):
         def features(self, x, generator=None):
             return x[:, 0, :3]
+
+        mean_codes = features
 
     scaled = scale(SERIES, "cpu")
     for kind in ("batch", "running"):

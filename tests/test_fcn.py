@@ -103,11 +103,13 @@ def test_refuses_one_class():
         FCN(1)
 
 
-def test_modes_are_the_callers():
+def test_pooled_features_are_those_of_the_mode_of_the_net():
     net, x = FCN(2), torch.randn(8, 1, 16)
-    in_train_mode = net.features(x)
+    in_train_mode = net.pooled(x)
     assert net.training and net.norm1.running_mean.abs().sum() > 0
-    assert not torch.allclose(in_train_mode, net.eval().features(x))
+    in_eval_mode = net.eval().pooled(x)
+    assert not torch.allclose(in_train_mode, in_eval_mode)
+    assert torch.equal(net.train().features(x), in_eval_mode)
 
 
 class TestBatched:

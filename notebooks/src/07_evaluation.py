@@ -512,7 +512,7 @@ def features_in_train_mode(x, batch=128):
     net.load_state_dict(fcn.state_dict())
     net.train()
     with torch.no_grad():
-        return torch.cat([net.features(part) for part in x.split(batch)]), net
+        return torch.cat([net.pooled(part) for part in x.split(batch)]), net
 
 
 by_class, mixed = y_test.argsort(stable=True), torch.randperm(len(y_test), generator=generator)
