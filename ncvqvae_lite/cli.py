@@ -18,7 +18,7 @@ from pathlib import Path
 
 from . import __version__
 from .cli_options import parse
-from .errors import BadInput, LongRun, TrainingDiverged, UserError, WeakEvidence
+from .errors import BadInput, LongRun, TrainingDiverged, UserError, WeakEvidence, is_out_of_memory
 from .names import function_of
 
 COMMANDS = {  # name -> (class with the options as fields and a method run(), what the help says)
@@ -56,8 +56,6 @@ def main(argv=None):
             code = _run(argv)
         sys.stdout.flush()
         return code
-    except UserError as error:
-        return _fail(error, DIVERGED if isinstance(error, TrainingDiverged) else USER_ERROR)
     except KeyboardInterrupt:
         resumable = argv[:1] == ["replicate"] or argv[:2] == ["campaign", "run"]
         resumes = ": run the same command again to continue at the last checkpoint" if resumable else ""
@@ -65,13 +63,13 @@ def main(argv=None):
     except BrokenPipeError:  # the reader of our output has left, as in `ncvqvae doctor | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it closes stdout
         return PIPE_CLOSED
-    except (MemoryError, RuntimeError) as error:
-        from .lab.runner import is_out_of_memory
-
-        if not is_out_of_memory(type(error).__name__, str(error)):
+    except (UserError, MemoryError, RuntimeError) as error:
+        if is_out_of_memory(type(error).__name__, str(error)):
+            advice = "free some, or use smaller batches (--set batch_size=64 prior_batch_size=64), and run again"
+            return _fail(f"out of memory: {advice}", OUT_OF_MEMORY)
+        if not isinstance(error, UserError):
             raise
-        advice = "free some, or use smaller batches (--set batch_size=64 prior_batch_size=64), and run again"
-        return _fail(f"out of memory: {advice}", OUT_OF_MEMORY)
+        return _fail(error, DIVERGED if isinstance(error, TrainingDiverged) else USER_ERROR)
 
 
 def _run(argv):

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from . import data_archive, data_files
+from .arguments import checked, optional, path, shown
 from .data_arrays import doubts, series_array, storage_type, stored, table_doubts
 from .data_labels import check_classes, class_order, hold_out, label_names
 from .errors import BadInput, NotFound, WeakEvidence, one_line
@@ -149,7 +150,8 @@ def content_hash(*arrays):
 def _check_name(name):
     """Names become names of files and folders."""
     if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
-        raise BadInput(f"the data set is called {name!r}, expected letters, digits, '_', '-' and '.' only: rename it")
+        said = "expected letters, digits, '_', '-' and '.' only: rename it"
+        raise BadInput(f"the data set is called {shown(name)}, {said}")
 
 
 # ---- data sets by name
@@ -181,6 +183,7 @@ def _made(name, *arguments):
     return from_arrays(*arrays, name=name, source=source)
 
 
+@checked(root=optional(path))
 def load_dataset(name, root=None):
     """The data set `name`, looked for in `root` if given, else in one place of SOURCES after the other.
 

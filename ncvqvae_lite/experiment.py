@@ -13,6 +13,10 @@ from pathlib import Path
 
 import torch
 
+from .arguments import checked, instance_of, not_negative, optional, path
+from .arguments_tensors import device as usable_device
+from .config import ExperimentConfig
+from .data import TimeSeriesDataset
 from .errors import BadInput, WeakEvidence
 from .experiment_budget import check_budget
 from .experiment_card import write_card
@@ -27,6 +31,7 @@ from .fcn_weights import file_hash
 from .names import SCORES
 
 
+@checked(out_dir=path, fcn_weights=optional(path), checkpoint_seconds=not_negative)
 def run_experiment(cfg, ds, out_dir="runs", fcn_weights=None, *, device=None, progress=None, checkpoint_seconds=60.0):
     """Run one configuration on one data set, or what is left of it, and return its metrics.
 
@@ -44,14 +49,14 @@ def run_experiment(cfg, ds, out_dir="runs", fcn_weights=None, *, device=None, pr
                  of an FCN near chance
     """
     check_experiment(cfg, ds, fcn_weights)
+    device = usable_device(device)
     for sentence in _flat_channels(ds):
-        warnings.warn(sentence, WeakEvidence, stacklevel=2)
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        warnings.warn(sentence, WeakEvidence, stacklevel=3)  # past the check of arguments
     session = Session(Path(out_dir), device, progress, checkpoint_seconds)
     folder = cell_folder(cfg, out_dir, fcn_weights)
     metrics = finished_metrics(folder, ds) or _resume(cfg, ds, session, folder, fcn_weights)
     for sentence in _weak_fcns(ds, metrics):
-        warnings.warn(sentence, WeakEvidence, stacklevel=2)
+        warnings.warn(sentence, WeakEvidence, stacklevel=3)  # past the check of arguments
     return metrics
 
 
@@ -76,6 +81,7 @@ def _resume(cfg, ds, session, folder, fcn_weights):
     return stage(folder, settings, ds, session, make, wait=False)
 
 
+@checked(cfg=instance_of(ExperimentConfig), out_dir=path, fcn_weights=optional(path))
 def cell_folder(cfg, out_dir="runs", fcn_weights=None):
     """The folder that `run_experiment` with these arguments fills."""
     return cfg.cell_folder(out_dir, file_hash(fcn_weights) if fcn_weights else "own")
@@ -86,6 +92,8 @@ def cell_folder(cfg, out_dir="runs", fcn_weights=None):
 
 def check_experiment(cfg, ds, fcn_weights=None):
     """Raise before any work what would fail later."""
+    instance_of(ExperimentConfig)(cfg, "cfg")
+    instance_of(TimeSeriesDataset)(ds, "ds")
     if cfg.dataset != ds.name:
         raise BadInput(f"the configuration is for {cfg.dataset}, the series are {ds.name}: make them agree")
     check_trainable(cfg, ds)

@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 import torch
 
+from .arguments import checked, count, optional
+from .arguments_tensors import a_split, finite, labels
+from .errors import BadInput
 from .experiment_samples import generate
 from .experiment_stages import CAS_SERIES, initial_weights, optim_settings
 from .fcn import FCN
@@ -29,6 +32,7 @@ def class_counts(y, n_classes, at_least=CAS_SERIES):
     return [round(count * factor) for count in counts.tolist()]
 
 
+@checked(n_classes=count, epochs=count, evaluated=optional(count), x=a_split, x_test=a_split)
 def classification_accuracy_score(
     x, y, x_test, y_test, *, n_classes, epochs=1000, evaluated=None, seed=0, loop=None, **training
 ):
@@ -41,6 +45,10 @@ def classification_accuracy_score(
     loop            arguments of `StepEngine.run`
     training        batch_size, lr, weight_decay, precision of `train_fcn`
     """
+    y, y_test = labels(y, len(x), n_classes, x), labels(y_test, len(x_test), n_classes, x)
+    x, x_test = finite(x, "x"), finite(x_test.to(x), "x_test")
+    if x.shape[1] != x_test.shape[1]:
+        raise BadInput(f"generated series have {x.shape[1]} channels, test series {x_test.shape[1]}: make them agree")
     with initial_weights("cas", seed):
         fcn = FCN(n_classes, channels=x.shape[1]).to(x.device)
     batches = math.ceil(len(x_test) / CAS_BATCH)

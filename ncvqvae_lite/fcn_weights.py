@@ -69,6 +69,8 @@ def shipped_judge(dataset):
 
 def file_hash(file):
     """First 12 hex digits of the SHA-256 of a file: says which weights stand behind an FID or an IS."""
+    if not Path(file).is_file():
+        raise NotFound(f"no FCN weights at {file}: expected a .safetensors file")
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]
 
 

@@ -139,7 +139,7 @@ def save_module(module, file, arguments):
 
     state = {name: value.contiguous() for name, value in module.state_dict().items()}
     how = json.dumps({"class": type(module).__name__, **arguments})  # one entry: several would come in any order
-    with atomic(file, "wb") as stream:
+    with writing_to(file.parent), atomic(file, "wb") as stream:
         stream.write(save(state, metadata={"arguments": how}))
 
 

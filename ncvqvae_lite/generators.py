@@ -18,6 +18,7 @@ on Informatics 1999.
 
 import numpy as np
 
+from .arguments import MOST, checked, shown
 from .data_files import MIN_STEPS, RawSplits
 from .errors import BadInput
 
@@ -68,6 +69,7 @@ def synthetic_control(n_train=600, n_test=2400, length=60, seed=0):
     return RawSplits(*arrays, source)
 
 
+@checked()  # memory
 def _splits(name, recipe, n_classes, n_train, n_test, length, seed):
     """Series and labels of both splits, after a check of the arguments.
 
@@ -75,8 +77,9 @@ def _splits(name, recipe, n_classes, n_train, n_test, length, seed):
     """
     least = {"n_train": n_classes, "n_test": 1, "length": MIN_STEPS, "seed": 0}
     for what, value in zip(least, (n_train, n_test, length, seed)):
-        if not isinstance(value, (int, np.integer)) or value < least[what]:
-            raise BadInput(f"{name} got {what}={value!r}, expected a whole number of at least {least[what]}: change it")
+        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not least[what] <= value <= MOST:
+            expected = f"a whole number of at least {least[what]}"
+            raise BadInput(f"{name} got {what}={shown(value)}, expected {expected}: change it")
     rng = np.random.default_rng(seed)
     arrays = []
     for n, every_class in ((n_train, True), (n_test, False)):

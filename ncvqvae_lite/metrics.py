@@ -16,6 +16,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.svm import SVC
 
+from .arguments import checked, count, count_from_0, integer, number, optional
+from .arguments_arrays import float_array, label_array, matrix, token_array
+from .arguments_tensors import a_split, parameter_of
 from .errors import BadInput
 from .inference import eval_mode
 
@@ -28,6 +31,7 @@ class ReconstructionError(NamedTuple):
     last_batch: float  # over the last batch in file order: what the thesis reports (Q1)
 
 
+@checked(batch_size=count)
 def reconstruction_error(tokenizer, x, batch_size=128):
     """MSE(x, x_hat) + MSE(u, u_hat) of a tokenizer, in eval mode (restored afterwards), without gradients.
 
@@ -39,9 +43,7 @@ def reconstruction_error(tokenizer, x, batch_size=128):
     returns     ReconstructionError(mean, last_batch)
     raises      BadInput if x is not (n, C, L) with n >= 1
     """
-    if x.ndim != 3 or len(x) == 0:
-        raise BadInput(f"expected at least one series, as (n, C, L), got {tuple(x.shape)}: pass a whole split")
-    device = next((p.device for p in tokenizer.parameters()), x.device)
+    device, x = parameter_of(tokenizer, "tokenizer").device, a_split(x, "series")
     batches = x.split(batch_size)
     with eval_mode(tokenizer), torch.no_grad():
         losses = torch.stack([torch.stack(tokenizer.reconstruction_loss(b.to(device))).double().sum() for b in batches])
@@ -49,6 +51,7 @@ def reconstruction_error(tokenizer, x, batch_size=128):
     return ReconstructionError(float(np.average(losses, weights=[len(b) for b in batches])), float(losses[-1]))
 
 
+@checked(k=count)
 def knn_accuracy(z_train, y_train, z_test, y_test, k=5):
     """Accuracy in [0, 1] of k nearest neighbours (uniform weights, Euclidean) fitted on train features.
 
@@ -68,13 +71,10 @@ def svm_accuracy(z_train, y_train, z_test, y_test):
 
 
 def _probe(classifier, z_train, y_train, z_test, y_test, n_needed):
-    z_train, z_test = _matrix(z_train, "train features"), _matrix(z_test, "test features")
-    y_train, y_test = _numpy(y_train), _numpy(y_test)
+    z_train, z_test = matrix(z_train, "train features"), matrix(z_test, "test features")
     if z_train.shape[1] != z_test.shape[1]:
         raise BadInput(f"train features have {z_train.shape[1]} columns, test features {z_test.shape[1]}: use one net")
-    for split, z, y in (("train", z_train, y_train), ("test", z_test, y_test)):
-        if y.shape != (len(z),):
-            raise BadInput(f"{len(z)} {split} series need labels of shape ({len(z)},), got {y.shape}")
+    y_train, y_test = label_array(y_train, "train", len(z_train)), label_array(y_test, "test", len(z_test))
     if len(z_train) < n_needed:
         raise BadInput(f"{len(z_train)} train series are fewer than the {n_needed} that this probe needs: add series")
     if len(np.unique(y_train)) < 2:
@@ -97,7 +97,7 @@ def frechet_distance(features_a, features_b):
     returns                  0 or more; rounding below 0 is cut
     raises                   BadInput for fewer than 2 rows, unequal D, NaN or infinite values
     """
-    a, b = _matrix(features_a, "features_a", at_least=2), _matrix(features_b, "features_b", at_least=2)
+    a, b = matrix(features_a, "features_a", at_least=2), matrix(features_b, "features_b", at_least=2)
     if a.shape[1] != b.shape[1]:
         raise BadInput(f"the sets have {a.shape[1]} and {b.shape[1]} features: compute both with the same net")
     root_a, root_b = _covariance_root(a), _covariance_root(b)
@@ -117,6 +117,7 @@ class InceptionScore(NamedTuple):
     std: float  # over the splits, ddof 0
 
 
+@checked(n_splits=integer, seed=optional(count_from_0))
 def inception_score(probabilities, n_splits=10, seed=0):
     """Per split, exp of the mean KL(p(y|x) || p(y)), p(y) the split's mean (Salimans et al., 2016, arXiv 1606.03498).
 
@@ -126,7 +127,7 @@ def inception_score(probabilities, n_splits=10, seed=0):
     returns        InceptionScore(mean, std); 1e-16 is added inside both logarithms, as the reference does
     raises         BadInput for fewer rows than splits, or rows that are no probabilities
     """
-    p = _matrix(probabilities, "probabilities")
+    p = matrix(probabilities, "probabilities")
     if not 1 <= n_splits <= len(p):
         raise BadInput(f"{n_splits} splits need as many samples, got {len(p)}: draw more or lower n_splits")
     if p.min() < 0 or abs(p.sum(axis=1) - 1).max() > 1e-3:
@@ -149,36 +150,29 @@ class TokenUsage(NamedTuple):
     gini: float  # inequality of the counts: 0 all equal, 1 - 1/K all tokens alike
 
 
+@checked(codebook_size=count)
 def token_usage(tokens, codebook_size):
     """Statistics of how often each of K codes occurs.
 
     tokens   integers in 0..K-1, of any shape, at least one
     raises   BadInput for no tokens, other types, or values outside 0..K-1
     """
-    counts = _counts(tokens, codebook_size)
+    counts = np.bincount(token_array(tokens, codebook_size), minlength=codebook_size)
     p = counts[counts > 0] / counts.sum()
     rank = np.arange(1, codebook_size + 1)
     gini = ((2 * rank - codebook_size - 1) * np.sort(counts)).sum() / (codebook_size * counts.sum())
     return TokenUsage(counts, _perplexity(counts), len(p) / codebook_size, float(-(p * np.log(p)).sum()), float(gini))
 
 
+@checked(codebook_size=count)
 def perplexity(tokens, codebook_size):
     """exp(-sum_k p_k log(p_k + 1e-10)), p_k the share of code k among the tokens; arguments as `token_usage`."""
-    return _perplexity(_counts(tokens, codebook_size))
+    return _perplexity(np.bincount(token_array(tokens, codebook_size), minlength=codebook_size))
 
 
 def _perplexity(counts):
     p = counts / counts.sum()
     return float(np.exp(-(p * np.log(p + 1e-10)).sum()))
-
-
-def _counts(tokens, codebook_size):
-    tokens = _numpy(tokens).ravel()
-    if tokens.size == 0 or not np.issubdtype(tokens.dtype, np.integer):
-        raise BadInput(f"expected at least one integer token, got {tokens.size} of type {tokens.dtype}")
-    if tokens.min() < 0 or tokens.max() >= codebook_size:
-        raise BadInput(f"tokens run from {tokens.min()} to {tokens.max()}, expected 0 to {codebook_size - 1}")
-    return np.bincount(tokens.astype(np.int64), minlength=codebook_size)
 
 
 class CodebookSimilarity(NamedTuple):
@@ -196,7 +190,7 @@ def codebook_similarity(codebook):
     returns   CodebookSimilarity(abs_corr, abs_cos), each in 0..1; nan where fewer than two codes remain
     raises    BadInput for another shape, NaN or infinite values
     """
-    codes = _matrix(codebook, "codebook")
+    codes = matrix(codebook, "codebook")
     varying = codes[np.ptp(codes, axis=1) > 0]
     nonzero = codes[np.any(codes != 0, axis=1)]
     centred = varying - varying.mean(axis=1, keepdims=True)
@@ -214,6 +208,7 @@ def _mean_abs_cosine(rows):
     return float(total / (len(rows) * (len(rows) - 1) / 2))
 
 
+@checked(n_unseen=integer, decay=number)
 def running_accuracy(batch_accuracies, n_unseen=0, decay=0.99):
     """Exponential moving average v <- (1 - decay) accuracy + decay v from v = 0: the reference's CAS (Q16).
 
@@ -222,26 +217,10 @@ def running_accuracy(batch_accuracies, n_unseen=0, decay=0.99):
                       so the given ones' average is rescaled to the total weight 1 - decay^(all batches)
     raises            BadInput for no accuracies, a negative n_unseen or a decay outside (0, 1)
     """
-    accuracies = _numpy(batch_accuracies).astype(np.float64).ravel()
+    accuracies = float_array(batch_accuracies, "accuracies").ravel()
     if accuracies.size == 0 or n_unseen < 0 or not 0 < decay < 1:
         raise BadInput(
             f"expected accuracies, n_unseen >= 0 and 0 < decay < 1; got {accuracies.size}, {n_unseen} and {decay}"
         )
     weights = decay ** np.arange(accuracies.size)[::-1]  # the last batch weighs most
     return float(np.average(accuracies, weights=weights) * (1 - decay ** (n_unseen + accuracies.size)))
-
-
-def _numpy(values):
-    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
-
-
-def _matrix(values, name, at_least=1):
-    """numpy or torch, (n, D) -> float64 numpy array, all finite."""
-    values = values.double() if isinstance(values, torch.Tensor) else values
-    matrix = _numpy(values).astype(np.float64)
-    if matrix.ndim != 2 or len(matrix) < at_least or matrix.shape[1] == 0:
-        raise BadInput(f"{name}: expected shape (n, D) with n >= {at_least} and D >= 1, got {matrix.shape}")
-    if not np.isfinite(matrix).all():
-        rows = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
-        raise BadInput(f"{name}: NaN or infinite values in {len(rows)} rows, the first is row {rows[0]}; check the net")
-    return matrix

@@ -6,9 +6,11 @@ the authors recorded `recon_val` and `val_perplexity` on the last test batch onl
 """
 
 import math
+from collections.abc import Mapping
 from functools import cache
 from typing import NamedTuple
 
+from .arguments import checked, flag, instance_of
 from .errors import BadInput
 from .files import data_file, read_csv
 from .names import SCORES
@@ -162,6 +164,8 @@ def other_series(dataset, ds):
     )
 
 
+@checked(metrics=instance_of(Mapping), dataset=instance_of(str), method=instance_of(str))
+@checked(augmentation=instance_of(str), own_fcn=flag)
 def compare(metrics, dataset, method, augmentation, *, own_fcn=False, ds=None):
     """Our numbers beside the published ones, one `Row` per metric.
 

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
+from ..arguments_arrays import float_array
 from ..errors import BadInput
 
 
@@ -24,8 +24,7 @@ def feature_array(z, name, at_least=1, like=None):
 
 
 def _checked(values, name, at_least, shape):
-    values = values.detach().cpu().double() if isinstance(values, torch.Tensor) else values
-    array = np.asarray(values, dtype=np.float64)
+    array = float_array(values, name)
     fits = (size > 0 if isinstance(wanted, str) else size == wanted for size, wanted in zip(array.shape[1:], shape[1:]))
     if array.ndim != len(shape) or not all(fits):
         wanted = ", ".join(map(str, shape))

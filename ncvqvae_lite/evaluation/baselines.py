@@ -2,9 +2,12 @@
 
 import torch
 
+from ..arguments import checked, count_from_0, integer, not_negative
+from ..arguments_tensors import floats, integers, source
 from ..errors import BadInput
 
 
+@checked(n=count_from_0)
 def copy(x_train, n, generator):
     """n train series, drawn with replacement.
 
@@ -12,20 +15,24 @@ def copy(x_train, n, generator):
     generator  torch.Generator on the CPU
     returns    (n, C, L), as x_train in dtype and device
     """
+    x_train = floats(x_train, "train series")
     if x_train.ndim != 3 or len(x_train) == 0:
         raise BadInput(f"expected at least one train series, as (n, C, L), got {tuple(x_train.shape)}: pass some")
-    rows = torch.randint(len(x_train), (n,), generator=generator)
+    rows = torch.randint(len(x_train), (n,), generator=source(generator, torch.empty(0)))
     return x_train[rows.to(x_train.device)]
 
 
+@checked(n=count_from_0, noise=not_negative)
 def jitter(x_train, n, generator, noise=0.05):
     """`copy` plus Gaussian noise; `noise` is its deviation over that of all train values of a channel."""
+    x_train = floats(x_train, "train series")
     copied = copy(x_train, n, generator)
     std = x_train.double().std(dim=(0, 2), correction=0)[:, None].to(x_train.dtype)  # (C, 1)
     drawn = torch.randn(copied.shape, generator=generator, dtype=x_train.dtype)
     return copied + noise * std * drawn.to(x_train.device)
 
 
+@checked(n=integer)
 def allot(counts, n):
     """How many of n samples each class gets, in proportion to its count, by the method of largest remainders.
 
@@ -35,7 +42,7 @@ def allot(counts, n):
              is rounded up
     raises   BadInput for other counts or a negative n
     """
-    counts = [int(count) for count in counts]
+    counts = integers(counts, "counts", torch.empty(0)).flatten().tolist()
     if n < 0 or not counts or min(counts) < 0 or sum(counts) == 0:
         raise BadInput(f"cannot allot {n} samples by counts {counts}: expected n >= 0 and counts with one above 0")
     total = sum(counts)

@@ -1,8 +1,8 @@
 """Do generated series come in the classes of real ones, and in the same shares?"""
 
 import numpy as np
-import torch
 
+from ..arguments_arrays import plain_array
 from ..errors import BadInput
 
 
@@ -21,7 +21,7 @@ def class_mix_distance(real_labels, generated_labels):
 
 
 def _labels(labels, name):
-    labels = labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else np.asarray(labels)
+    labels = plain_array(labels, f"{name} labels")
     if labels.ndim != 1 or len(labels) == 0:
         raise BadInput(f"{name} labels: expected shape (n,) with n >= 1, got {labels.shape}: one label for each series")
     return labels

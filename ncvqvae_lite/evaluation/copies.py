@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from ..arguments import checked, count, count_from_0
 from .arrays import Scaling, series_array
 
 COPYING = 0.6  # an AUC above it says that train series were copied
@@ -25,6 +26,7 @@ class NearestTrain(NamedTuple):
         return self.auc > COPYING
 
 
+@checked(n_bootstrap=count, seed=count_from_0)
 def nearest_train(generated, test, train, n_bootstrap=1000, seed=0):
     """P(d(generated, train) < d(test, train)), ties counting half, of Euclidean distances to the nearest train series.
 

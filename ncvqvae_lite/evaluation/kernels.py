@@ -9,6 +9,7 @@ import scipy.linalg
 import torch
 from torch.nn import functional as F
 
+from ..arguments import checked, count_from_0, integer
 from ..errors import BadInput
 from .arrays import Scaling, series_array
 
@@ -30,6 +31,7 @@ class KernelFeatures:
     seed              of the kernels: equal seeds give equal kernels
     """
 
+    @checked(channels=integer, length=integer, n_kernels=integer, seed=count_from_0)
     def __init__(self, channels, length, n_kernels=500, seed=0):
         if channels < 1 or length < 2 or n_kernels < 1:
             found = f"{channels} channels, {length} steps and {n_kernels} kernels"
@@ -78,6 +80,7 @@ class KernelSpace:
     raises     BadInput for other series, NaN or infinite values
     """
 
+    @checked(n_kernels=integer, seed=count_from_0)
     def __init__(self, x_train, n_kernels=500, seed=0):
         x_train = series_array(x_train, "train series", at_least=MIN_TRAIN)
         self.scaling = Scaling.of(x_train)

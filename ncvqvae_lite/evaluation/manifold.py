@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from ..arguments import checked, count_from_0, integer
 from ..errors import BadInput
 from .arrays import feature_array
 
@@ -27,6 +28,7 @@ class ManifoldScores(NamedTuple):
     n: int  # points of each set that were compared
 
 
+@checked(at_most=integer, seed=count_from_0)
 def manifold_scores(real, generated, at_most=1000, seed=0):
     """Precision and recall (k = 3), density and coverage (k = 5) of generated against real features.
 

@@ -207,11 +207,11 @@ def _execute(notebook, partial, parameters, kernel, log):
     try:
         execute_notebook(path, path, parameters=parameters, **python, **told)
     except PapermillExecutionError as error:
+        if errors.is_out_of_memory(error.ename, error.evalue):
+            raise MemoryError(error.evalue) from None
         kind = getattr(errors, error.ename, None)
         if isinstance(kind, type) and issubclass(kind, errors.UserError):
             raise kind(error.evalue) from None
-        if is_out_of_memory(error.ename, error.evalue):
-            raise MemoryError(error.evalue) from None
         trace = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(error.traceback))
         print(trace, file=sys.stderr)
         log.write(trace + "\n")
@@ -220,11 +220,3 @@ def _execute(notebook, partial, parameters, kernel, log):
     except DeadKernelError:
         died = "the notebook's kernel died, perhaps for lack of memory"
         raise KernelDied(f"{died}; its last words are in {log.name}, the cells that ran in {partial}") from None
-
-
-def is_out_of_memory(kind, text):
-    """Whether an exception, given by the name of its class and its text, says that memory ran out."""
-    if kind in ("MemoryError", "OutOfMemoryError"):  # the second is torch's, on a GPU
-        return True
-    told = ("can't allocate memory", "not enough memory")  # torch on a CPU
-    return kind == "RuntimeError" and any(words in text for words in told)

@@ -20,7 +20,7 @@ from pathlib import Path
 from ... import errors
 from ...config import ExperimentConfig
 from ...files import hold, read_json, write_json, writing_to
-from ..runner import KernelDied, NotebookFailed, is_out_of_memory, replicate_notebook
+from ..runner import KernelDied, NotebookFailed, replicate_notebook
 from . import state
 from .devices import gpu_slot
 
@@ -105,11 +105,11 @@ def tell(file, event, attempt, kind=None, message=""):
 
 def explain(error):
     """(kind, sentence) of an exception that ended a job."""
+    if errors.is_out_of_memory(type(error).__name__, str(error)):
+        return state.OUT_OF_MEMORY, f"memory ran out ({error}): run fewer jobs at a time"
     for cls, kind in KINDS.items():
         if isinstance(error, cls):
             return kind, str(error)
-    if is_out_of_memory(type(error).__name__, str(error)):
-        return state.OUT_OF_MEMORY, f"memory ran out ({error}): run fewer jobs at a time"
     return state.BUG, f"{type(error).__name__}: {error}"
 
 
