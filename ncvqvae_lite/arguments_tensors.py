@@ -21,7 +21,7 @@ def floats(values, what, like=None):
            numbers as float32
     """
     x = values if isinstance(values, torch.Tensor) else _from_array(values, what)
-    if x.is_complex() or x.dtype == torch.bool or not _is_plain(x):
+    if x.is_complex() or x.dtype == torch.bool or not _is_plain(x, like):
         raise BadInput(f"{what}: expected real numbers as a tensor or an array, got {_kind(x)}: convert them")
     half = x.dtype in (torch.bfloat16, torch.float16) and torch.is_autocast_enabled(x.device.type)
     if like is not None and not half:
@@ -32,7 +32,7 @@ def floats(values, what, like=None):
 def integers(values, what, like):
     """Whole numbers as an int64 tensor on the device of `like`."""
     x = values if isinstance(values, torch.Tensor) else _from_array(values, what)
-    if (x.is_floating_point() and x.numel()) or x.is_complex() or x.dtype == torch.bool or not _is_plain(x):
+    if (x.is_floating_point() and x.numel()) or x.is_complex() or x.dtype == torch.bool or not _is_plain(x, like):
         found = shown(values) if isinstance(values, int | float) else _kind(x)
         raise BadInput(f"{what} must be whole numbers, got {found}")
     return x.to(like.device, torch.int64)
@@ -56,8 +56,11 @@ def _from_array(values, what):
     return torch.from_numpy(np.array(array, dtype=np.int64))
 
 
-def _is_plain(x):
-    return x.layout == torch.strided and not x.is_meta and not x.is_quantized
+def _is_plain(x, like=None):
+    """A tensor with values in rows; where only shapes are looked at, one without values goes with others like it."""
+    return (
+        x.layout == torch.strided and not x.is_quantized and not (x.is_meta and like is not None and not like.is_meta)
+    )
 
 
 def _kind(x):
@@ -100,6 +103,8 @@ def any_series(values, name):
 def a_split(values, name):
     """At least one series (n, C, L), without a look at their values."""
     x = floats(values, name)
+    if x.is_meta:
+        raise BadInput(f"{name}: expected series, got a tensor without values (of the device meta): give some")
     if x.ndim != 3 or 0 in x.shape:
         raise BadInput(f"expected at least one series, as (n, C, L), got {tuple(x.shape)}: pass a whole split")
     return x

@@ -59,7 +59,7 @@ class Import:
     to: Path | None = None
 
     def run(self):
-        from .fcn import import_checkpoint
+        from .fcn_import import import_checkpoint
 
         for file in import_checkpoint(self.source.expanduser(), (self.to or user_folder()).expanduser()):
             print(f"{file}{' (the weights behind the thesis)' if is_thesis_weights(file, file.stem) else ''}")

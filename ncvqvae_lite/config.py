@@ -94,7 +94,7 @@ class ExperimentConfig(LossSettings):
         TOKENIZER, "grid", choices=("grid", "fold"), improved="fold"
     )
     n_fft: int = _field(TOKENIZER, 8, (4, math.inf, "4 or more"))
-    width: int = _field(TOKENIZER, 8, COUNT, improved=32)  # latent frames aimed at; really 8..15 (Q22), 32..63 from 128 steps on
+    width: int = _field(TOKENIZER, 8, COUNT, improved=32)  # latent frames; 8..15 of long series (Q22), or 32..63
     dim: int = _field(TOKENIZER, 64, COUNT)
     n_blocks: int = _field(TOKENIZER, 4, COUNT)
     codebook_size: int = _field(TOKENIZER, 32, (2, math.inf, "2 or more"), by_n=((1, 64), (500, 128)), improved=0)

@@ -19,7 +19,8 @@ from .errors import BadInput
 
 PACKAGE = Path(__file__).parent
 ARGUMENTS = {"arguments", "arguments_arrays", "arguments_tensors"}  # of what is right they change nothing
-NO_NUMBERS = ARGUMENTS | {"config", "config_digest", "errors", "experiment_folders", "experiment_parts", "files", "names"}
+NO_NUMBERS = ARGUMENTS | {"config", "config_digest", "errors", "files", "names"}
+NO_NUMBERS |= {"experiment_folders", "experiment_parts"}
 
 
 def digest(settings, module):

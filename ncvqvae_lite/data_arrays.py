@@ -124,7 +124,7 @@ def to_numpy(x):
     """A torch tensor as a numpy array, a masked array with None for what is masked; anything else as it is."""
     if isinstance(x, torch.Tensor):
         if x.layout != torch.strided or x.is_meta:
-            raise BadInput("series or labels are a tensor without plain values (sparse, or of the device meta): convert it")
+            raise BadInput("series or labels are a tensor without plain values (sparse, or on meta): convert it")
         return (x.float() if x.dtype == torch.bfloat16 else x).numpy(force=True)
     if isinstance(x, np.ma.MaskedArray):
         if not np.ma.is_masked(x):

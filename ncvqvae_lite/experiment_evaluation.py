@@ -243,7 +243,7 @@ def class_accuracy(evidence):
 
 
 def coverages(evidence):
-    """Share of real series with a sample among their five nearest (of real ones); of others instead: see `_manifold`."""
+    """Share of real series with a sample as near as the fifth real one; of others instead: see `_manifold`."""
     return _manifold(evidence, "coverage")
 
 

@@ -88,7 +88,7 @@ class FCN(nn.Module):
 
         raises   RunFolderError if the file cannot be written
         """
-        tensors = {name: t.cpu().contiguous() for name, t in self.state_dict().items() if _is_weight(name)}
+        tensors = {name: t.cpu().contiguous() for name, t in self.state_dict().items() if is_weight(name)}
         metadata = None if self.dilation == (1, 1, 1) else {"dilation": json.dumps(self.dilation)}
         file = path(file, "file")
         with writing_to(file.parent), atomic(file, "wb") as stream:
@@ -96,7 +96,7 @@ class FCN(nn.Module):
 
     @classmethod
     def load(cls, file):
-        """Read weights that `save` or `import_checkpoint` wrote -> a net on the CPU, in eval mode.
+        """Read weights that `save` wrote -> a net on the CPU, in eval mode.
 
         The numbers of channels and classes come from the tensors, the dilations from beside them (1 where none stand).
         raises   NotFound if there is no such file; BadInput if it is no safetensors file or holds another net
@@ -111,22 +111,22 @@ class FCN(nn.Module):
         except (SafetensorError, json.JSONDecodeError) as error:
             advice = "convert a checkpoint with `ncvqvae fcn import`, or fetch the file again"
             raise BadInput(f"{file} is not a readable safetensors file ({error}): {advice}") from error
-        return _from_tensors(tensors, file, dilation)
+        return net_of_tensors(tensors, file, dilation)
 
 
-def _is_weight(name):
+def is_weight(name):
     """Batch norm's count of training steps is left out of weight files: nothing is computed from it."""
     return not name.endswith("num_batches_tracked")
 
 
-def _from_tensors(tensors, origin, dilation=(1, 1, 1)):
+def net_of_tensors(tensors, origin, dilation=(1, 1, 1)):
     """An eval-mode FCN with these weights, after checking that they are exactly an FCN's and all finite."""
     first, last = tensors.get("conv1.weight"), tensors.get("head.weight")
     if first is None or first.ndim != 3 or last is None or last.ndim != 2 or last.shape[0] < 2:
         raise BadInput(f"{origin} holds no FCN: expected tensors conv1.weight (128, C, 8), …, head.weight (k, 128)")
     with torch.random.fork_rng(devices=[]):  # the weights drawn here are overwritten: leave the caller's stream alone
         net = FCN(n_classes=last.shape[0], channels=first.shape[1], dilation=dilation)
-    expected = {name: tuple(t.shape) for name, t in net.state_dict().items() if _is_weight(name)}
+    expected = {name: tuple(t.shape) for name, t in net.state_dict().items() if is_weight(name)}
     found = {name: tuple(t.shape) for name, t in tensors.items()}
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
@@ -136,58 +136,3 @@ def _from_tensors(tensors, origin, dilation=(1, 1, 1)):
             raise BadInput(f"{origin} holds NaN, infinite or integer values in {name}: fetch or train it again")
     net.load_state_dict(tensors, strict=False)  # only the counts of training steps are missing: checked above
     return net.eval()
-
-
-def import_checkpoint(file_or_folder, destination):
-    """Convert supervised-FCN checkpoints to safetensors: `<Dataset>.ckpt` -> `destination/<Dataset>.safetensors`.
-
-    The public weights are in the history of github.com/danelee2601/supervised-FCN (MIT licence), commit abc479c,
-    `saved_models/<Dataset>.ckpt`. A checkpoint is a state dict of tensors, or a Lightning checkpoint that holds one
-    under "state_dict". Names are not relied on: convolutions, batch norms and the linear layer are taken in file order
-    and checked by shape. Only tensors are unpickled, so no code in a checkpoint runs.
-
-    file_or_folder   one checkpoint, or a folder with *.ckpt files
-    destination      folder, made if needed
-    returns          the files written, in the order of their names; none is written unless all checkpoints fit
-    raises           NotFound for a missing file or a folder without checkpoints; BadInput for one that does not fit
-    """
-    source, destination = path(file_or_folder, "file_or_folder"), path(destination, "destination")
-    checkpoints = sorted(source.glob("*.ckpt")) if source.is_dir() else [source]
-    if not checkpoints or not checkpoints[0].is_file():
-        raise NotFound(f"no checkpoint at {source}: expected a .ckpt file or a folder that holds some")
-    nets = {destination / f"{file.stem}.safetensors": _convert(file) for file in checkpoints}
-    for target, net in nets.items():
-        net.save(target)
-    return list(nets)
-
-
-def _convert(file):
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged or hostile file can fail in any way inside the reader
-        raise BadInput(
-            f"{file} is refused ({type(error).__name__}): it is damaged or holds Python objects besides tensors, which "
-            "are never unpickled because they can run code; save its state dict alone and try again"
-        ) from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict) or not all(isinstance(t, torch.Tensor) for t in content.values()):
-        raise BadInput(f"{file} holds no state dict: expected names with tensors, or those under 'state_dict'")
-
-    layers = {}  # "layers.0" -> {"weight": …, "bias": …}, in file order
-    for name, tensor in content.items():
-        if _is_weight(str(name)):
-            layer, _, leaf = str(name).rpartition(".")
-            layers.setdefault(layer, {})[leaf] = tensor
-    counts, renamed = dict.fromkeys(("conv", "norm", "head", "other"), 0), {}
-    for layer in layers.values():
-        dim = layer["weight"].ndim if "weight" in layer else 0
-        kind = "norm" if "running_mean" in layer else {3: "conv", 2: "head"}.get(dim, "other")
-        counts[kind] += 1
-        place = kind if kind == "head" else f"{kind}{counts[kind]}"
-        renamed |= {f"{place}.{leaf}": t for leaf, t in layer.items()}
-    found = tuple(counts.values())
-    if found != (3, 3, 1, 0):
-        wanted = "3 convolutions, 3 batch norms, 1 linear layer, 0 others"
-        raise BadInput(f"{file} holds no FCN: expected {wanted}, found {found}; use a supervised-FCN checkpoint")
-    return _from_tensors(renamed, file)

@@ -11,7 +11,8 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from .errors import BadInput, NotFound
-from .fcn import FCN, import_checkpoint
+from .fcn import FCN
+from .fcn_import import import_checkpoint
 from .fcn_weights import THESIS_WEIGHTS, net_digest
 from .files import writing_to
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from ncvqvae_lite.errors import BadInput, NotFound, RunFolderError
-from ncvqvae_lite.fcn import FCN, batched, eval_mode, import_checkpoint
+from ncvqvae_lite.fcn import FCN, batched, eval_mode
+from ncvqvae_lite.fcn_import import import_checkpoint
 from ncvqvae_lite.fcn_weights import file_hash, weights_digest
 
 
