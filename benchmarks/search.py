@@ -31,8 +31,8 @@ SMALL = ("TwoPatternsGenerated-60", "CBFGenerated-30", "SyntheticControlGenerate
 FOLDS = ("ECG5000", "Wafer", "ShapesAll", "UWaveGestureLibraryAll")  # their train splits
 KEPT = (
     "recon_val fid fid_by_class fid_reconstruction fid_train_test fid_resampled is_by_class is_real class_accuracy "
-    "fid_kernels fid_kernels_reconstruction fid_kernels_train_test coverage coverage_train_test recall "
-    "recall_train_test nearest_train noise knn_acc svm_acc cas"
+    "fid_kernels fid_kernels_reconstruction fid_kernels_train_test coverage coverage_test_halves recall "
+    "recall_test_halves nearest_train noise knn_acc svm_acc cas"
 ).split()
 STAGES = ("fcn", "tokenizer", "prior", "noise", "evaluation", "cas")
 
@@ -57,7 +57,10 @@ TRIALS = {
     "1500 tokenizer steps": dict(epochs=1, min_steps=1500),
     # training of the prior
     "AdamW": dict(muon_times=0.0),
+    "AdamW at twice the rate": dict(muon_times=0.0, prior_lr=4e-3),
+    "AdamW at four times the rate": dict(muon_times=0.0, prior_lr=8e-3),
     "Muon at half the rate": dict(muon_times=5.0),
+    "Muon at twice the rate": dict(muon_times=20.0),
     "no zero blocks": dict(zero_blocks=False),
     "bottleneck of 64": dict(prior_dim=64),
     "1500 prior steps": dict(prior_epochs=1, prior_min_steps=1500),
@@ -66,11 +69,10 @@ TRIALS = {
     "tokens at temperature 0.3": dict(token_temperature=0.3),
     "argmax tokens": dict(token_temperature=0.01),
     # sampling
-    "random order": dict(order="random", decoding_steps=10),
-    "random order, 20 steps": dict(order="random", decoding_steps=20),
+    "random order": dict(order="random"),
     "confidence order": dict(order="confidence"),  # the preset's from 100 train series on
     "10 steps": dict(decoding_steps=10),
-    "20 steps": dict(decoding_steps=20),  # the preset's by now
+    "40 steps": dict(decoding_steps=40),
     "choice temperature 2": dict(choice_temperature=2.0),
     "choice temperature 10": dict(choice_temperature=10.0),
     "guidance 1.5": dict(guidance=1.5),

@@ -97,14 +97,14 @@ class ExperimentConfig(LossSettings):
     width: int = _field(TOKENIZER, 8, COUNT, improved=32)  # latent frames; 8..15 of long series (Q22), or 32..63
     dim: int = _field(TOKENIZER, 64, COUNT)
     n_blocks: int = _field(TOKENIZER, 4, COUNT)
-    codebook_size: int = _field(TOKENIZER, 32, (2, math.inf, "2 or more"), by_n=((1, 64), (500, 128)), improved=0)
+    codebook_size: int = _field(TOKENIZER, 32, (2, math.inf, "2 or more"), by_n=((1, 64), (400, 128)), improved=0)
     codebook_decay: float = _field(TOKENIZER, 0.9, FRACTION, improved=0.95)
     commitment: float = _field(TOKENIZER, 1.0, NOT_NEGATIVE)
     kmeans_init: bool = _field(TOKENIZER, False, improved=True)  # Q11: N(0, 1); improved: k-means of the first latents
     expire_below: float = _field(TOKENIZER, 0.0, NOT_NEGATIVE, improved=1.0)  # Q11: dead codes stay so; hits a step
     odd_tail: bool = _field(TOKENIZER, False, improved=True)  # Q12: the last sample of an odd length is lost
     spectrum_weight: float = _field(TOKENIZER, 0.0, NOT_NEGATIVE, improved=0.5)  # of rows of equal weight, in the loss
-    epochs: int = _field(TOKENIZER, 1000, COUNT, by_n=((1, 600), (500, 800)), improved=0, quick=1)
+    epochs: int = _field(TOKENIZER, 1000, COUNT, by_n=((1, 600), (400, 800)), improved=0, quick=1)
     min_steps: int = _field(TOKENIZER, 0, NOT_NEGATIVE, quick=400)  # small sets train more epochs, to so many steps
     batch_size: int = _field(TOKENIZER, 128, COUNT, improved=64)
     lr: float = _field(TOKENIZER, 1e-3, POSITIVE, improved=3e-3)
@@ -176,7 +176,7 @@ class ExperimentConfig(LossSettings):
     sampling_precision: str = _field(CELL, "fp32", choices=("fp32", "bf16"))
     min_samples: int = _field(CELL, 256, COUNT)
     cas: bool = _field(CELL, True)  # compute the classification accuracy score (trains an FCN)
-    cas_epochs: int = _field(CELL, 1000, COUNT, by_n=((1, 500),), improved=0, quick=8, read=_has_cas)
+    cas_epochs: int = _field(CELL, 1000, COUNT, by_n=((1, 800),), improved=0, quick=8, read=_has_cas)
     cas_score: str = _field(CELL, "running", choices=("running", "final"), improved="final", read=_has_cas)  # Q16
     second_fcn: bool = _field(CELL, False)  # Q24: FID on a second, independently trained FCN too
     fcn_epochs: int = _field(FCN, 1000, COUNT, by_n=((1, 250),), improved=0, quick=8)

@@ -179,7 +179,8 @@ class MaskGIT(nn.Module):
         tokens = torch.full((len(classes), self.n_tokens), self.codebook_size, device=classes.device)  # all [MASK]
         if choice_temperature is None:
             turn = torch.rand(tokens.shape, device=classes.device, generator=generator)
-        for k, n_masked in enumerate(n_masked_after(self.n_tokens, steps), start=1):
+        masked_after = n_masked_after(self.n_tokens, steps)
+        for k, n_masked in enumerate(masked_after, start=1):
             logits = self(tokens, classes)
             if guidance != 1.0:
                 null = self(tokens, no_class)
@@ -191,7 +192,7 @@ class MaskGIT(nn.Module):
             else:
                 p_selected = torch.softmax(logits, dim=-1).gather(-1, tokens[..., None])[..., 0]  # (B, N)
                 gumbel = -torch.empty_like(p_selected).exponential_(generator=generator).log()
-                confidence = torch.log(p_selected + 1e-5) + choice_temperature * (1 - k / steps) * gumbel
+                confidence = torch.log(p_selected + 1e-5) + choice_temperature * (1 - k / len(masked_after)) * gumbel
             confidence = confidence.masked_fill(~is_masked, torch.inf)
             remask = confidence.argsort(dim=1).argsort(dim=1) < n_masked
             tokens = torch.where(remask, self.codebook_size, tokens)

@@ -255,10 +255,10 @@ def load_tokenizer(folder):
 class TokenizerLoss(NamedTuple):
     total: torch.Tensor
     time: torch.Tensor  # MSE(x, x_hat)
-    spectrum: torch.Tensor  # MSE(u, u_hat)
+    spectrum: torch.Tensor  # MSE(u, u_hat), and with a spectrum weight its weighted part
     commitment: torch.Tensor
     perplexity: torch.Tensor  # of the codes in this batch
-    augmented: torch.Tensor  # MSE(x', x_hat') + MSE(u', u_hat')
+    augmented: torch.Tensor  # the two, of the view
     ssl: torch.Tensor  # weighted non-contrastive loss
 
 

@@ -168,8 +168,8 @@ def test_sizes_and_steps_by_the_number_of_series():
     assert [cfg.order for cfg in (tiny, small, large)] == ["random", "confidence", "confidence"]
     assert tiny.epochs == 600 and tiny.prior_epochs == 500  # one batch an epoch
     assert small.epochs == 600 // 4 and large.epochs == 800 // 16  # as many whole epochs as the steps allow
-    assert tiny.cas_epochs == large.cas_epochs == 500 // 32  # of 1,000 series at least
-    assert resolved(8926).cas_epochs == 1 and resolved(100_000).epochs == 1
+    assert tiny.cas_epochs == large.cas_epochs == 800 // 32  # of 1,000 series at least
+    assert resolved(8926).cas_epochs == 2 and resolved(100_000).epochs == 1
     assert not any(f.metadata["by_n"] and getattr(tiny, f.name) in (0, "by n") for f in FIELDS)
 
 

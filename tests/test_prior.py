@@ -408,9 +408,10 @@ def test_an_unknown_order():
 
 
 def test_gumbel_noise_on_the_confidence():
-    """Two positions, three steps: the less certain one is hidden first with probability sigmoid(log(p1 / p0) / tau),
+    """Two positions, two steps: the less certain one is hidden first with probability sigmoid(log(p1 / p0) / tau),
 
-    because the difference of two Gumbel variables is logistic; tau = choice_temperature (1 - 1/3) in the first step.
+    because the difference of two Gumbel variables is logistic; tau = choice_temperature (1 - 1/2) in the first step.
+    More steps than positions change nothing.
     """
     logits = torch.stack([torch.zeros(K), torch.tensor([60.0] + [0.0] * (K - 1))])  # p0 = 1/K, p1 = 1
     prior = Scripted(lambda tokens, classes: logits.expand(len(tokens), -1, -1), n_tokens=2)
@@ -419,7 +420,7 @@ def test_gumbel_noise_on_the_confidence():
         generator = torch.Generator().manual_seed(0)
         prior.sample(20_000, steps=3, choice_temperature=temperature, generator=generator, batch_size=20_000)
         hidden = (prior.shown[1][0][:, 0] == MASK).double().mean().item()
-        assert hidden == pytest.approx(special.expit(math.log(K) / (temperature * 2 / 3)), abs=0.012)
+        assert hidden == pytest.approx(special.expit(math.log(K) / (temperature / 2)), abs=0.012)
 
 
 def test_tokens_are_drawn_from_the_softmax():

@@ -28,7 +28,7 @@ def test_verdict_is_strict():
     aims = {"recon": 0.2, "fid": 2.0, "is": 2.5, "cas": 0.8}
     good = {"recon": [0.1, 0.11, 0.12], "fid": [0.5, 0.51, 0.52], "is": [3.0, 3.01, 3.02], "cas": [0.9, 0.91, 0.92]}
     lines, passed = speedrun.verdict(good, aims)
-    assert passed and lines[2].startswith("| recon | 0.110 (0.010) | 0.200 | 0.00")
+    assert passed and lines[2].startswith("| reconstruction error, last test batch | 0.110 (0.010) | 0.200 | 0.00")
     for name, unsure in (("fid", [0.5, 1.9, 2.05]), ("cas", [0.81, 0.79, 0.9]), ("is", [2.4, 2.39, 2.41])):
         assert not speedrun.verdict(good | {name: unsure}, aims)[1]
 
@@ -41,7 +41,7 @@ def test_a_course_from_series_to_scores(monkeypatch, tmp_path):
     assert not passed  # nothing was learned in one epoch
     assert lines[0].startswith("**TwoPatternsGenerated: ") and "does not pass" in lines[0] and "TFLOP" in lines[0]
     assert all(f"{stage} " in lines[0] for stage in ("tokenizer", "prior", "samples", "scores", "CAS"))
-    assert [line.split(" | ")[0] for line in lines[4:8]] == ["| recon", "| fid", "| is", "| cas"]
+    assert [line.split(" | ")[0] for line in lines[4:8]] == [f"| {label}" for label in speedrun.LABELS.values()]
 
 
 def test_equal_seeds_give_equal_scores(monkeypatch):
@@ -50,22 +50,20 @@ def test_equal_seeds_give_equal_scores(monkeypatch):
     assert speedrun.run(ds, fcn, 3)[0] == speedrun.run(ds, fcn, 3)[0]
 
 
-def test_a_record_needs_everything(monkeypatch, capsys):
-    monkeypatch.setattr(speedrun, "data_sets", lambda: [(two_patterns(40, 40), None)])
+def test_a_record_needs_all_seeds_and_an_entry(monkeypatch, capsys):
+    assert speedrun.main(["--record", "nothing", "--seeds", "1"]) == 2
+    assert "a record needs all seeds" in capsys.readouterr().err
+    monkeypatch.setattr(speedrun, "commit", lambda: "0123456789ab")
+    monkeypatch.setattr(speedrun, "read_csv", lambda file: [{"digest": "01234567 89abcdef"}])
     assert speedrun.main(["--record", "nothing"]) == 2
-    assert "a record needs the archive's series" in capsys.readouterr().err
+    assert "has no row of this file" in capsys.readouterr().err
 
 
-def test_without_the_archive_a_generated_set_is_run(monkeypatch, capsys):
-    def missing(name):
-        if name == "TwoPatternsGenerated":
-            return two_patterns(40, 40)
-        raise NotFound(name)
-
-    monkeypatch.setattr(speedrun, "load_dataset", missing)
-    monkeypatch.setattr(speedrun, "find_weights", lambda name: Path("judge"))
-    ((ds, weights),) = speedrun.data_sets()
-    assert ds.name == "TwoPatternsGenerated" and "no record" in capsys.readouterr().out
+def test_without_a_record_nothing_is_opened(monkeypatch):
+    asked = []
+    monkeypatch.setattr(speedrun, "load_dataset", lambda name: asked.append(name) or two_patterns(40, 40))
+    monkeypatch.setattr(speedrun, "course", lambda *arguments: ([], True))
+    assert speedrun.main([]) == 0 and asked == ["TwoPatternsGenerated"]
     monkeypatch.setattr(speedrun, "find_weights", lambda name: None)
     with pytest.raises(NotFound, match="no feature net"):
-        speedrun.data_sets()
+        speedrun.generated_set()

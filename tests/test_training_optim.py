@@ -91,16 +91,29 @@ def test_one_cycle_is_torchs(total):
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-15)
 
 
-@pytest.mark.parametrize("total", [1, 2, 5, 10, 15, 400])
-def test_warm_up_by_hand(total):
-    rise = max(1, total / 10)
-    expected = [
-        (step + 1) / rise if step < rise else (1 + math.cos(math.pi * (step - rise) / (total - rise))) / 2
-        for step in range(total)
-    ]
+@pytest.mark.parametrize("total", [10, 50, 400])
+def test_warm_up_is_two_schedules_of_torch(total):
+    """A line to the largest rate in a tenth of the steps, then half a cosine down to nothing."""
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=1.0)
+    rise = total // 10
+    line = torch.optim.lr_scheduler.LinearLR(optimizer, 1 / rise, 1.0, max(1, rise - 1))
+    wave = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total - rise)
+    theirs = torch.optim.lr_scheduler.SequentialLR(optimizer, [line, wave], [rise])
+    expected = []
+    for _ in range(total):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        theirs.step()
     found = SCHEDULES["warm-up"](torch.arange(total, dtype=torch.float64), total)
-    np.testing.assert_allclose(found, np.minimum(expected, 1), rtol=1e-9)
-    assert found.max() == 1
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("total", [1, 2, 5, 15])
+def test_warm_up_of_few_steps(total):
+    found = SCHEDULES["warm-up"](torch.arange(total, dtype=torch.float64), total)
+    peak = int(found.argmax())
+    assert found[peak] == 1 and peak <= total / 10 and (found > 0).all()
+    assert (found[peak:].diff() <= 0).all()
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
