@@ -133,7 +133,7 @@ def generated_set():
 
 
 def archive_sets():
-    """The archive's sets and the thesis' feature nets, [(ds, weights), ...]; raises BadInput unless they are entered."""
+    """The archive's sets and the thesis' feature nets, [(ds, weights), ...]; BadInput where no row enters this file."""
     digest = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
     if not any(digest in row["digest"].split() for row in read_csv(data_file("results/openings.csv"))):
         raise BadInput(f"data/results/openings.csv has no row of this file ({digest}): enter it by opening.py first")
