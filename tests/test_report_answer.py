@@ -161,8 +161,9 @@ def test_arms_are_compared_by_one_feature_net():
 def test_the_headline_names_what_improves_worsens_and_is_open():
     said = answer.headline(found(table(fid_by_class=-0.5, cas=-0.1, knn_acc=0.1, svm_acc=0.1)))
     assert said == (
-        "With prior, class draw and noise equal for all arms, a non-contrastive loss in the tokenizer improves FID by "
-        "class, KNN accuracy and SVM accuracy, worsens CAS and has no settled effect on FID and inception score."
+        "With the same prior, class draw and rule for noise in all arms, a non-contrastive loss in the tokenizer "
+        "improves FID by class, KNN accuracy and SVM accuracy, worsens CAS and has no settled effect on FID "
+        "and inception score."
     )
     everything = answer.headline(found(table(noise=1e-3, **dict.fromkeys(USUAL, 0.1)))).split("tokenizer ")[1]
     assert (
@@ -195,6 +196,18 @@ def test_one_data_set_is_said_to_be_one_whatever_its_effect():
     four = found(table(SETS[:4], noise=1e-4, knn_acc=0.3)).loc["knn_acc"]
     assert four.verdict == "not settled" and np.isnan(four.low)
     assert found(table(SETS[:5], noise=1e-4, knn_acc=0.3)).verdict["knn_acc"] == "improves"
+
+
+def test_pairs_whose_arms_were_given_noise_alike_are_counted():
+    given = {NAIVE: 1.0, NC[0]: 1.0, NC[1]: 0.0}
+    cells = [
+        [row | {"preset": "improved"} for row in cell(dataset, *arm.split("-"), 1, fid_by_class=1.0, noise=value)]
+        for dataset in SETS[:2]
+        for arm, value in given.items()
+    ]
+    said = answer.noise(answer.answer_rows(frame(*cells)))
+    assert said == "The rule gave pieces of noise to both or to neither in 2 of 4 pairs."
+    assert answer.noise(answer.answer_rows(table())) == ""
 
 
 def test_what_is_missing_of_the_campaign_is_said():

@@ -1,8 +1,8 @@
 """The report's first answer: does a non-contrastive (NC) loss in the tokenizer help, all else being equal?
 
-In the preset `improved` the seven arms share prior, draw of classes and noise, so what an NC arm has over the naive one
-is the loss's doing. Cells of one data set and seed are paired, each NC arm with the naive one: ratios of FID and IS,
-differences of accuracies.
+In the preset `improved` the seven arms share prior, draw of classes and the rule for noise, so what an NC arm has over
+the naive one is the loss's doing; by the rule an arm may get pieces of noise and another none, which is told. Cells of
+one data set and seed are paired, each NC arm with the naive one: ratios of FID and IS, differences of accuracies.
 
 The effect on a score is the mean of the pairs over arms, then over seeds, then over data sets, each counting alike. Its
 interval is a hierarchical bootstrap: data sets are drawn with replacement, and in each its seeds, each with all of its
@@ -133,7 +133,7 @@ def headline(found):
     if NOT_SETTLED in named:
         parts.append(f"{'has' if parts else 'has so far'} no settled effect on {named[NOT_SETTLED]}")
     return (
-        "With prior, class draw and noise equal for all arms, a non-contrastive loss in the tokenizer "
+        "With the same prior, class draw and rule for noise in all arms, a non-contrastive loss in the tokenizer "
         f"{', '.join(parts[:-1])}{' and ' if parts[1:] else ''}{parts[-1]}."
     )
 
@@ -165,6 +165,17 @@ def size(score, value):
 def bounds(row):
     """The interval as text."""
     return f"{size(row.Index, row.low)} to {size(row.Index, row.high).removeprefix('× ')}"
+
+
+def noise(rows):
+    """In how many pairs the rule for noise decided alike for both arms, as a sentence; "" where none tells."""
+    used = rows[rows.metric == "noise"].pivot(index=["dataset", "seed"], columns="arm", values="value")
+    used = used.reindex(columns=[NAIVE, *NC]).astype(float)
+    differences = used[NC].sub(used[NAIVE], axis=0).stack().dropna()
+    if differences.empty:
+        return ""
+    alike = (differences == 0).sum()
+    return f"The rule gave pieces of noise to both or to neither in {alike} of {len(differences)} pairs."
 
 
 def missing(rows):

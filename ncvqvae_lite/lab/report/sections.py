@@ -48,6 +48,7 @@ def first_answer(cells):
     return {
         "headline": answer.headline(found),
         "missing": answer.missing(rows),
+        "noise": answer.noise(rows),
         "rule": answer.RULE,
         "sentences": [answer.sentence(row) for row in found.itertuples()],
         "table": Table(header, body) if body else None,
