@@ -79,9 +79,9 @@ def _scores(metrics, absent, config, fcn_weights):
             f"{metrics['fcn_accuracy']:.3f}. FID and IS of another feature net cannot be compared with these."
         )
     else:
-        pairs = [(name, f"{name}_train_test") for name in ("fid_kernels", "coverage", "recall")]
+        pairs = [(name, f"{name}_test_halves") for name in ("fid_kernels", "coverage", "recall")]
         beside = [f"{a} {metrics[a]:.4g} ({metrics[b]:.4g})" for a, b in pairs if b in metrics]
-        lines += [f"Samples, and in brackets real train series: {', '.join(beside)}."] if beside else []
+        lines += [f"Samples, and in brackets other test series: {', '.join(beside)}."] if beside else []
     by_reason = defaultdict(list)
     for name, reason in absent.items():
         by_reason[reason].append(name)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import minmax_scale
 from torch import nn
@@ -129,14 +130,13 @@ def test_names_of_the_metrics(regular, non_contrastive):
     wanted = {*tokenizer.split(), *fid.split(), "is", "is_std", "is_real", "class_mix_error", "fcn_accuracy"}
     wanted |= {"sample_perplexity", "sample_coverage", "cas", "cas_final", "codebook_abs_corr", "codebook_abs_cos"}
     wanted |= {"fid_by_class", "is_by_class", "class_accuracy"}
-    wanted |= {f"fid_kernels{of}" for of in ("", "_train_test", "_copy", "_jitter", "_reconstruction", "_resampled")}
-    wanted |= {
-        f"{s}{of}" for s in ("coverage", "recall") for of in ("", "_train_test", "_resampled", "_reconstruction")
-    }
+    real = ("", "_train_test", "_test_halves", "_reconstruction", "_resampled")
+    wanted |= {f"fid_kernels{of}" for of in (*real, "_copy", "_jitter")}
+    wanted |= {f"{score}{of}" for score in ("coverage", "recall") for of in real}
     wanted |= {f"nearest_train{of}" for of in ("", "_jitter", "_resampled", "_low", "_high")}
     assert set(regular.metrics) == wanted
     second = {name.replace("fid", "fid_second") for name in fid.split()} | {"fcn_accuracy_second"}
-    noise = {"noise", "noise_distance_without", "noise_distance_with"}
+    noise = {"noise", "noise_distance_without", "noise_distance_with", "noise_gain_error"}
     assert set(non_contrastive.metrics) == wanted | second | noise
 
 
@@ -906,6 +906,17 @@ def test_noise_is_added_where_it_brings_reconstructions_nearer(tmp_path):
     assert noise_stage(micro("paper"), scaled, Silent(), tmp_path / "none") == (None, {})
     few = scaled._replace(x_train=x[:19])
     assert noise_stage(cfg, few, Silent(), tmp_path / "none") == (None, {})
+
+
+@pytest.mark.parametrize(("gains", "taken"), [([0.3, 0.1, 0.2, 0.2], 1), ([0.3, -0.2, 0.2, 0.0], 0), ([-0.1] * 4, 0)])
+def test_noise_is_added_where_halvings_agree(monkeypatch, tmp_path, gains, taken):
+    """Mean gains of .2, .075 and -.1 with standard errors of .04, .11 and 0."""
+    distances = np.array([[1.0, 1.0 - gain] for gain in gains])
+    monkeypatch.setattr("ncvqvae_lite.experiment_noise.distances_without_and_with", lambda *arguments: distances)
+    x = torch.randn(60, 1, 32, generator=torch.Generator().manual_seed(0))
+    pieces, found = noise_stage(micro("improved"), Scaled(x, None, x, None, 0.0, 1.0), Silent(), tmp_path)
+    assert found["noise"] == taken and (pieces is not None) == bool(taken)
+    assert found["noise_gain_error"] == pytest.approx(stats.sem(gains))
 
 
 def test_what_is_added_comes_back_with_the_run(tmp_path):

@@ -330,7 +330,7 @@ def test_the_card_of_series_without_labels_and_of_weak_evidence(tmp_path):
     card = (cell_folder(cfg(noise="none"), tmp_path / "plain") / "README.md").read_text()
     assert "The series have no labels." in card and "class_name" not in card and "--class" not in card
     assert "(the series have no labels)" in card and "pieces of train series" not in card
-    assert "in brackets real train series: fid_kernels" in card
+    assert "in brackets other test series: fid_kernels" in card
     flat = torch.cat([raw.x_train, raw.x_train * 1e-3], dim=1), torch.cat([raw.x_test, raw.x_test * 1e-3], dim=1)
     two = from_arrays(flat[0], raw.y_train, flat[1], raw.y_test, name="seasons")
     with pytest.warns(match="channel 1 of seasons"):
