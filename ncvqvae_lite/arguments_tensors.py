@@ -233,7 +233,12 @@ def classes_of(wanted, n, n_classes, like):
 
 
 def logits_of(values, like, *shape):
-    """Logits (n, *shape) of at least one series, none of them NaN (-inf says that a token is impossible)."""
+    """Logits (n, *shape) of at least one series, none of them NaN (-inf says that a token is impossible).
+
+    What is marked by `on_demand` computes them when it is indexed, and is passed as it is.
+    """
+    if getattr(values, "on_demand", False):
+        return values
     logits = floats(values, "token_logits", like)
     if logits.ndim != 1 + len(shape) or logits.shape[1:] != shape or len(logits) == 0:
         raise BadInput(f"expected token_logits (n, {', '.join(map(str, shape))}), got {tuple(logits.shape)}")

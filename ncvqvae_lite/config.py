@@ -134,7 +134,7 @@ class ExperimentConfig(LossSettings):
     # Stage 2: the prior
     mask_polarity: str = _field(CELL, "kept", choices=("kept", "masked"), nc="masked", improved="masked")  # Q3
     head: str = _field(CELL, "tied", choices=("tied", "untied"), nc="untied", improved="untied")  # Q4
-    prior_start: str = _field(  # Q4: token embeddings (notebook 06)
+    prior_start: str = _field(  # Q4: token embeddings; the codebook only where prior_dim is dim (notebook 06)
         CELL, "codebook", choices=("codebook", "random"), improved="random"
     )
     min_masked: int = _field(CELL, 0, NOT_NEGATIVE, improved=1)  # Q3: with "masked", a batch may hide nothing

@@ -25,7 +25,7 @@ def prior_stage(cfg, ds, scaled, tokenizer, session, folder):
     with initial_weights("prior", cfg.seed):
         tokens_and_classes = (tokenizer.n_tokens, tokenizer.codebook_size, ds.n_classes)
         prior = MaskGIT(*tokens_and_classes, cfg.head, cfg.extra_positions, **size).to(session.device)
-    if cfg.prior_start == "codebook":
+    if cfg.prior_start == "codebook" and cfg.prior_dim == cfg.dim:
         prior.start_from(tokenizer.codebook)
     temperature = cfg.token_temperature
     temperature = temperature or sure_temperature(token_logits(tokenizer, that_fit(tokenizer, scaled.x_train)))
@@ -55,6 +55,8 @@ def token_logits(tokenizer, x, temperature=1.0):
 
 class LogitsOnDemand:
     """`token_logits` of the series that an index asks for, computed then."""
+
+    on_demand = True
 
     def __init__(self, tokenizer, x, temperature):
         self.tokenizer, self.x, self.temperature = tokenizer, x, temperature

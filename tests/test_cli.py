@@ -239,7 +239,7 @@ BAD_FILES = {
     "empty text": ({"Tiny_TRAIN.tsv": "", "Tiny_TEST.tsv": row(20)}, ["Tiny_TRAIN.tsv is empty"]),
     "unequal lengths": (
         {"Tiny_TRAIN.tsv": f"{row(20)}\n{row(22, 2)}", "Tiny_TEST.tsv": row(20)},
-        ["unequal lengths (20 to 22 steps)"],
+        ["line 2 has 22 values", "the first line 20 (unequal lengths)"],
     ),
     "a word among the values": (
         {"Tiny_TRAIN.tsv": f"{row(20)}\n{row(19, 2)}\tx", "Tiny_TEST.tsv": row(20)},

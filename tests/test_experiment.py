@@ -961,8 +961,8 @@ def test_temperature_at_which_tokens_are_sure():
 @pytest.mark.parametrize(("channels", "length"), [(1, 16), (3, 33), (2, 150), (1, 2048)])
 def test_improved_runs_on_series_of_any_shape(channels, length, tmp_path):
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(30, channels, length, generator=generator).cumsum(dim=2)
-    ds = from_arrays(x[:20], [0, 1] * 10, x[20:], [0, 1] * 5, name="any")
+    x = torch.randn(32, channels, length, generator=generator).cumsum(dim=2)
+    ds = from_arrays(x[:20], [0, 1] * 10, x[20:], [0, 1] * 6, name="any")
     cfg = micro("improved", dataset="any", cas=False, codebook_size=0, prior_depth=0)
     metrics = run_experiment(cfg, ds, tmp_path, device="cpu")
     assert {"fid_kernels", "coverage", "recall", "nearest_train", "noise"} <= set(metrics)
