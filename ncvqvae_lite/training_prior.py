@@ -65,10 +65,9 @@ def prior_engine(
 def train_prior(prior, token_logits, classes, *, loop=None, **settings):
     """Stage 2: teach the prior to fill masked tokens.
 
-    token_logits     (n, N, K) from the frozen tokenizer, or an object with a length, a device and a mark `on_demand` that
-                     gives (B, N, K) for an index (B,). Tokens are drawn
-                     afresh from softmax(token_logits) at every step (the reference's stochastic quantisation:
-                     -||z - e_k||^2)
+    token_logits     (n, N, K) from the frozen tokenizer, or what is marked `on_demand`, has a length and a device, and
+                     gives (B, N, K) for an index (B,). Tokens are drawn afresh from softmax(token_logits) at every
+                     step (the reference's stochastic quantisation: -||z - e_k||^2)
     classes          (n,) class of each series, all 0 for unlabelled series (n_classes 0)
     polarity         "masked" or "kept"; it, min_masked (Q3) and t_per_sample (Q5): see `mask_positions`
     masked_only      see `prior_loss` (Q5)
