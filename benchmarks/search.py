@@ -6,7 +6,7 @@ The archive's test splits are not touched. Every trial, losers included, becomes
 a change of the preset as it was at the commit of the row. Run folders (--out) make the search resumable; trials that
 share a tokenizer train it once, and those that only draw other samples take the prior of the trial `preset`. CAS, which
 is dear, is computed for `preset` alone. A trial without a row has not been run. Sets without a judge that ships are
-judged by a feature net trained on them; kernel distances compare within one commit.
+judged by a feature net trained on them; kernel distances, coverage and recall compare within one commit.
 """
 
 import argparse

@@ -40,6 +40,16 @@ def test_rows_name_a_trial_and_a_commit():
         assert float(row["fid_kernels"]) >= 0 and float(row["prior_loss"]) > 0
 
 
+def test_how_the_main_choices_fared_can_be_looked_up():
+    """Of tokens, codes, optimiser, order and noise there are rows on two sets, beside rows of the preset then."""
+    rows = read_csv(search.TABLE)
+    tried = ("half the tokens", "K 64", "AdamW", "AdamW at four times the rate", "random order", "10 steps", "no noise")
+    for trial in tried:
+        sets = {(row["set"], row["commit"]) for row in rows if row["trial"] == trial}
+        presets = {(row["set"], row["commit"]) for row in rows if row["trial"] == "preset"}
+        assert len(sets & presets) >= 2, trial
+
+
 def test_generated_series_are_not_those_that_results_are_of():
     ds = search.data_set("TwoPatternsGenerated")
     assert ds.content_hash != two_patterns().content_hash and len(ds.x_test) == 1000
