@@ -147,4 +147,4 @@ def test_recorded_cells_are_one_line_per_run():
     lines = nb.recorded_cells("TwoPatterns", "regular", "none").splitlines()
     assert lines[0].split()[:8] == ["preset", "seed", "recon", "KNN", "SVM", "FID", "IS", "CAS"]
     assert ["paper", "1", "0.209", "0.307", "0.552", "4.565", "2.329", "-"] in [line.split()[:8] for line in lines]
-    assert nb.recorded_cells("Wafer", "regular", "none") == "no recorded runs of Wafer, regular + none"
+    assert nb.recorded_cells("Unheard", "regular", "none") == "no recorded runs of Unheard, regular + none"

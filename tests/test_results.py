@@ -25,7 +25,7 @@ import example
 MICRO = dict(epochs=2, prior_epochs=2, fcn_epochs=1, cas=False, min_steps=0, prior_min_steps=0, fcn_min_steps=0)
 MICRO |= dict(geometry="grid", width=8, decoding_steps=10)  # 40 tokens in 10 steps
 
-SECONDS = {"fcn": 0.2, "second fcn": 0.3, "tokenizer": 0.01, "prior": 100.0, "evaluation": 0.99}
+SECONDS = {"fcn": 0.2, "second fcn": 0.3, "tokenizer": 0.01, "prior": 100.0, "noise": 0.1, "evaluation": 0.99}
 
 
 @pytest.fixture(scope="module")
