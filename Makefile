@@ -1,7 +1,7 @@
 # Needs GNU make and Python 3.11 or newer, nothing else. Each target but colab first sets up .venv when it is missing, or
 # when pyproject.toml or constraints.txt has changed since.
 #
-#   make replicate    the baseline and one NC configuration, small, on data that needs no download
+#   make replicate    the naive and a non-contrastive arm, small, on series that need no download: a table and a verdict
 #   make replicate DATASET=ECG5000 METHOD=barlowtwins AUGMENTATION=slice SEED=2 PRESET=paper    one cell of the thesis' grid
 #   make test         lint, tests, and every notebook run once: does it print what it printed when it was built?
 #   make notebooks    rebuild and execute every notebook from notebooks/src
@@ -15,10 +15,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-
-# What `make replicate` without variables shows beside the baseline.
-DEMO_METHOD := barlowtwins
-DEMO_AUGMENTATION := warp
 
 # One cell, where any of these is given on the command line (a variable of the environment does not count).
 CELL_VARIABLES := DATASET METHOD AUGMENTATION SEED PRESET
@@ -55,9 +51,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 replicate: $(STAMP)
 ifeq ($(ONE_CELL),)
-	$(BIN)/ncvqvae replicate --dataset TwoPatternsGenerated --method regular --augmentation none --seed 1 --preset quick --notebook
-	$(BIN)/ncvqvae replicate --dataset TwoPatternsGenerated --method $(DEMO_METHOD) --augmentation $(DEMO_AUGMENTATION) \
-	  --seed 1 --preset quick --notebook
+	$(BIN)/ncvqvae demonstrate --notebook
 else
 	$(BIN)/ncvqvae replicate --dataset $(DATASET) --method $(METHOD) --augmentation $(AUGMENTATION) --seed $(SEED) \
 	  --preset $(PRESET) --notebook

@@ -22,6 +22,7 @@ from .errors import BadInput, LongRun, TrainingDiverged, UserError, WeakEvidence
 from .names import function_of
 
 COMMANDS = {  # name -> (class with the options as fields and a method run(), what the help says)
+    "demonstrate": ("cli_demonstrate.Demonstrate", "both kinds of arm side by side: a table, a figure, a verdict"),
     "replicate": ("cli_replicate.Replicate", "run one cell of the thesis' tables, compare with the published one"),
     "sample": ("cli_sample.Sample", "draw new series from a finished run and write them to a file"),
     "campaign run": ("cli_campaign.Run", "run what is left of many cells: the thesis, or a list of your own"),
@@ -57,7 +58,7 @@ def main(argv=None):
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
-        resumable = argv[:1] == ["replicate"] or argv[:2] == ["campaign", "run"]
+        resumable = argv[:1] in (["demonstrate"], ["replicate"]) or argv[:2] == ["campaign", "run"]
         resumes = ": run the same command again to continue at the last checkpoint" if resumable else ""
         return _fail(f"interrupted{resumes}", INTERRUPTED)
     except BrokenPipeError:  # the reader of our output has left, as in `ncvqvae doctor | head`

@@ -18,7 +18,14 @@ from .errors import BadInput
 from .files import read_csv
 from .nb_checks import CheckFailed, check, check_band, record, refused  # noqa: F401 (notebooks write nb.check)
 from .nb_parameters import refuse_unknown_parameters  # chapter 10, which seeds nothing, calls it itself
-from .tables import floors_table, published_table, recorded_cells, recorded_runs  # noqa: F401
+from .tables import (  # noqa: F401
+    closing_table,
+    floors_table,
+    published_table,
+    recorded_cells,
+    recorded_demonstration,
+    recorded_runs,
+)
 
 
 def seed_everything(seed):

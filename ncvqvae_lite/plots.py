@@ -26,6 +26,7 @@ TEXT, SMALL = 13, 11.5  # points
 SCALED = "value (train std = 1)"
 STEPS = "time (steps)"
 MAX_CLASSES = 4  # rows of a figure with one row per class
+SMALL_MULTIPLES = 8  # where the rows are low
 
 
 # --- the look of all figures ---
@@ -256,6 +257,37 @@ def real_and_generated(real, y_real, generated, y_generated, class_names, method
                 ax.plot(x[row, 0], color=colour, linewidth=width, alpha=alpha)
     _label(axes, labels if y_real is not None else ())
     fig.supylabel("value (raw units)" + _channel_note(real), fontsize=TEXT)
+    return fig
+
+
+def by_class(columns, class_names, n=3):
+    """Small multiples: a row for each class, a group of n series for each column, every series by itself on one scale.
+
+    columns      title -> (x (m, C, L), y (m,) classes 0..k-1, colour); the first n series of each class are drawn
+    class_names  (k,) texts beside the rows; of more than SMALL_MULTIPLES classes the first are drawn
+    """
+    rows, blocks = min(len(class_names), SMALL_MULTIPLES), list(columns.items())
+    widths = [width for _ in blocks for width in (*[1] * n, 0.25)][:-1]  # narrow gaps between the groups
+    fig = NotebookFigure(figsize=(WIDTH, 0.62 * rows + 0.75), dpi=DPI, layout="constrained")
+    fig.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
+    grid = fig.add_gridspec(rows, len(widths), width_ratios=widths)
+    drawn = [_array(x)[:, 0] for x, *_ in columns.values()]  # (m, L) each
+    low, high = min(map(np.min, drawn)), max(map(np.max, drawn))
+    for block, (title, (_, y, colour)) in enumerate(blocks):
+        for label in range(rows):
+            chosen = np.flatnonzero(_array(y) == label)[:n]
+            for place, index in enumerate(chosen):
+                ax = fig.add_subplot(grid[label, block * (n + 1) + place])
+                ax.plot(drawn[block][index], color=colour, linewidth=1.1)
+                ax.set(xticks=[], yticks=[], ylim=(low, high))
+                ax.spines[:].set_color("#E5E5E5")
+                if label == 0 and place == n // 2:
+                    ax.set_title(title, fontsize=TEXT, color=colour)
+                if block == place == 0:
+                    ax.set_ylabel(class_names[label], rotation=0, ha="right", va="center", fontsize=SMALL)
+    first = blocks[0][1][0]
+    note = _channel_note(first) + (f"; {rows} of {len(class_names)} classes" if rows < len(class_names) else "")
+    fig.supxlabel(f"time ({first.shape[-1]} steps), all series on one scale{note}", fontsize=SMALL)
     return fig
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from .config import PRESETS
+from .demonstration import COLUMNS, as_text
 from .files import read_csv
 from .names import SCORES
 from .thesis import METRICS, data_file
@@ -29,6 +30,7 @@ BESIDE = (
         "nearest-train AUC: {:.4g} generated, {:.4g} copies with noise, 0.5 ideal",
     ),
 )
+GOOD = {"nearest_train": "near 0.5; 1 copies"}  # where neither lower nor higher is better
 RECORDED = {metric.ours: SCORES[metric.theirs].short for metric in METRICS if metric.theirs in SCORES}
 
 
@@ -65,6 +67,24 @@ def published_table(rows):
     if any(r.misprint for r in rows):
         notes.append("* as printed; the authors' run files say otherwise")
     return "\n".join([heading, *_columns(lines), *notes])
+
+
+def closing_table(rows, labels=None):
+    """`demonstration.closing_rows` as aligned text; a column without any value is left out.
+
+    labels   column -> its head, instead of its name
+    """
+    columns = [name for name in COLUMNS if any(row[name] not in (None, "") for row in rows)]
+    lines = [(*((labels or {}).get(name, name.replace("_", "-")) for name in columns), "good is")]
+    for row in rows:
+        score, text = SCORES[row["metric"]], as_text(row)
+        lines.append((score.label, *(text[name] or "-" for name in columns[1:]), GOOD.get(row["metric"], score.better)))
+    return "\n".join(_columns(lines))
+
+
+def recorded_demonstration():
+    """The closing table that `make replicate` left when it was recorded, as text: data/results/replicate.csv."""
+    return closing_table(read_csv(data_file("results/replicate.csv")))
 
 
 def floors_table(metrics):

@@ -26,9 +26,9 @@ PACKAGE = ROOT / "ncvqvae_lite"
 ROOMS = (
     "errors arguments numerics inference files names data_arrays data_labels data_text data_files data_archive "
     "generators data timefreq quantizer ssl_losses augmentations tokenizer residuals prior fcn metrics "
-    "evaluation training config thesis tables experiment plots nb lab cli"
+    "evaluation training config thesis demonstration tables experiment plots nb lab cli"
 ).split()
-NOT_CORE = ("lab", "tables", "plots", "nb", "cli")
+NOT_CORE = ("lab", "demonstration", "tables", "plots", "nb", "cli")
 TOP_LEVEL = {
     *("README.md", "environment.yml", "pyproject.toml", "constraints.txt", "Makefile", "LICENSE", "CITATION.cff"),
     *("notebooks", "ncvqvae_lite", "benchmarks", "data", "tests", ".ci", ".github", ".gitignore"),
@@ -277,29 +277,31 @@ def make(*arguments, cwd=ROOT, **environment):
     return subprocess.run(["make", *arguments], cwd=cwd, env=clean | environment, capture_output=True, text=True)
 
 
-def cells(*arguments, **environment):
-    """The command lines that `make replicate` would run, as sets of options, were everything installed."""
+def commands(*arguments, **environment):
+    """The `ncvqvae` command lines that `make replicate` would run were everything installed."""
     shown = make("--dry-run", "--old-file=.venv/.installed", "replicate", *arguments, **environment)
     assert shown.returncode == 0, shown.stderr
-    return [" ".join(line.split()[2:]) for line in shown.stdout.replace("\\\n", "").splitlines() if "replicate" in line]
+    lines = shown.stdout.replace("\\\n", "").splitlines()
+    return [" ".join(line.split()[1:]) for line in lines if "/ncvqvae " in line]
 
 
 @needs_make
-def test_make_replicate_shows_the_baseline_and_one_nc_configuration():
-    same = "--dataset TwoPatternsGenerated --method {} --augmentation {} --seed 1 --preset quick --notebook"
-    assert cells() == [same.format("regular", "none"), same.format("barlowtwins", "warp")]
-    assert cells(METHOD="barlowtwins", SEED="7") == cells()  # the environment's variables mean something else
+def test_make_replicate_demonstrates_both_arms():
+    assert commands() == ["demonstrate --notebook"]
+    assert commands(METHOD="barlowtwins", SEED="7") == commands()  # the environment's variables mean something else
 
 
 @needs_make
 def test_make_replicate_runs_one_cell_where_a_variable_is_given():
     given = ("DATASET=ECG5000", "METHOD=barlowtwins", "AUGMENTATION=slice", "SEED=2", "PRESET=paper")
-    assert cells(*given) == [
-        "--dataset ECG5000 --method barlowtwins --augmentation slice --seed 2 --preset paper --notebook"
+    assert commands(*given) == [
+        "replicate --dataset ECG5000 --method barlowtwins --augmentation slice --seed 2 --preset paper --notebook"
     ]
-    default = "--dataset TwoPatternsGenerated --method {} --augmentation {} --seed {} --preset quick --notebook"
-    assert cells("SEED=3") == [default.format("regular", "none", 3)]
-    assert cells("METHOD=vibcreg") == [default.format("vibcreg", "gauss", 1)]
+    default = (
+        "replicate --dataset TwoPatternsGenerated --method {} --augmentation {} --seed {} --preset quick --notebook"
+    )
+    assert commands("SEED=3") == [default.format("regular", "none", 3)]
+    assert commands("METHOD=vibcreg") == [default.format("vibcreg", "gauss", 1)]
 
 
 @needs_make

@@ -191,6 +191,31 @@ def test_real_and_generated_stand_side_by_side_on_one_scale(series):
     assert [len(ax.lines) for ax in unlabelled.axes] == [8, 8]
 
 
+def test_small_multiples_show_the_first_series_of_each_class_on_one_scale(series):
+    x, y = series
+    new, of = 2 * x[:12], np.repeat(np.arange(3), 4)
+    columns = {"real": (x, y, "#555555"), "naive": (new, of, METHODS["regular"].colour)}
+    fig = plots.by_class(columns, ("up", "down", "flat"), n=2)
+    assert len(fig.axes) == 3 * 2 * 2 and len({ax.get_ylim() for ax in fig.axes}) == 1
+    low, high = fig.axes[0].get_ylim()
+    assert low <= new.min() and high >= new.max()
+    drawn = {}
+    for ax in fig.axes:
+        (line,) = ax.lines
+        drawn.setdefault(to_hex(line.get_color()).upper(), []).append(tuple(line.get_ydata()))
+    wanted = {"#555555": (x, np.asarray(y)), METHODS["regular"].colour: (new, of)}
+    for colour, (group, classes) in wanted.items():
+        first = [tuple(np.asarray(group)[row, 0]) for k in range(3) for row in np.flatnonzero(classes == k)[:2]]
+        assert drawn[colour] == first
+    assert [ax.get_ylabel() for ax in fig.axes if ax.get_ylabel()] == ["up", "down", "flat"]
+    assert [ax.get_title() for ax in fig.axes if ax.get_title()] == ["real", "naive"]
+    assert f"{x.shape[-1]} steps" in fig.get_supxlabel() and "classes" not in fig.get_supxlabel()
+    many = plots.by_class(
+        {"real": (np.arange(100.0).reshape(20, 1, 5), np.arange(20), "k")}, [str(k) for k in range(20)], n=1
+    )
+    assert len(many.axes) == plots.SMALL_MULTIPLES and "8 of 20 classes" in many.get_supxlabel()
+
+
 def test_class_shares_counts_both_sides():
     fig = plots.class_shares(np.array([0, 0, 1, 2]), torch.tensor([2, 2]), CLASSES, "barlowtwins")
     heights = [bar.get_height() for bar in fig.axes[0].patches]
