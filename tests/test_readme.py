@@ -1,15 +1,29 @@
-"""The README's Python runs as it stands there, and its commands exist."""
+"""The README's Python runs as it stands there; what the README pages link to, name or command exists."""
 
-import json
 import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from ncvqvae_lite.cli import COMMANDS
 from ncvqvae_lite.data import two_patterns
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = sorted(
+    page
+    for folder in ("", "data", "data/results", "notebooks", "benchmarks", "ncvqvae_lite", "ncvqvae_lite/lab")
+    for page in (ROOT / folder).glob("*.md")
+)
+NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
 MICRO = "epochs=1, prior_epochs=1, fcn_epochs=1, cas_epochs=1, min_steps=0, prior_min_steps=0, fcn_min_steps=0"
+# Files that a run makes or that a reader has, in the words of the pages.
+OF_THE_READER = re.compile(r"^(my_|new\.|NAME|metrics\.json|config\.json|saved_models/)")
+
+
+def test_the_first_page_is_short():
+    assert len(README.splitlines()) <= 90
 
 
 def test_your_own_series_in_ten_lines(tmp_path, monkeypatch):
@@ -26,19 +40,47 @@ def test_your_own_series_in_ten_lines(tmp_path, monkeypatch):
     assert {"recon_val", "knn_acc", "svm_acc", "fid", "is", "cas"} <= names["metrics"].keys()
 
 
-def test_every_make_target_that_the_readme_names_exists():
-    makefile = (Path(__file__).parents[1] / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"\bmake ([a-z]+)\b", README.replace("GNU make and", ""))) - {"it"}
-    assert {"replicate", "test", "bench"} <= targets
-    for target in targets:
-        assert re.search(rf"^{target}:", makefile, flags=re.M), target
+def commands_in(text, program):
+    """What follows a program in code, in blocks or between backticks: `make test` -> "test"."""
+    code = re.findall(r"^```sh\n(.*?)^```", text, flags=re.M | re.S)
+    code += re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
+    return [found for part in code for found in re.findall(rf"(?:^|[\s/]){program} ([a-z]+(?: [a-z]+)?)", part)]
 
 
-def test_the_expected_output_is_that_of_the_built_notebook():
-    """The table of `make replicate` in the README is the table in notebook 08."""
-    block = re.search(r"```\n(Published: .*?)\n\.\.\.\n", README, flags=re.S).group(1)
-    cells = json.loads((Path(__file__).parents[1] / "notebooks" / "08_replicate.ipynb").read_text(encoding="utf-8"))[
-        "cells"
-    ]
-    outputs = ["".join(output.get("text", ())) for cell in cells for output in cell.get("outputs", ())]
-    assert any(block in text for text in outputs)
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_every_make_target_and_command_exists(page):
+    text = page.read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in commands_in(text, "make"):
+        assert re.search(rf"^{target.split()[0]}:", makefile, flags=re.M), f"make {target}"
+    for command in commands_in(text, "ncvqvae"):
+        assert command in COMMANDS or command.split()[0] in COMMANDS, f"ncvqvae {command}"
+
+
+def test_the_first_page_names_the_commands():
+    assert {"replicate", "test", "notebooks"} <= {target.split()[0] for target in commands_in(README, "make")}
+    assert {"replicate", "sample", "report"} <= {command.split()[0] for command in commands_in(README, "ncvqvae")}
+
+
+def anchors(page):
+    """The anchors that GitHub gives the headings of a page."""
+    heads = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_links_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if link.startswith(("http:", "https:")):
+            continue
+        place, _, anchor = link.partition("#")
+        target = (page.parent / place).resolve() if place else page
+        assert target.exists() and ROOT in target.parents, link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_files_that_are_named_exist(page):
+    for name in re.findall(r"`([\w./-]+(?:\.(?:py|csv|md|png|toml|yml|yaml|npz|json|txt|cff)|/))`", page.read_text()):
+        folders = (page.parent, ROOT, ROOT / "data" / "results", ROOT / "data" / "judges")
+        assert any((folder / name).exists() for folder in folders) or OF_THE_READER.match(name), name

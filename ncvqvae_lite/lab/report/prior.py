@@ -72,7 +72,7 @@ def prior_effects(blocks):
         for name, weights in EFFECTS.items():
             values = sum(weight * part[prior] for prior, weight in weights.items()).dropna()
             if len(values):
-                effects.append([*cell, name, len(values), *_ratio(values, fewest=2)])
+                effects.append([*cell, name, len(values), *ratio_interval(values, fewest=2)])
     return pd.DataFrame(effects, columns=[*CELL, "effect", "seeds", *RATIO])
 
 
@@ -84,11 +84,11 @@ def over_datasets(effects):
     """
     key = ["method", "augmentation", "effect"]
     groups = effects.groupby(key, sort=False).ratio
-    pooled = [[*names, len(ratios), *_ratio(np.log(ratios), FEWEST)] for names, ratios in groups]
+    pooled = [[*names, len(ratios), *ratio_interval(np.log(ratios), FEWEST)] for names, ratios in groups]
     return pd.DataFrame(pooled, columns=[*key, "datasets", *RATIO])
 
 
-def _ratio(logs, fewest):
+def ratio_interval(logs, fewest):
     """exp of the mean and of its 95 % t interval; the interval is NaN for fewer than `fewest` values."""
     from scipy import stats
 
