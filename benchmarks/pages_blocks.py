@@ -112,14 +112,16 @@ def replication():
     means = counts[(counts.table == "all") & (counts.metric == "mean")].iloc[0]
     arms = rows[rows.metric == "fid"].drop_duplicates(CELL).dataset.value_counts()
     whole = (arms == len(CONFIGURATIONS)).sum()
-    expected = f"{means.inside_expected:.0f} would lie inside if our runs and theirs came from one distribution"
-    return paragraph(
+    said = [
         f"**{grid['run']} of the {grid['cells']} cells** of the thesis are run, on {grid['datasets']} of its",
-        f"{len(thesis_fcn())} data sets, {whole} of them with all seven arms. Of {means.run} means that can be",
-        f"compared, **{means.inside} lie inside** the range of the authors' own four runs, **{means.better} are",
-        f"better, {means.worse} worse**; {expected}. A t test tells {means.differ:.0f} of them apart (p < 0.05, not corrected:",
-        f"chance alone gives {LEVEL * means.run:.0f}).",
-    )
+        f"{len(thesis_fcn())} data sets, {whole} of them with all seven arms.",
+        f"Of {means.run} means that can be compared, **{means.inside} lie inside** the range of the authors' four runs,",
+        f"**{means.better} are better, {means.worse} worse**;",
+        f"{means.inside_expected:.0f} would lie inside if our runs and theirs came from one distribution.",
+        f"A t test tells {means.differ:.0f} of them apart",
+        f"(p < {LEVEL}, not corrected: chance alone gives {LEVEL * means.run:.0f}).",
+    ]
+    return paragraph(*said)
 
 
 def thesis():
