@@ -115,7 +115,8 @@ def replication():
     said = [
         f"**{grid['run']} of the {grid['cells']} cells** of the thesis are run, on {grid['datasets']} of its",
         f"{len(thesis_fcn())} data sets, {whole} of them with all seven arms.",
-        f"Of {means.run} means that can be compared, **{means.inside} lie inside** the range of the authors' four runs,",
+        f"Of {means.run} means that can be compared,",
+        f"**{means.inside} lie inside** the range of the authors' four runs,",
         f"**{means.better} are better, {means.worse} worse**;",
         f"{means.inside_expected:.0f} would lie inside if our runs and theirs came from one distribution.",
         f"A t test tells {means.differ:.0f} of them apart",
