@@ -117,6 +117,8 @@ def _without_objects(array):
     """Objects (numbers, None, pandas.NA, nested lists) as float64, NaN where a value is missing."""
     import pandas as pd  # knows what is missing; not needed for what files hold
 
+    if texts := [value for value in array.flat if isinstance(value, (str, bytes))]:
+        raise TypeError(f"the text {texts[0]!r}")  # float() would take 1_0 for 10
     return np.asarray(np.where(pd.isna(array), None, array).tolist(), dtype=np.float64)
 
 

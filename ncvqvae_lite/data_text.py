@@ -1,8 +1,8 @@
 """Series from text, line by line, and never other series than stand there. Private to `data_files`.
 
 .tsv .txt .csv   the UCR archive's tables: label first, then L values, no header. The first line shows which separator
-                 the file has: tab, semicolon, comma or blanks. An empty field is a missing value. A separator at the
-                 end of each line is none
+                 the file has: that of tab, semicolon and comma which stands there most often, else blanks. An empty
+                 field is a missing value. A separator at the end of each line is none
 .ts              the text of sktime and aeon: lines of `@key value` up to `@data`, then channels separated by colons,
                  values by commas, label last; # and % begin a comment. What the header says is compared with the data
 Each may be compressed: .tsv.gz, ... UTF-8, with or without a byte-order mark. Lines, columns and steps count from 1.
@@ -16,7 +16,7 @@ import zlib
 
 import numpy as np
 
-from .data_arrays import rows_text
+from .data_arrays import JUDGED, NOT_STEPS, rows_text
 from .data_labels import plain_name
 from .errors import BadInput, one_line
 
@@ -123,8 +123,7 @@ def _is_value(word):
 
 def _read_table(lines, path):
     """Label first, then the values; returns (series, labels, numbers of their lines)."""
-    first = lines[0][1]
-    separator = next((mark for mark in "\t;," if mark in first), None)
+    separator = _separator(lines[0][1])
     lines = [(number, line) for number, line in lines if line.strip() or separator == "\t"]
     if separator and all(line.rstrip(" ").endswith(separator) for _, line in lines):
         lines = [(number, line.rstrip(" ")[:-1]) for number, line in lines]
@@ -133,6 +132,9 @@ def _read_table(lines, path):
     for number, line in lines:
         place = f"{path}, line {number}"
         label, *fields = _split(line, separator, place)
+        if not series and not fields:
+            found = f"found {label.strip()[:40]!r} and no values"
+            raise BadInput(f"{place}: {found}, expected a label and values, between tabs, semicolons, commas or blanks")
         if not series and re.search(r"[^\W\d_]", "".join(fields)) and not any(map(_is_value, fields)):
             raise BadInput(f"{place}: found words ({', '.join(map(repr, fields[:2]))}, ...), expected {TABLE}")
         values = _floats(fields, place, "column", 2, f"numbers only after the label, between {name} as in line 1")
@@ -150,6 +152,13 @@ def _read_table(lines, path):
     return series, labels, numbers
 
 
+def _separator(line):
+    """The separator of a line, None for blanks; what stands in quotes does not count."""
+    bare = re.sub(r'"[^"]*"', "", line)
+    mark = max("\t;,", key=bare.count)
+    return mark if mark in bare else None
+
+
 def _split(line, separator, place):
     """The fields of a line, without the quotes that some programs write around them."""
     if '"' not in line:
@@ -161,21 +170,46 @@ def _split(line, separator, place):
 
 
 def _check_columns(series, labels, path, line):
-    """Refuse a first line that counts columns, as pandas heads a table, and a table whose label stands last."""
-    first = series[0]
-    if len(series) < 2 or not len(first):
+    """Refuse a first line that numbers or times columns, and a table whose label stands last or nowhere."""
+    if len(series) < 2 or not len(series[0]):
         return
-    if first[0] in (0, 1, 2) and (np.diff(first) == 1).all() and labels[0] not in labels[1:]:
-        raise BadInput(
-            f"{path}, line {line}: found numbers of columns ({first[0]:g}, {first[1]:g}, ...), expected {TABLE}"
-        )
+    if _is_header(series, labels):
+        found = f"a header of numbers ({series[0][0]:g}, {series[0][1]:g}, ...)"
+        raise BadInput(f"{path}, line {line}: found {found}, expected {TABLE}, or move the line down if it is a series")
     try:
         stand_first = np.array([float(label) for label in labels])
     except ValueError:
         return
     last = [x[-1] for x in series]
     if _whole(last) and not _whole(stand_first) and not any(map(_whole, np.transpose(series)[:-1])):
-        raise BadInput(f"{path}: the label seems to stand in the last column, expected it in the first: move it there")
+        if len(set(last)) > 1:
+            raise BadInput(
+                f"{path}: the label seems to stand in the last column, expected it in the first: move it there"
+            )
+    if len(series) >= JUDGED and len(set(labels)) == len(labels) and not np.equal(stand_first % 1, 0).any():
+        found = f"real numbers, each one once ({labels[0]}, {labels[1]}, ...)"
+        raise BadInput(
+            f"{path}: the first column holds {found}, expected labels: put them there; series without any can be "
+            "written as .npz or .ts"
+        )
+
+
+def _is_header(series, labels):
+    """Whether the first line seems to number the columns, or to name their times: its label is that of no other line.
+
+    Then its values rise by equal steps, as those of no other line do; or they rise, and the label is a word among
+    numbers or one that heads columns.
+    """
+    if labels[0] in labels[1:] or len(series[0]) < 2 or not (np.diff(series[0]) > 0).all():
+        return False
+    a_word = not _is_value(labels[0]) and (labels[0].lower() in NOT_STEPS or all(map(_is_value, labels[1:])))
+    return a_word or (_is_even(series[0]) and not any(map(_is_even, series[1:])))
+
+
+def _is_even(values):
+    """Whether values rise by equal steps, up to the rounding of those who print them."""
+    steps = np.diff(values)
+    return bool((steps > 0).all() and np.ptp(steps) <= 0.1 * steps.mean())
 
 
 def _whole(values):
@@ -237,7 +271,8 @@ def _ts_label(label, promise, place):
     is_listed = plain_name(label).casefold() in promise["classes"]
     if label in ("", "?") or ("," in label and not is_listed):
         found = "values" if "," in label else repr(label)
-        raise BadInput(f"{place} has no label (found {found} after the last colon): add it or drop the line")
+        none = ", or write @classLabel false above @data if no line has one" if promise["classLabel"] is None else ""
+        raise BadInput(f"{place} has no label (found {found} after the last colon): add it or drop the line{none}")
     if promise["classes"] and not is_listed:
         raise BadInput(f"{place} has the label {label!r}, which @classLabel does not list: correct the line or header")
     return label

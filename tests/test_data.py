@@ -468,7 +468,7 @@ BAD_FILES = {
         lambda f, t, rows: t.write_text("\n".join([*rows, "1" + "\tNaN" * 20])),
         r"NaN.*1 of 11 series \(rows 10",
     ),
-    "labels only": (lambda f, t, rows: t.write_text("1\n2\n"), r"empty"),
+    "labels only": (lambda f, t, rows: t.write_text("1\n2\n"), r"line 1: found .1. and no values"),
     "one row": (lambda f, t, rows: t.write_text(rows[0]), r"1 series"),
     "one class": (lambda f, t, rows: t.write_text("\n".join(rows[::2])), r"one class 1"),
     "npz without test": (lambda f, t, rows: npz(f, X_train=X, y_train=Y), r"Mine\.npz .*without a test split \(X_test"),

@@ -99,6 +99,12 @@ def test_labels_of_files_keep_their_names(tmp_path, pair):
         assert [ds.class_names[i] for i in ds.y_train] == list(pair) * 6
 
 
+@pytest.mark.parametrize("label", ["a;b", '"a;b;"', '"a, b;"', "a\tb", '"a\t\tb"'])
+def test_the_separator_is_what_stands_most_often_outside_quotes(tmp_path, label):
+    ds = read(tmp_path, table(",", [label, "c"] * 6), ".csv")
+    assert ds.class_names == (label.strip('"'), "c") and (ds.x_train == EXPECTED.x_train).all()
+
+
 # ---- refused with the place
 
 
@@ -123,8 +129,17 @@ WRONG = {
     "another separator": (changed(table(), 4, table()[4], table(",")[4]), r"line 5 has 0 values between tabs"),
     "a shorter line": (changed(table(), 4, "\t" + VALUE, ""), r"line 5 has 15 values .*line 16 .*unequal lengths"),
     "a header": (["label\t" + "\t".join(f"t{i}" for i in range(16)), *table()], r"line 1: found words \('t0'.*pandas"),
-    "numbers of columns": ([",".join(map(str, range(17))), *table(",")], r"line 1: found numbers of columns \(1, 2,"),
-    "label and numbers": (["y," + ",".join(map(str, range(16))), *table(",")], r"line 1: found numbers of columns \(0"),
+    "numbers of columns": ([",".join(map(str, range(17))), *table(",")], r"line 1: found a header of numbers \(1, 2,"),
+    "label and numbers": (["y," + ",".join(map(str, range(16))), *table(",")], r"line 1: found a header .*\(0, 1"),
+    "times": (["label\t" + "\t".join(f"{i / 30:.3f}" for i in range(16)), *table()], r"line 1: found .*\(0, 0\.03"),
+    "times, label 0": (["0," + ",".join(str(10 * i) for i in range(16)), *table(",")], r"line 1: found .*\(0, 10"),
+    "times, uneven": (["t\t" + "\t".join(str(i * i) for i in range(16)), *table()], r"line 1: found a header .*\(0, 1"),
+    "times, labels in words": (
+        ["class," + ",".join(str(i * i) for i in range(16)), *table(",", ["up", "down"] * 6)],
+        r"line 1: found a header of numbers .*move the line down",
+    ),
+    "no labels": ([line.split(",", 1)[1] for line in table(",")], r"first column holds real numbers.*\.npz or \.ts"),
+    "bars": (table("|"), r"line 1: found '1\|.*' and no values, expected a label and values, between tabs"),
     "pandas' index": (
         ["," + ",".join(map(str, range(17))), *(f"{i},{line}" for i, line in enumerate(table(",")))],
         r"line 1 has no label .*header=False, index=False",
@@ -160,7 +175,8 @@ WRONG_TS = {
     "classes": (ts("@classLabel true 1 3"), r"line 4 has the label '2', which @classLabel does not list"),
     "labels not announced": (ts("@classLabel false"), r"line 3 has 1 values in channel 2, 16 in the first"),
     "channels": (ts(lines=["1,2:3,4:a", "1,2:a"]), r"line 3 has 1 channel\(s\), the first series 2"),
-    "no label": (ts(lines=["1,2:a", "1,2"]), r"line 3 has no label \(found values"),
+    "no label": (ts(lines=["1,2:a", "1,2"]), r"line 3 has no label \(found values.*@classLabel false above @data"),
+    "no label, announced": (ts("@classLabel true", lines=["1,2:a", "1,2"]), r"line 4 has no label .*drop the line$"),
     "no label, channels": (ts(lines=["1,2:3,4:a", "1,2:3,4"]), r"line 3 has no label \(found values"),
     "? as label": (ts(lines=["1,2:a", "1,2:?"]), r"line 3 has no label \(found '\?'"),
     "empty label": (ts(lines=["1,2:a", "1,2:"]), r"line 3 has no label \(found ''"),
@@ -204,6 +220,16 @@ def test_a_ramp_that_is_a_series_is_read(tmp_path):
     lines = table()
     lines[0] = "1\t" + "\t".join(map(str, range(16)))
     assert read(tmp_path, lines).x_train[0, 0].tolist() == list(range(16))
+
+
+def test_ramps_of_classes_that_occur_once_are_read(tmp_path):
+    lines = ["\t".join([str(label), *(f"{label * step:g}" for step in range(16))]) for label in range(1, 5)]
+    assert read(tmp_path, lines).class_names == tuple("1234")
+
+
+def test_series_that_end_alike_beside_labels_with_fractions_are_read(tmp_path):
+    lines = [line.rsplit("\t", 1)[0] + "\t0" for line in table(labels=["0.5", "1.5"] * 6)]
+    assert read(tmp_path, lines).class_names == ("0.5", "1.5")
 
 
 @pytest.mark.parametrize("kind", ["tabs", "commas", "blanks", ".ts with a true header"])
