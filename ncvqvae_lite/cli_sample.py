@@ -55,8 +55,8 @@ class Sample:
         classes = run.classes(self.n, **how)
         names = run.class_names or [str(index) for index in range(run.prior.n_classes)]
         labels = None if classes is None else [names[index] for index in classes.tolist()]
-        if write is _write_ts:
-            _check_words(labels)
+        if write is not _write_npz:
+            _check_words(labels, self.out.suffix)
         series = run.sample(self.n, **how).numpy()
         with writing_to(self.out.parent), atomic(self.out, "wb" if write is _write_npz else "w") as file:
             write(file, series, labels, run.config["dataset"])
@@ -65,18 +65,22 @@ class Sample:
         )
 
 
-def _check_words(labels):
-    for name in set(labels or ()):
-        if set(name) & set(":, \t\n"):
-            raise BadInput(
-                f"the class {name!r} cannot stand in a .ts file (blank, colon or comma): choose .npz or .csv"
-            )
+def _check_words(labels, suffix):
+    """Refuse names of classes that whoever reads a text file would take for something else."""
+    for name in sorted(set(labels or ())):
+        if suffix.lower() == ".ts" and (set(name) & set(":, \t\r\n") or name == "?"):
+            found = "'?' is no label there" if name == "?" else "blank, colon or comma"
+            raise BadInput(f"the class {name!r} cannot stand in a .ts file ({found}): choose .npz or .csv")
+        if suffix.lower() == ".csv" and (set(name) & set("\r\n") or name.startswith(("#", "%"))):
+            found = f"a line that begins with {name[0]} is a comment" if name[0] in "#%" else "it has two lines"
+            raise BadInput(f"the class {name!r} cannot stand in a .csv file ({found}): choose .npz")
 
 
 def _told(labels):
     if labels is None:
         return "no class"
-    return f"classes {', '.join(f'{name} ({count})' for name, count in sorted(Counter(labels).items()))}"
+    named = ", ".join(f"{name} ({count})" for name, count in sorted(Counter(labels).items()))
+    return f"classes {' '.join(named.split())}"
 
 
 # --- the three formats; each value has as many digits as tell it from its neighbours in its type ---

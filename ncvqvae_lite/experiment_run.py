@@ -125,6 +125,8 @@ def load_run(folder):
 def _whole(value, name, least):
     """A whole number of Python or numpy, of `least` or more, as an int; neither True nor 5.0 is one."""
     number = _array(value)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise BadInput(f"{name} is {_short(value)}, expected a whole number of 64 bits: choose a smaller one")
     if number.ndim or number.dtype.kind not in "iu" or number < least:
         raise BadInput(f"{name} is {_short(value)}, expected a whole number{' of 1 or more' if least == 1 else ''}")
     return int(number)

@@ -18,14 +18,14 @@ from .errors import BadInput, NotFound, RunFolderError, RunFolderHeld
 _PLAIN_REASONS = {
     errno.ENOSPC: "the disk is full: free some space",
     errno.EDQUOT: "the disk quota is used up: free some space",
-    errno.EROFS: "the disk is read-only: choose another folder (--out)",
-    errno.EACCES: "writing there is not permitted: choose another folder (--out)",
-    errno.EPERM: "writing there is not permitted: choose another folder (--out)",
-    errno.ENOENT: "there is no such place: choose another folder (--out)",
-    errno.ENOTDIR: "a part of that path is a file: choose another folder (--out)",
+    errno.EROFS: "the disk is read-only: choose another folder",
+    errno.EACCES: "writing there is not permitted: choose another folder",
+    errno.EPERM: "writing there is not permitted: choose another folder",
+    errno.ENOENT: "there is no such place: choose another folder",
+    errno.ENOTDIR: "a part of that path is a file: choose another folder",
     errno.EISDIR: "it is a folder: choose another name",
     errno.ENAMETOOLONG: "its name is too long: choose another one",
-    errno.EEXIST: "a part of that path is a file: choose another folder (--out)",
+    errno.EEXIST: "a part of that path is a file: choose another folder",
 }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from .arguments import seed_number
 from .augmentations import AUGMENTATIONS
 from .config import PRESETS, ExperimentConfig, check_name
 from .errors import BadInput
@@ -31,10 +32,13 @@ from .tables import (  # noqa: F401
 def seed_everything(seed):
     """Seed Python, numpy and torch, ask for deterministic algorithms on a CPU, and return a torch.Generator.
 
+    seed      a whole number of 64 bits
+
     Pass the generator on; the global seeds are for code that does not take one. As a notebook calls this right behind
     its parameters, those that it does not declare are refused here (BadInput).
     """
     refuse_unknown_parameters()
+    seed = seed_number(seed, "seed")
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002
     torch.manual_seed(seed)

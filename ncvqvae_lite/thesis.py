@@ -152,9 +152,13 @@ def other_series(dataset, ds):
     dataset    name of one of the thesis' data sets
     ds         TimeSeriesDataset. Without labels its classes do not count
     """
-    theirs = {"channels": 1} | _sizes()[dataset]
     ours = {"n_train": len(ds.x_train), "n_test": len(ds.x_test), "length": ds.length, "channels": ds.channels}
-    ours |= {"n_classes": ds.n_classes or theirs["n_classes"]}
+    return other_sizes(dataset, ours | {"n_classes": ds.n_classes or _sizes()[dataset]["n_classes"]})
+
+
+def other_sizes(dataset, ours):
+    """The same of sizes by name: n_train, n_test, length, channels, n_classes; "" for no data set of the thesis."""
+    theirs = {"channels": 1} | _sizes().get(dataset, ours)
     words = {"n_train": "train series", "n_test": "test series", "length": "steps", "channels": "channel(s)"}
     words |= {"n_classes": "classes"}
     return ", ".join(

@@ -332,7 +332,7 @@ def test_full_and_read_only_disks(owner, name, code, words, capsys, tmp_path, mo
 def test_out_below_a_file(capsys, tmp_path, no_training):
     (tmp_path / "file").write_text("")
     command = on_tiny(write_tiny(tmp_path / "data"), tmp_path / "file" / "runs")
-    assert_user_error(capsys, command, "cannot write to", "is a file", "--out")
+    assert_user_error(capsys, command, "cannot write to", "is a file: choose another folder")
 
 
 def test_full_disk_during_training(capsys, tmp_path, monkeypatch):

@@ -216,7 +216,7 @@ def test_a_file_that_is_there_is_replaced_only_when_told(folder, tmp_path, capsy
         (["--n", "1e3"], "--n: expected a whole number, got '1e3'"),
         (["--class", "wintr"], "unknown class 'wintr' (did you mean winter?)"),
         (["--klass", "winter"], "unknown argument --klass winter (did you mean --class?)"),
-        (["--seed", "99999999999999999999"], "seed is 99999999999999999999, expected a whole number"),
+        (["--seed", "99999999999999999999"], "seed is 99999999999999999999, expected a whole number of 64 bits"),
         (["--out", "run/config.json/new.csv"], "cannot write to"),
     ],
 )
@@ -235,6 +235,14 @@ def test_what_a_format_cannot_hold_is_refused(tmp_path, capsys):
     named = write_run(tmp_path / "named", names=("a b", "c"))
     assert sampled(named, tmp_path / "new.ts") == 2
     assert "the class 'a b' cannot stand in a .ts file" in capsys.readouterr().err
+    hard = write_run(tmp_path / "hard", names=("#1", "?"))
+    assert sampled(hard, tmp_path / "new.ts", "--class", "?") == 2
+    assert "the class '?' cannot stand in a .ts file ('?' is no label there)" in capsys.readouterr().err
+    assert sampled(hard, tmp_path / "new.csv", "--class", "#1") == 2
+    assert "'#1' cannot stand in a .csv file (a line that begins with # is a comment)" in capsys.readouterr().err
+    lines = write_run(tmp_path / "lines", names=("a\nb", "c"))
+    assert sampled(lines, tmp_path / "new.csv", "--class", "a\nb") == 2
+    assert "cannot stand in a .csv file (it has two lines): choose .npz" in capsys.readouterr().err
     assert sampled(tmp_path, tmp_path / "new.ts") == 2
     assert "no finished run in" in capsys.readouterr().err
     assert not list(tmp_path.glob("new.*"))

@@ -224,7 +224,7 @@ def test_other_names_and_a_folder_that_is_none(server, nets, tmp_path):
     with pytest.raises(BadInput, match="no feature net of 'Ford', only of FordA, Symbols, Wafer"):
         fetch_weights("Ford", tmp_path, server.url)
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunFolderError, match="a part of that path is a file"):
+    with pytest.raises(RunFolderError, match="a part of that path is a file: choose another folder$"):
         fetch_weights("FordA", tmp_path / "file", server.url)
 
 

@@ -68,6 +68,12 @@ def test_check_needs_one_thing_to_compare_with(arguments):
         nb.check("a", 1, **arguments)
 
 
+@pytest.mark.parametrize("seed", ["abc", "1", 1.0, None, True])
+def test_a_seed_that_is_no_whole_number_is_refused(seed):
+    with pytest.raises(BadInput, match="seed must be a whole number"):
+        nb.seed_everything(seed)
+
+
 def test_seed_everything_seeds_every_source():
     import random
 

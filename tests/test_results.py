@@ -64,6 +64,18 @@ def test_every_metric_is_a_row_that_says_what_was_changed_and_where_it_lives(fin
     assert all(set(row) == set(COLUMNS) for row in rows.values())
 
 
+def test_other_series_of_a_name_of_the_thesis_are_refused(finished):
+    """In a table of results they would pass for the thesis' data set."""
+    _, folder, _ = finished
+    undo = replace_json(folder / "config.json", dataset="Wafer", class_counts=[20, 20])
+    try:
+        sizes = r"40 train series \(thesis: 1,000\), 40 test series \(thesis: 6,164\), 128 steps \(thesis: 152\)"
+        with pytest.raises(BadInput, match=f"other series than the thesis' Wafer: {sizes}; give them a name"):
+            cell_rows(folder)
+    finally:
+        undo()
+
+
 def test_class_shares_sum_to_one(finished):
     _, folder, metrics = finished
     rows = {row["metric"]: row["value"] for row in cell_rows(folder)}

@@ -15,7 +15,7 @@ from ..config import ExperimentConfig
 from ..errors import BadInput, NotFound, UserError
 from ..experiment_parts import check_parts
 from ..files import read_json, with_its_cells, write_csv, writing_to
-from ..thesis import data_file
+from ..thesis import data_file, other_sizes
 
 CELL = ("dataset", "method", "augmentation", "seed")
 KEY = (*CELL, "preset", "ablation", "fcn")
@@ -53,7 +53,8 @@ def cell_rows(folder):
     below one second was found finished. A tokenizer that a job of its own made for several cells counts for each.
 
     raises   NotFound without a finished cell; BadInput for metrics that are no finite numbers, for code that was not
-             committed when it ran, and where a part is not the one that the cell was made with
+             committed when it ran, where a part is not the one that the cell was made with, and for series that are
+             named like a data set of the thesis and have other sizes: in a table they would pass for it
     """
     folder = Path(folder)
     config, seconds = read_json(folder / "config.json"), read_json(folder / "seconds.json")
@@ -62,6 +63,7 @@ def cell_rows(folder):
         raise NotFound(f"no finished cell in {folder}: expected cells/<dataset>/<configuration>/<digest>/seed<k>")
     _check_commits([folder])
     check_parts(folder)
+    _check_series(folder, config)
     names = {f.name for f in fields(ExperimentConfig)}
     settings = {name: value for name, value in config.items() if name in names}
     cell = {name: settings[name] for name in CELL}
@@ -127,6 +129,20 @@ def _check_commits(folders):
         such = f"such folders{with_its_cells(refused[0])}"
         advice = f"delete {such} and run the cells again from a git checkout without uncommitted edits"
         raise BadInput(f"{refused[0]} {found}{others}: {advice}")
+
+
+def _check_series(folder, config):
+    """Refuse another data set of a name of the thesis' by its sizes, where the cell tells them: with class labels."""
+    import numpy as np
+
+    counts = config.get("class_counts")
+    with np.load(folder / "samples.npz") as samples:
+        if counts and "class" in samples:  # one sample by class for each test series
+            sizes = {"n_train": sum(counts), "n_test": len(samples["class"]), "n_classes": len(counts)}
+            sizes |= dict(zip(("channels", "length"), samples["x"].shape[1:], strict=True))
+            if differs := other_sizes(config["dataset"], sizes):
+                found = f"has other series than the thesis' {config['dataset']}: {differs}"
+                raise BadInput(f"{folder} {found}; give them a name of their own and run again")
 
 
 def _class_shares(folder):
