@@ -38,6 +38,7 @@ _ROOMS = {
     "config": ("ExperimentConfig",),
     "experiment": ("run_experiment", "classification_accuracy_score", "cell_folder", "load_run"),
     "thesis": ("compare",),
+    "evaluation": ("evaluate",),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -25,6 +25,10 @@ COMMANDS = {  # name -> (class with the options as fields and a method run(), wh
     "demonstrate": ("cli_demonstrate.Demonstrate", "both kinds of arm side by side: a table, a figure, a verdict"),
     "replicate": ("cli_replicate.Replicate", "run one cell of the thesis' tables, compare with the published one"),
     "sample": ("cli_sample.Sample", "draw new series from a finished run and write them to a file"),
+    "evaluate": (
+        "cli_evaluate.Evaluate",
+        "how good are synthetic series of any generator, beside real ones and copies",
+    ),
     "campaign run": ("cli_campaign.Run", "run what is left of many cells: the thesis, or a list of your own"),
     "campaign status": ("cli_campaign.Status", "how far a campaign is, and how long the rest may take"),
     "campaign export": ("cli_campaign.Export", "add the finished cells of a campaign to the table of results"),

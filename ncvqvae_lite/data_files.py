@@ -104,8 +104,8 @@ def _split_missing(path, split, lacking):
     )
 
 
-def npz_keys(path):
-    """Names of a data set's arrays in a .npz, as they are there: {"x_train": "X_train", ...}.
+def npz_keys(path, wanted=("x_train", "y_train", "x_test", "y_test")):
+    """Names of the wanted arrays of a .npz, as they are there: {"x_train": "X_train", ...}.
 
     raises  BadInput if it is no .npz, or two names have one meaning
     """
@@ -118,7 +118,7 @@ def npz_keys(path):
         raise BadInput(f"{path} is no .npz of plain arrays ({one_line(error)}): fetch or write it again") from error
     keys = {}
     for name in names:
-        if (key := name.lower()) in ("x_train", "y_train", "x_test", "y_test"):
+        if (key := name.lower()) in wanted:
             if key in keys:
                 raise BadInput(f"{path} has both {keys[key]} and {name}, expected one of them: write it again with one")
             keys[key] = name
@@ -127,18 +127,22 @@ def npz_keys(path):
 
 def read_npz(path):
     """Both splits of a .npz, labels None where it has none; raises BadInput as `read_folder` does."""
-    keys, arrays = npz_keys(path), {}
+    keys = npz_keys(path)
     for split in ("train", "test"):
         if f"x_{split}" not in keys:
             raise _split_missing(path, split, f"X_{split}")
-    for key, name in keys.items():
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                arrays[key] = archive[name]
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-            found, do = one_line(error), "fetch or write it again"
-            if "Object arrays" in found:
-                found = f"{name} holds Python objects, which are not loaded as that could run code"
-                do = f"write it again by np.savez with {name}={name}.astype({'str' if key[0] == 'y' else 'float'})"
-            raise BadInput(f"{path} is no .npz of plain arrays ({found}): {do}") from error
+    arrays = {key: npz_array(path, name) for key, name in keys.items()}
     return RawSplits(arrays["x_train"], arrays.get("y_train"), arrays["x_test"], arrays.get("y_test"), str(path))
+
+
+def npz_array(path, name):
+    """One array of a .npz; raises BadInput where it cannot be read, or would need Python objects."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return archive[name]
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        found, do = one_line(error), "fetch or write it again"
+        if "Object arrays" in found:
+            found = f"{name} holds Python objects, which are not loaded as that could run code"
+            do = f"write it again by np.savez with {name}={name}.astype({'str' if name[0] in 'yY' else 'float'})"
+        raise BadInput(f"{path} is no .npz of plain arrays ({found}): {do}") from error

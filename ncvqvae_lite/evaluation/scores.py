@@ -1,0 +1,170 @@
+"""The scores of `evaluate`, each a record and a function (draw, whose) -> number, of `whose` against the reference.
+
+A new score is a function and a record here; see `draws` for what it may look at.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from ..metrics import frechet_distance
+from .class_mix import class_mix_distance
+from .classifiers import discriminative_auc
+from .copies import nearest_distances
+from .kid import kernel_inception_distance
+from .statistics import autocorrelation_distance, marginal_distance, spectrum_distance
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number about synthetic series.
+
+    label    in tables
+    question what it answers, in a few words
+    better   "lower", "higher", or "half": 0.5 is best
+    range    its smallest and largest value
+    compute  (Draw, whose) -> float
+    failed   its value where a generator fails; None where it has no scale
+    least    series of each kind that it needs
+    needs    of "train", "fcn", "labels" (real ones), "both labels"
+    """
+
+    label: str
+    question: str
+    better: str
+    range: tuple[float, float]
+    compute: Callable
+    failed: float | None = None
+    least: int = 2
+    needs: str = ""
+
+    def excess(self, value, real):
+        """By how much a value is worse than that of real series; below 0: better. Arrays or numbers."""
+        if self.better == "half":
+            return abs(value - 0.5) - abs(real - 0.5)
+        return value - real if self.better == "lower" else real - value
+
+
+def fid(draw, whose):
+    return frechet_distance(draw.principal("reference"), draw.principal(whose))
+
+
+def kid(draw, whose):
+    features = (draw.space.standard(draw.of(name, "features")) for name in ("reference", whose))
+    return kernel_inception_distance(*features)
+
+
+def fid_fcn(draw, whose):
+    return frechet_distance(draw.of("reference", "fcn"), draw.of(whose, "fcn"))
+
+
+def precision(draw, whose):
+    return draw.manifold(whose).precision
+
+
+def recall(draw, whose):
+    return draw.manifold(whose).recall
+
+
+def density(draw, whose):
+    return draw.manifold(whose).density
+
+
+def coverage(draw, whose):
+    return draw.manifold(whose).coverage
+
+
+def discriminative(draw, whose):
+    return discriminative_auc(draw.of("reference", "features"), draw.of(whose, "features"))
+
+
+def tstr(draw, whose):
+    return float(np.mean(draw.classes("reference", by=whose) == draw.of("reference", "labels")))
+
+
+def trts(draw, whose):
+    return float(np.mean(draw.classes(whose, by="reference") == draw.of(whose, "labels")))
+
+
+def class_mix(draw, whose):
+    found = draw.of(whose, "labels") if draw.pools.labelled else draw.classes(whose, by="reference")
+    return class_mix_distance(draw.of("reference", "labels"), found)
+
+
+def nearest_train(draw, whose):
+    near, far = (draw.of(name, "nearest")[:, 0] for name in (whose, "reference"))
+    return float(roc_auc_score(np.repeat([1, 0], [len(near), len(far)]), -np.concatenate([near, far])))
+
+
+def copied(draw, whose):
+    """Share of the series that repeat train series, as estimated from whose neighbours they are.
+
+    Of n train series and k others of one source, the nearest to a new series is a train series with the probability
+    p = n / (n + k); to a copy it always is. So of a share s + (1 - s) p that have a train series nearest, s are copies.
+    Unlike distances by themselves this is 0 on average for series that are smoother or noisier than real ones, too.
+    """
+    to_train, to_real = (
+        draw.of(whose, "nearest")[:, 0],
+        nearest_distances(draw.of(whose, "x"), draw.of("reference", "x")),
+    )
+    nearer = np.mean(to_train < to_real) + np.mean(to_train == to_real) / 2
+    n, k = len(draw.pools.kinds["real"].train), len(to_real)
+    return float((nearer - n / (n + k)) * (n + k) / k)
+
+
+def near_copies(draw, whose):
+    return float(draw.of(whose, "repeats").mean())
+
+
+def marginal(draw, whose):
+    return marginal_distance(draw.of("reference", "x"), draw.of(whose, "x"))
+
+
+def autocorrelation(draw, whose):
+    return autocorrelation_distance(draw.of("reference", "x"), draw.of(whose, "x"))
+
+
+def spectrum(draw, whose):
+    return spectrum_distance(draw.of("reference", "x"), draw.of(whose, "x"))
+
+
+ANY, POSITIVE, SHARE = (-np.inf, np.inf), (0, np.inf), (0, 1)
+LABELLED = "both labels"
+SCORES = {
+    "fid": Score("Frechet distance", "are the clouds of shapes alike?", "lower", POSITIVE, fid, 1, 10),
+    "kid": Score("kernel inception distance", "the same, free of bias", "lower", ANY, kid, None, 10),
+    "fid_fcn": Score(
+        "Frechet distance, FCN", "alike in what tells classes?", "lower", POSITIVE, fid_fcn, None, 10, "fcn"
+    ),
+    "precision": Score("precision", "is each near real series?", "higher", SHARE, precision, 0, 6),
+    "recall": Score("recall", "is each real series within their reach?", "higher", SHARE, recall, 0, 6),
+    "density": Score("density", "are they where real series crowd?", "higher", POSITIVE, density, 0, 6),
+    "coverage": Score("coverage", "which share of real series has a likeness?", "higher", SHARE, coverage, 0, 6),
+    "discriminative": Score(
+        "discriminative AUC", "can a classifier tell them from real series?", "lower", SHARE, discriminative, 1, 10
+    ),
+    "tstr": Score("train synthetic, test real", "do they teach the classes?", "higher", SHARE, tstr, 0, 10, LABELLED),
+    "trts": Score("train real, test synthetic", "are they of their class?", "higher", SHARE, trts, 0, 10, LABELLED),
+    "class_mix": Score("class mix", "have the classes their shares?", "lower", SHARE, class_mix, 1, 10, "labels"),
+    "nearest_train": Score(
+        "nearest-train AUC",
+        "are they nearer to train series than real ones?",
+        "half",
+        SHARE,
+        nearest_train,
+        1,
+        2,
+        "train",
+    ),
+    "copied": Score("copied share", "which share repeats train series?", "lower", (-np.inf, 1), copied, 1, 10, "train"),
+    "near_copies": Score(
+        "near copies", "which share is nearer to one than that to others?", "lower", SHARE, near_copies, 1, 2, "train"
+    ),
+    "marginal": Score("values", "are values distributed alike?", "lower", POSITIVE, marginal, 1),
+    "autocorrelation": Score(
+        "autocorrelation", "do values follow one another alike?", "lower", (0, 2), autocorrelation, 1
+    ),
+    "spectrum": Score("spectrum, dB", "are frequencies as loud?", "lower", POSITIVE, spectrum, 20),
+}
