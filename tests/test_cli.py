@@ -118,7 +118,7 @@ def assert_user_error(capsys, command, *words):
 # --- mistakes on the command line ---
 
 COMMAND_LINES = {
-    "unknown command": (["replicat"], ["'replicat'", "did you mean replicate?", "doctor, fcn"]),
+    "unknown command": (["replicat"], ["'replicat'", "did you mean replicate?", "doctor, evaluate"]),
     "unknown option before the command": (["--seed", "1"], ["--seed", "ncvqvae --help"]),
     "unknown option": (["replicate", "--sead", "3"], ["--sead 3", "did you mean --seed", "ncvqvae replicate --help"]),
     "unknown option, with =": (["replicate", "--metod=regular"], ["--metod=regular", "did you mean --method"]),

@@ -217,6 +217,11 @@ GOOD = {
         nc.compare,
         dict(metrics={"fid": 1.0}, dataset="ECG5000", method="regular", augmentation="none", own_fcn=True),
     ),
+    "evaluate": lambda: (
+        nc.evaluate,
+        dict(real=normal(8, 1, 10), synthetic=normal(9, 1, 10), real_labels=whole(8), synthetic_labels=whole(9))
+        | dict(train=normal(6, 1, 10), train_labels=whole(6), fcn=None, seed=0),
+    ),
     "KernelFeatures": lambda: (KernelFeatures, dict(channels=1, length=20, n_kernels=3, seed=0)),
     "KernelSpace": lambda: (KernelSpace, dict(x_train=normal(6, 1, 20), n_kernels=3, seed=0)),
     "manifold_scores": lambda: (

@@ -25,8 +25,8 @@ PACKAGE = ROOT / "ncvqvae_lite"
 # The order in which the course reads the package. A room imports from rooms above it; `<room>_*.py` belongs to <room>.
 ROOMS = (
     "errors arguments numerics inference files names data_arrays data_labels data_text data_files data_archive "
-    "generators data timefreq quantizer ssl_losses augmentations tokenizer residuals prior fcn metrics "
-    "evaluation training config thesis demonstration tables experiment plots nb lab cli"
+    "generators data timefreq quantizer ssl_losses augmentations tokenizer residuals prior fcn metrics training plots "
+    "evaluation config thesis demonstration tables experiment nb lab cli"
 ).split()
 NOT_CORE = ("lab", "demonstration", "tables", "plots", "nb", "cli")
 TOP_LEVEL = {

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..arguments import checked, count_from_0
+from ..arguments import checked, count_from_0, flag
 from ..errors import BadInput
 from ..fcn import FCN
 from ..files import atomic, writing_to
@@ -83,12 +83,12 @@ def _number(value):
     return "-" if value is None else f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}"
 
 
-@checked(seed=count_from_0)
+@checked(seed=count_from_0, thorough=flag)
 def evaluate(
     real, synthetic, *, real_labels=None, synthetic_labels=None, train=None, train_labels=None, fcn=None, seed=0,
     thorough=False,
 ):  # fmt: skip
-    """How good synthetic series are: 16 scores, each beside the same score of real series and of copies.
+    """How good synthetic series are: 17 scores, each beside the same score of real series and of copies.
 
     real, synthetic  (n, L) or (n, C, L), numpy, torch or lists; any numbers of series. `real` are ones that the
                      generator has not seen (a test split). Where the lengths differ, the first steps are compared
