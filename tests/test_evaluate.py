@@ -226,6 +226,11 @@ class TestEvaluate:
         assert words[-1] == "far"
         assert words == sorted(words, key=order.index)
 
+    def test_flat_lines_are_no_copies(self, control):
+        fresh, y = control[2]
+        flat = np.broadcast_to(fresh.mean(), fresh.shape)
+        assert reading.judged(compare(control, synthetic=(flat, y))) == "far"
+
     def test_equal_seeds_give_equal_numbers(self, control):
         assert compare(control, seed=3) == compare(control, seed=3)
         assert compare(control, seed=3) != compare(control, seed=4)

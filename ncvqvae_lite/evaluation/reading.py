@@ -4,13 +4,15 @@ One score. It reads `as real` where the 95 % interval of its difference from rea
 side. Otherwise the *loss* counts: that difference as a share of the way from real series to a generator that fails
 (`Score.failed`, or for shares that should be high, 0). Up to 10 % read `close`, up to 50 % `worse`, the rest `far`.
 
-All of them. Copying comes first: where the copied share is more than 0.2 above that of real series, with all of the
-interval, what looks good is repeated. Otherwise what the eye would see decides, Frechet distance, precision, coverage
-and the distance of values: the largest of their losses below 25 % is *close to real*, below 75 % *visibly worse*, the
-rest *far from real*. Where all of these read `as real` or `close`, and so does the discriminative AUC, the samples are
-*as good as real*.
+All of them. Copying comes first: where the copied share is more than 0.2 above that of real series, and the nearest-
+train AUC is above 0.6, both with all of their intervals, what looks good is repeated. (The share alone is fooled by
+series that are all alike: then all have the same neighbour.) Otherwise what the eye would see decides, Frechet
+distance, precision, coverage and the distance of values: the largest of their losses below 25 % is *close to real*,
+below 75 % *visibly worse*, the rest *far from real*. Where all of these read `as real` or `close`, and so does the
+discriminative AUC, the samples are *as good as real*.
 """
 
+from .copies import COPYING
 from .scores import SCORES
 
 COPIED = 0.2
@@ -63,7 +65,8 @@ def verdict(evaluation):
 
 def judged(evaluation):
     """A key of WORDS, or None where scores are missing."""
-    if "copied" in evaluation and evaluation.excess["copied"][0] > COPIED:
+    near = {"copied", "nearest_train"} <= evaluation.keys() and evaluation["nearest_train"]["low"] > COPYING
+    if near and evaluation.excess["copied"][0] > COPIED:
         return "copy"
     if not set(EYE) <= evaluation.keys():
         return None
