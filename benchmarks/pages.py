@@ -1,4 +1,4 @@
-"""Write what README.md and data/results/README.md say in numbers, from the rows that the numbers come from.
+"""Write what the README pages say in numbers, from the rows that the numbers come from.
 
     python benchmarks/pages.py            after new rows of a table under data/, or new times of a chapter
     python benchmarks/pages.py --check    says which page is not current, as the tests do
@@ -17,7 +17,7 @@ from pages_blocks import BLOCKS
 from ncvqvae_lite.files import atomic
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = (ROOT / "README.md", ROOT / "data" / "results" / "README.md")
+PAGES = tuple(ROOT / folder / "README.md" for folder in ("", "data/results", "ncvqvae_lite"))
 BLOCK = re.compile(r"^<!-- (\w+) -->\n(.*?)^<!-- /\1 -->$", flags=re.M | re.S)
 
 

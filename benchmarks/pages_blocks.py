@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ncvqvae_lite import names
+from ncvqvae_lite.demonstration import ARMS, ROWS, verdict
+from ncvqvae_lite.evaluation.scores import SCORES as QUESTIONS
 from ncvqvae_lite.files import read_csv
 from ncvqvae_lite.lab.campaign import load_campaign
 from ncvqvae_lite.lab.report import answer, prior
@@ -58,7 +61,7 @@ def table(head, rows):
 
 
 def paragraph(*sentences):
-    return textwrap.fill(" ".join(sentences), 120, break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(" ".join(sentences), 135, break_long_words=False, break_on_hyphens=False)
 
 
 def number(value, digits, nothing="-"):
@@ -342,7 +345,43 @@ def random_start():
     return paragraph(f"Its FID is {', '.join(said)}, seeds {', '.join(map(str, SEEDS))}.")
 
 
-# --- speed, the course ---
+# --- the demonstration, speed, the course ---
+
+ASKS = {  # what each score of the demonstration asks, for readers who have not met it
+    "recon_val": "what is lost when a series is written as tokens and read back; 0 is nothing",
+    "knn_acc": "how often do the tokens alone, learnt without labels, tell the class? Five nearest neighbours decide",
+    "svm_acc": "the same, a straight line between classes decides",
+    "fid": "distance of samples from real series, in the features of a judge",
+    "is": "how sure and how varied the judge is about samples",
+    "class_accuracy": "the judge, a classifier trained on other real series, sees the class that was asked for",
+    "cas": "a classifier that learnt from samples only: how often is it right on real series?",
+    "is_by_class": "how sure and how varied is the judge about samples? At most the number of classes",
+    "fid_by_class": "distance of samples from real series, in the features of the judge; two real sets have one, too",
+    "coverage": "share of the real series that have a sample near",
+    "nearest_train": "is a sample nearer to the training series than a new real one is? 0.5: no; 1: it is a copy",
+}
+
+
+def demonstration():
+    """The closing table of `make replicate`, as it was when it was recorded, and its verdict."""
+    rows = read_csv(ROOT / "data" / "results" / "replicate.csv")
+    lines = [
+        [names.SCORES[row["metric"]].label, row["naive"], row["non_contrastive"], row["real"] or "-"] for row in rows
+    ]
+    lines = [[*line, ASKS[row["metric"]]] for line, row in zip(lines, rows)]
+    arms = [{row["metric"]: float(row[name]) for row in rows if row[name]} for name in ARMS]
+    real = {ROWS[row["metric"]]: float(row["real"]) for row in rows if row["real"]}
+    said = verdict(*({**found, **real} for found in arms))
+    return f"{table(['score', 'naive', 'non-contrastive', 'real', 'what it asks'], lines)}\n\n{paragraph(said)}"
+
+
+def questions():
+    """The scores of `ncvqvae evaluate`: what each asks, what is good, what it needs."""
+    good = {"lower": "low", "higher": "high", "half": "one half"}
+    lines = [
+        [f"`{name}`", score.label, score.question, good[score.better], score.needs] for name, score in QUESTIONS.items()
+    ]
+    return table(["name", "score", "what it asks of synthetic series", "good is", "needs"], lines)
 
 
 def speed():
@@ -377,5 +416,6 @@ def course():
     )
 
 
-BLOCKS = (replication, thesis, versions, leak, bf16, improved, headline, priors, pairs, random_start, speed, course)
+BLOCKS = (replication, thesis, versions, leak, bf16, improved, headline, priors, pairs, random_start)
+BLOCKS = (*BLOCKS, demonstration, questions, speed, course)
 BLOCKS = {block.__name__: block for block in BLOCKS}

@@ -26,7 +26,7 @@ def test_the_first_page_is_short():
     assert len(README.splitlines()) <= 90
 
 
-def test_your_own_series_in_ten_lines(tmp_path, monkeypatch):
+def test_your_own_series_in_ten_lines(tmp_path, monkeypatch, capsys):
     code = re.search(r"```python\n(.*?)```", README, flags=re.S).group(1)
     assert len([line for line in code.splitlines() if line.strip()]) <= 10
     ds = two_patterns(n_train=100, n_test=4)  # a fifth is held out: the 20 test series that IS needs
@@ -35,9 +35,12 @@ def test_your_own_series_in_ten_lines(tmp_path, monkeypatch):
     np.save("my_labels.npy", np.array(["a", "b", "c", "d"])[ds.y_train.numpy()])
     names = {}
     exec(code.replace('method="vibcreg"', f'method="vibcreg", {MICRO}'), names)
-    assert names["new"].shape == (8, 1, 128)
+    assert names["new"].shape == (200, 1, 128) and names["kind"].shape == (200,)
     assert 0 < names["new"].mean() < 14  # in the units of x: mean 7, not the scaled 0
     assert {"recon_val", "knn_acc", "svm_acc", "fid", "is", "cas"} <= names["metrics"].keys()
+    printed = capsys.readouterr().out
+    scores = [line.split()[0] for line in printed.splitlines() if re.search(r" (as real|close|worse|far)$", line)]
+    assert {"fid", "coverage", "nearest_train", "tstr"} <= {*scores}, printed
 
 
 def commands_in(text, program):
@@ -59,7 +62,7 @@ def test_every_make_target_and_command_exists(page):
 
 def test_the_first_page_names_the_commands():
     assert {"replicate", "test", "notebooks"} <= {target.split()[0] for target in commands_in(README, "make")}
-    assert {"replicate", "sample", "report"} <= {command.split()[0] for command in commands_in(README, "ncvqvae")}
+    assert {"replicate", "sample", "evaluate"} <= {command.split()[0] for command in commands_in(README, "ncvqvae")}
 
 
 def anchors(page):
