@@ -239,6 +239,13 @@ def instance_of(kind):
     return check
 
 
+def function(value, name):
+    """What can be called, as it is."""
+    if not callable(value):
+        raise BadInput(f"{name} must be a function, got {shown(value)}")
+    return value
+
+
 def plain(value):
     """A number, text or truth value of numpy or another kind as Python's own, by which JSON and hashes are equal."""
     if isinstance(value, str):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from .arguments import checked, instance_of, not_negative, optional, path
+from .arguments import checked, function, instance_of, not_negative, optional, path
 from .arguments_tensors import device as usable_device
 from .config import ExperimentConfig
 from .data import TimeSeriesDataset
@@ -31,7 +31,7 @@ from .fcn_weights import file_hash
 from .names import SCORES
 
 
-@checked(out_dir=path, fcn_weights=optional(path), checkpoint_seconds=not_negative)
+@checked(out_dir=path, fcn_weights=optional(path), progress=optional(function), checkpoint_seconds=not_negative)
 def run_experiment(cfg, ds, out_dir="runs", fcn_weights=None, *, device=None, progress=None, checkpoint_seconds=60.0):
     """Run one configuration on one data set, or what is left of it, and return its metrics.
 
@@ -96,6 +96,7 @@ def check_experiment(cfg, ds, fcn_weights=None):
     instance_of(TimeSeriesDataset)(ds, "ds")
     if cfg.dataset != ds.name:
         raise BadInput(f"the configuration is for {cfg.dataset}, the series are {ds.name}: make them agree")
+    check_content(ds)
     check_trainable(cfg, ds)
     if fcn_weights is None:
         return
@@ -107,6 +108,19 @@ def check_experiment(cfg, ds, fcn_weights=None):
             f"{fcn_weights} is for {fcn.n_classes} classes and {fcn.channels} channel(s), {ds.name} has {ds.n_classes} "
             f"and {ds.channels}: give the weights of this data set, or none to train them"
         )
+
+
+def check_content(ds):
+    """Raise BadInput for values that no data set has when it is made: somebody edited them since."""
+    edited = f"but {ds.name} had none when it was made: make it again with `from_arrays`, not by editing its tensors"
+    for name in ("x_train", "x_test"):
+        if not torch.isfinite(getattr(ds, name)).all():
+            raise BadInput(f"{name} holds NaN or infinite values, {edited}")
+    if ds.x_train.min() == ds.x_train.max():
+        raise BadInput(f"every value of x_train is {ds.x_train.min():g}, expected series that vary: check {ds.name}")
+    for name in ("y_train", "y_test") if ds.n_classes else ():
+        if getattr(ds, name).min() < 0 or getattr(ds, name).max() >= ds.n_classes:
+            raise BadInput(f"{name} holds labels outside 0..{ds.n_classes - 1}, {edited}")
 
 
 def check_trainable(cfg, ds):

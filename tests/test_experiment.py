@@ -591,6 +591,33 @@ def test_settings_that_cannot_work_are_refused_before_any_work(tmp_path, changes
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (
+            "x_train",
+            math.nan,
+            "x_train holds NaN or infinite values, but TwoPatternsGenerated had none when it was made",
+        ),
+        ("x_test", math.inf, "x_test holds NaN or infinite values"),
+        ("x_train", 2.0, "every value of x_train is 2, expected series that vary"),
+        ("y_train", 4, r"y_train holds labels outside 0\.\.3, but"),
+        ("y_test", -1, r"y_test holds labels outside 0\.\.3, but"),
+    ],
+)
+def test_series_that_were_edited_into_what_no_data_set_holds_are_refused(tmp_path, name, value, message):
+    ds = two_patterns(n_train=8, n_test=8, length=33)
+    getattr(ds, name)[:] = value
+    with pytest.raises(BadInput, match=message):
+        run_experiment(micro(), ds, tmp_path, device="cpu")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_that_is_no_function_is_refused(tmp_path):
+    with pytest.raises(BadInput, match="progress must be a function, got True"):
+        run_experiment(micro(), SERIES, tmp_path, device="cpu", progress=True)
+
+
 def test_a_held_folder(regular, tmp_path):
     folder = cell_folder(regular.cfg, tmp_path)
     with hold(folder), pytest.raises(RunFolderError, match="is held by another process: wait, or use") as caught:
