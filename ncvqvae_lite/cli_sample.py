@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from .arguments import check_name
 from .errors import BadInput
 from .files import atomic, writing_to
 
@@ -51,9 +52,12 @@ class Sample:
         run = load_run(self.folder.expanduser())
         if write is _write_csv and run.tokenizer.channels > 1:
             raise BadInput(f"the series have {run.tokenizer.channels} channels, a .csv has one: choose .npz or .ts")
+        names = run.class_names or [str(index) for index in range(run.prior.n_classes)]  # earlier versions kept none
         how = dict(seed=self.seed, class_name=self.class_)
+        if self.class_ is not None and names and not run.class_names:
+            check_name("class", self.class_, names)
+            how = dict(seed=self.seed, class_index=int(self.class_))
         classes = run.classes(self.n, **how)
-        names = run.class_names or [str(index) for index in range(run.prior.n_classes)]
         labels = None if classes is None else [names[index] for index in classes.tolist()]
         if write is not _write_npz:
             _check_words(labels, self.out.suffix)

@@ -199,6 +199,9 @@ def load_dataset(name, root=None):
     if root is not None and name not in GENERATORS:
         found = _read(root, name, "in the folder given as root")
         if found is None:
+            if (file := data_files.find_misnamed(root, name)) is not None:
+                expected = data_files.names_of_splits(file, name)
+                raise NotFound(f"{name} is not in {root}: found {file.name}, expected {expected}: rename or split it")
             held = _nearest(name, data_files.names_in(root))
             raise NotFound(f"{name} is not in {root}, which holds {held}: correct the name or add {name}.npz there")
         return found

@@ -62,6 +62,19 @@ def find_other(folder, name):
     return next((file for file in files if file.is_file()), None)
 
 
+def find_misnamed(folder, name):
+    """A text file that has the name, but not of a split, or in small letters: Mine.csv, mine_train.csv; or None."""
+    begins = re.compile(rf"{re.escape(name)}([-_ .]?(train|test))?({'|'.join(map(re.escape, TEXT))})", re.IGNORECASE)
+    files = sorted(file for place in (folder, Path(folder) / name) for file in Path(place).expanduser().glob("*.*"))
+    return next((file for file in files if begins.fullmatch(file.name)), None)
+
+
+def names_of_splits(file, name):
+    """How the two files of `name` are called that are written like `file`, in words."""
+    suffix = next(suffix for suffix in reversed(TEXT) if file.name.lower().endswith(suffix))
+    return f"{name}_TRAIN{suffix} and {name}_TEST{suffix}"
+
+
 def read_folder(folder, name):
     """Both splits of `name` in `folder` or its subfolder `name`, or None when the folder holds nothing of that name.
 

@@ -116,7 +116,13 @@ def load_run(folder):
         raise NotFound(f"no finished run in {folder}: expected the cell folder that `run_experiment` filled")
     check_held(folder)
     held = (folder / "tokenizer.safetensors").is_file()  # runs of earlier versions had it in the shared folder only
-    tokenizer = load_tokenizer(folder if held else folder / config["tokenizer"])
+    shared = folder / config["tokenizer"]
+    if not held and not (shared / "tokenizer.safetensors").is_file():
+        raise NotFound(
+            f"{folder} needs a tokenizer.safetensors, which this version puts into it and earlier ones kept in "
+            f"{Path(os.path.normpath(shared))}: copy it from where the run was made"
+        )
+    tokenizer = load_tokenizer(folder if held else shared)
     pieces = ResidualPieces.load(folder) if (folder / "residuals.safetensors").exists() else None
     scale_of_train = config["scale_mean"], config["scale_std"]
     return Run(tokenizer, MaskGIT.load(folder), *scale_of_train, metrics, config, pieces)

@@ -342,6 +342,20 @@ def test_formats_that_are_not_read_are_named_with_what_reads_them(tmp_path, file
     read(tmp_path, table())  # what is read goes first
 
 
+@pytest.mark.parametrize("file", ["Mine.csv", "mine_TRAIN.csv", "Mine_train.csv", "Mine/Mine-test.CSV", "Mine.csv.gz"])
+def test_files_that_are_named_otherwise_are_told_how(tmp_path, file):
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(table(",")))
+    end = ".csv.gz" if file.endswith(".gz") else ".csv"
+    with pytest.raises(NotFound) as error:
+        load_dataset("Mine", root=tmp_path)
+    told = f"found {path.name}, expected Mine_TRAIN{end} and Mine_TEST{end}: rename or split it"
+    assert str(error.value) == f"Mine is not in {tmp_path}: {told}"
+    with pytest.raises(NotFound, match="Min is not in .*, which holds"):
+        load_dataset("Min", root=tmp_path)
+
+
 # ---- the small files that came with the list of what users have
 
 ODD = Path(os.environ.get("NCVQVAE_DATA") or "nowhere").parent / "odd"

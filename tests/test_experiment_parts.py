@@ -294,7 +294,7 @@ def test_a_cell_of_an_earlier_version_opens_and_is_reported(runs):
     with pytest.raises(BadInput, match="was made before names were recorded: give class_index"):
         run.sample(3, class_name="winter")
     shutil.rmtree(runs.tokenizer)
-    with pytest.raises(NotFound, match="no tokenizer.safetensors in"):
+    with pytest.raises(NotFound, match="needs a tokenizer.safetensors"):
         load_run(runs.a)
 
 

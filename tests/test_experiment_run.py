@@ -8,7 +8,7 @@ import torch
 
 from ncvqvae_lite import MaskGIT, Tokenizer, cli, from_arrays, load_dataset, load_run
 from ncvqvae_lite.errors import BadInput, NotFound
-from ncvqvae_lite.files import write_json
+from ncvqvae_lite.files import read_json, write_json
 
 NAMES = ("autumn", "spring", "winter")
 
@@ -246,6 +246,24 @@ def test_what_a_format_cannot_hold_is_refused(tmp_path, capsys):
     assert sampled(tmp_path, tmp_path / "new.ts") == 2
     assert "no finished run in" in capsys.readouterr().err
     assert not list(tmp_path.glob("new.*"))
+
+
+def test_classes_of_a_run_without_names_are_their_numbers(tmp_path, capsys):
+    old = write_run(tmp_path / "old")
+    config = read_json(old / "config.json")
+    del config["class_names"]
+    write_json(old / "config.json", config)
+    assert sampled(old, tmp_path / "new.csv", "--n", "2", "--class", "2") == 0
+    assert [line[:2] for line in (tmp_path / "new.csv").read_text().splitlines()] == ["2,", "2,"]
+    assert sampled(old, tmp_path / "no.csv", "--class", "winter") == 2
+    assert "unknown class 'winter': choose one of 0, 1, 2" in capsys.readouterr().err
+
+
+def test_a_tokenizer_that_stayed_behind_is_named(tmp_path):
+    old = write_run(tmp_path / "old")
+    (old / "tokenizer.safetensors").unlink()
+    with pytest.raises(NotFound, match=r"old needs a tokenizer\.safetensors.* earlier ones kept in .*nowhere: copy it"):
+        load_run(old)
 
 
 def test_the_help_says_what_each_format_is(capsys):
