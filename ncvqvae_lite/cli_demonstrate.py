@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from .cli_options import check_notebook_extra, parse_changes
 from .config import ExperimentConfig
-from .demonstration import ARMS, COLUMNS, DATASET, RULE, as_text, class_words, closing_rows, verdict
+from .demonstration import ARMS, COLUMNS, DATASET, RULE, SETTINGS, as_text, class_words, closing_rows, verdict
 from .fcn_weights import file_hash, shipped_judge
 from .files import atomic, read_json, write_csv, writing_to
 from .names import METHODS
@@ -20,6 +21,7 @@ from .names import METHODS
 REPLICATE = (sys.executable, "-m", "ncvqvae_lite.cli", "replicate")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 EVERY = 10.0  # seconds between two lines of progress
+TERMINATED = 143  # exit code where a signal asks to end
 say = partial(print, flush=True)
 
 
@@ -34,7 +36,7 @@ class Demonstrate:
     seed S            a whole number
     out FOLDER        folder of all runs
     notebook          also execute notebook 08 for each arm and keep it in its folder (needs the extra `notebooks`)
-    set FIELD=VALUE   replace single settings of the preset quick, for example --set prior_min_steps=2000
+    set FIELD=VALUE   replace single settings of the preset quick, or those that the demonstration has of its own
     """
 
     seed: int = 1
@@ -64,7 +66,7 @@ class Demonstrate:
         with writing_to(self.out):
             write_csv(table, map(as_text, rows), COLUMNS)
             with atomic(picture, "wb") as file:
-                small_multiples(folders).savefig(file, format="png", dpi=150, metadata={"Software": None})
+                file.write(small_multiples(folders).png(dpi=150))
         from .tables import closing_table
 
         say(f"\n{closing_table(rows)}")
@@ -80,7 +82,7 @@ class Demonstrate:
 
     def cells(self):
         """The configuration of each arm, by column."""
-        changes = parse_changes(self.set) | {"dataset": DATASET, "seed": self.seed}
+        changes = SETTINGS | parse_changes(self.set) | {"dataset": DATASET, "seed": self.seed}
         arms = {column: {"method": method, "augmentation": view} for column, (method, view) in ARMS.items()}
         return {column: ExperimentConfig.preset("quick", **arm, **changes) for column, arm in arms.items()}
 
@@ -89,8 +91,8 @@ class Demonstrate:
         cell = ("--dataset", cfg.dataset, "--method", cfg.method, "--augmentation", cfg.augmentation)
         how = ("--seed", str(cfg.seed), "--preset", "quick", "--out", str(self.out))
         judge = ("--fcn", str(shipped_judge(DATASET)))  # even where the user has another
-        notebook, changes = ("--notebook",) * self.notebook, ("--set", *self.set) if self.set else ()
-        return [*REPLICATE, *cell, *how, *judge, *notebook, *changes]
+        changes = [f"{name}={value}".lower() for name, value in cfg.changes().items()]
+        return [*REPLICATE, *cell, *how, *judge, *("--notebook",) * self.notebook, "--set", *changes]
 
     def _done(self, folder):
         from .lab.campaign.state import has_notebook
@@ -178,7 +180,7 @@ def _run_together(commands):
 
     environment = dict.fromkeys(THREADS, os.environ.get("OMP_NUM_THREADS", "1")) | own_environment()
     began = said = time.monotonic()
-    arms = []
+    arms, before = [], signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         for name, command in commands.items():
             arms.append(Arm(name, command, environment))
@@ -192,6 +194,7 @@ def _run_together(commands):
     finally:
         for arm in arms:
             arm.stop()
+        signal.signal(signal.SIGTERM, before)
     if failed is None:
         return 0
     code = failed.process.returncode

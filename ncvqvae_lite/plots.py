@@ -36,9 +36,12 @@ class NotebookFigure(Figure):
     """A figure that notebooks show by themselves; equal data give equal bytes (fixed dpi, no version, no date)."""
 
     def _repr_png_(self):
+        return self.png()
+
+    def png(self, dpi=DPI):
         """PNG with a palette: line drawings need a third of the bytes that true colour takes."""
         drawn, small = io.BytesIO(), io.BytesIO()
-        self.savefig(drawn, format="png", dpi=DPI, metadata={"Software": None})
+        self.savefig(drawn, format="png", dpi=dpi, metadata={"Software": None})
         Image.open(drawn).convert("RGB").quantize(256).save(small, format="png", optimize=True)
         return small.getvalue()
 
