@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ncvqvae_lite.demonstration import ROWS
 from ncvqvae_lite.lab.results import load_cells
 from ncvqvae_lite.thesis import author_runs
 
@@ -43,6 +44,11 @@ def lines_of(text):
 
 def test_the_pages_are_current(capsys):
     assert pages.main(["--check"]) == 0, f"{capsys.readouterr().out}; then read the words beside the new numbers"
+
+
+def test_every_block_is_used_and_every_row_of_the_demonstration_explained():
+    assert {found[1] for text in TEXTS.values() for found in pages.BLOCK.finditer(text)} == {*pages_blocks.BLOCKS}
+    assert set(pages_blocks.ASKS) == set(ROWS)
 
 
 @pytest.mark.parametrize("name", TEXTS)
