@@ -19,7 +19,7 @@ PAGES = sorted(
 NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
 MICRO = "epochs=1, prior_epochs=1, fcn_epochs=1, cas_epochs=1, min_steps=0, prior_min_steps=0, fcn_min_steps=0"
 # Files that a run makes or that a reader has, in the words of the pages.
-OF_THE_READER = re.compile(r"^(my_|new\.|NAME|metrics\.json|config\.json|saved_models/)")
+OF_THE_READER = re.compile(r"^(my_|new\.|NAME|metrics\.json|config\.json|saved_models/|runs/)")
 
 
 def test_the_first_page_is_short():
