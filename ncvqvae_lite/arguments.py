@@ -147,6 +147,20 @@ def not_negative(value, name):
     return float(value)
 
 
+def positive(value, name):
+    """A finite number above 0."""
+    if not number(value, name) > 0:
+        raise BadInput(f"{name} must be above 0, got {value}")
+    return float(value)
+
+
+def inner_share(value, name):
+    """A number between 0 and 1, neither of the two."""
+    if not 0 < number(value, name) < 1:
+        raise BadInput(f"{name} must be between 0 and 1, neither of the two, got {value}")
+    return float(value)
+
+
 def share(value, name):
     """A number from 0 to 1."""
     if not 0 <= number(value, name) <= 1:
@@ -226,6 +240,13 @@ def keywords_of(function):
         return dict(value or {})
 
     return check
+
+
+def function(value, name):
+    """Anything that can be called."""
+    if not callable(value):
+        raise BadInput(f"{name} must be a function, got {shown(value)}")
+    return value
 
 
 def instance_of(kind):

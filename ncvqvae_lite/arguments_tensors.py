@@ -203,7 +203,7 @@ def two_views(a, b):
     if a.ndim != 2 or a.shape != b.shape or a.shape[1] == 0:
         raise BadInput(f"expected two views of one shape (B, D), got {tuple(a.shape)} and {tuple(b.shape)}")
     if len(a) < 2:
-        raise BadInput(f"a non-contrastive loss needs statistics over a batch of at least 2 series, got {len(a)}")
+        raise BadInput(f"a loss between two views compares a batch of at least 2 series, got {len(a)}: give it more")
     return a, b
 
 

@@ -72,7 +72,8 @@ def _loss_settings():
     for name, method in METHODS.items():
         weights = {"weight": method.scale, **method.weights} if method.loss else {}
         for weight, value in weights.items():
-            yield f"{method.prefix or name}_{weight}", float, _field(TOKENIZER, value, NOT_NEGATIVE, read=_trains(name))
+            limits = POSITIVE if weight in method.above_0 else NOT_NEGATIVE
+            yield f"{method.prefix or name}_{weight}", float, _field(TOKENIZER, value, limits, read=_trains(name))
 
 
 # The weights of the losses are made from METHODS: barlow_weight, barlow_offdiagonal, vibcreg_weight, vibcreg_sim, ...

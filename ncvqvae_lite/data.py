@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import data_archive, data_files
+from . import data_archive, data_files, generators
 from .arguments import checked, optional, path, shown
 from .data_arrays import doubts, series_array, storage_type, stored, table_doubts
 from .data_labels import check_classes, class_order, hold_out, label_names
@@ -173,6 +173,12 @@ def cbf(n_train=600, n_test=3000, length=128, seed=0):
 def synthetic_control(n_train=600, n_test=2400, length=60, seed=0):
     """The data set SyntheticControlGenerated, by `generators.synthetic_control`; labels 0..5 are the archive's."""
     return _made("SyntheticControlGenerated", n_train, n_test, length, seed)
+
+
+def gestures(n_train=400, n_test=400, length=100, seed=0):
+    """Eight gestures in three channels, by `generators.gestures`; labels 0..7. Known to no command, only here."""
+    *arrays, source = generators.gestures(n_train, n_test, length, seed)
+    return from_arrays(*arrays, name="GesturesGenerated", source=source)
 
 
 def _made(name, *arguments):

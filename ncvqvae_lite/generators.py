@@ -1,7 +1,8 @@
 """Series that are made, by name: a function returns both splits as `RawSplits` and says by which recipe.
 
 A new one is a function whose arguments all have defaults, and an entry of GENERATORS; `data` checks, numbers and hashes
-what it returns as it does with files. The three here have in common:
+what it returns as it does with files. The three of them here have in common (`gestures`, below, is a set of the
+course's later chapters and no entry):
 
 n_train, n_test  numbers of series, at least the number of classes and 1; the train set has every class and does not
                  depend on n_test
@@ -70,10 +71,10 @@ def synthetic_control(n_train=600, n_test=2400, length=60, seed=0):
 
 
 @checked()  # memory
-def _splits(name, recipe, n_classes, n_train, n_test, length, seed):
+def _splits(name, recipe, n_classes, n_train, n_test, length, seed, normalise=True):
     """Series and labels of both splits, after a check of the arguments.
 
-    recipe   (labels (n,) in 0..k-1, length, rng) -> series (n, length), and more that is not used here
+    recipe   (labels (n,) in 0..k-1, length, rng) -> series (n, length) or (n, C, length), and more, not used here
     """
     least = {"n_train": n_classes, "n_test": 1, "length": MIN_STEPS, "seed": 0}
     for what, value in zip(least, (n_train, n_test, length, seed)):
@@ -87,8 +88,9 @@ def _splits(name, recipe, n_classes, n_train, n_test, length, seed):
         while every_class and len(set(labels)) < n_classes:  # only a handful of series can miss a class
             labels = rng.integers(n_classes, size=n)
         x = recipe(labels, length, rng)[0]
-        x = (x - x.mean(axis=1, keepdims=True)) / x.std(axis=1, ddof=1, keepdims=True)
-        arrays += [x[:, None, :].astype("<f4"), labels + 1]
+        if normalise:
+            x = (x - x.mean(axis=1, keepdims=True)) / x.std(axis=1, ddof=1, keepdims=True)
+        arrays += [x.reshape(n, -1, length).astype("<f4"), labels + 1]
     return arrays
 
 
@@ -147,6 +149,56 @@ def _raw_synthetic_control(labels, length, rng):
     shift = jump * (time >= rng.integers(length // 3, 2 * length // 3, (n, 1)))
     patterns = np.choose(labels[:, None], (np.zeros_like(cycle), cycle, trend, -trend, shift, -shift))
     return 30 + 2 * rng.uniform(-3, 3, (n, length)) + patterns, patterns
+
+
+TURN = np.deg2rad(20)  # largest angle by which a gesture is turned
+
+
+def gestures(n_train=400, n_test=400, length=100, seed=0):
+    """Eight gestures of a hand, as three channels: what the course's chapters on two views learn from.
+
+    A gesture is a smooth path: along each of three axes a sum of 4 sines, of standard deviation 1, always the same ones
+    (`seed` draws the series only). A series is its gesture at another speed (0.8 to 1.2), turned in space about a
+    random axis by up to 20 degrees, larger or smaller (0.8 to 1.2), with Gaussian noise of 0.1. It is not normalised:
+    series are (n, 3, L). Arguments and errors: see the top of this file. Our own recipe.
+    """
+    arrays = _splits("gestures", _raw_gestures, 8, n_train, n_test, length, seed, normalise=False)
+    return RawSplits(*arrays, f"eight generated gestures, our own recipe, with seed {seed}")
+
+
+def _raw_gestures(labels, length, rng):
+    """Series (n, 3, length) and, of each, the speed (n,), rotation (n, 3, 3) and size (n,)."""
+    n = len(labels)
+    speed, angle, size = rng.uniform(0.8, 1.2, n), rng.uniform(0, TURN, n), rng.uniform(0.8, 1.2, n)
+    axis = rng.standard_normal((n, 3))
+    rotation = _rotations(axis / np.linalg.norm(axis, axis=1, keepdims=True), angle)
+    times = np.arange(length) / length * speed[:, None]  # (n, length), 1 is the end of the gesture at speed 1
+    noise = 0.1 * rng.standard_normal((n, 3, length))
+    return size[:, None, None] * rotation @ _paths(labels, times) + noise, speed, rotation, size
+
+
+def _paths(labels, times):
+    """The points (n, 3, length) of the gestures `labels` (n,) at times (n, length)."""
+    rng = np.random.default_rng(2023)  # of the eight gestures themselves
+    cycles, phase = rng.uniform(0.3, 3, (8, 3, 4, 1)), rng.uniform(0, 2 * np.pi, (8, 3, 4, 1))
+    weight = rng.uniform(0.5, 1, (8, 3, 4, 1)) / cycles  # fast movements are small ones
+
+    def sines(which, t):
+        """(m, 3, 4, 1) and times (m, 1, 1, length) -> sums (m, 3, length)."""
+        return (weight[which] * np.sin(2 * np.pi * cycles[which] * t + phase[which])).sum(axis=2)
+
+    whole = sines(np.arange(8), np.linspace(0, 1, 1000)[None, None, None])  # (8, 3, 1000)
+    mean, deviation = whole.mean(axis=2), whole.std(axis=2)  # (8, 3)
+    return (sines(labels, times[:, None, None]) - mean[labels, :, None]) / deviation[labels, :, None]
+
+
+def _rotations(axis, angle):
+    """Rotation matrices (n, 3, 3) about unit axes (n, 3) by angles (n,) in radians (formula of Rodrigues)."""
+    x, y, z = axis.T
+    zero = np.zeros_like(x)
+    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=1).reshape(-1, 3, 3)
+    sine, cosine = np.sin(angle)[:, None, None], np.cos(angle)[:, None, None]
+    return np.eye(3) + sine * cross + (1 - cosine) * cross @ cross
 
 
 GENERATORS = {

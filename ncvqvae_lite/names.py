@@ -1,9 +1,10 @@
 """The methods and the scores, each as one record: what it is called, how it is drawn, what it computes. Loads no torch.
 
-A new loss is a function in `ssl_losses` and a record in METHODS. A new score of samples is a function of the `Evidence`
-of `experiment_evaluation`, there, and a record in SCORES. Code outside this package registers its own the same way.
-(Augmentations are in `augmentations.AUGMENTATIONS`, sources of series in `data.SOURCES`.) Colours are those of Okabe
-and Ito, and one of Tol's for VICReg: colour-blind readers can tell them apart.
+A new loss is a function in `ssl_losses`, or in a room of its own beside it, and a record in METHODS. A new score of
+samples is a function of the `Evidence` of `experiment_evaluation`, there, and a record in SCORES. Code outside this
+package registers its own the same way. (Augmentations are in `augmentations.AUGMENTATIONS`, sources of series in
+`data.SOURCES`.) Colours are those of Okabe and Ito, and two of Tol's for VICReg and SimCLR: colour-blind readers can
+tell them apart.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +22,7 @@ def function_of(function):
 
 @dataclass(frozen=True)
 class Method:
-    """How the tokenizer is trained: to reconstruct only, or with a non-contrastive loss between two views.
+    """How the tokenizer is trained: to reconstruct only, or with a loss between two views as well.
 
     loss            (a, b, **weights) -> named tuple with `total`, of two projections (B, D); None has no views
     weights         argument of the loss -> default; each is a setting named PREFIX_ARGUMENT. The settings are made when
@@ -29,6 +30,7 @@ class Method:
     scale           default of the setting PREFIX_weight, by which the loss is multiplied; likewise
     whiten          whether the projections are whitened (`ssl_losses.IterNorm`)
     prefix          of the settings' names; "" is the method's name
+    above_0         the weights that may not be 0, such as a temperature, by which is divided
     label, colour   in tables and figures
     """
 
@@ -39,6 +41,7 @@ class Method:
     scale: float = 1.0
     whiten: bool = False
     prefix: str = ""
+    above_0: tuple[str, ...] = ()
 
 
 METHODS = {
@@ -48,6 +51,7 @@ METHODS = {
         "VIbCReg", "#009E73", "ssl_losses.vibcreg", {"sim": 25.0, "var": 25.0, "cov": 100.0}, scale=0.01, whiten=True
     ),
     "vicreg": Method("VICReg", "#882255", "ssl_losses.vicreg", {"sim": 25.0, "var": 25.0, "cov": 1.0}, scale=0.01),
+    "simclr": Method("SimCLR", "#332288", "ssl_losses_contrastive.simclr", {"tau": 0.2}, above_0=("tau",)),
 }
 
 

@@ -145,7 +145,7 @@ def test_mistakes_in_a_campaign_file_are_one_sentence_before_any_work(case, tmp_
 
 
 def test_every_registered_method_and_augmentation_makes_a_configuration(monkeypatch):
-    for name in [*map("-".join, CONFIGURATIONS), "vicreg-warp", "vicreg-slice", "vicreg-gauss"]:
+    for name in [*map("-".join, CONFIGURATIONS), "vicreg-warp", "vicreg-slice", "vicreg-gauss", "simclr-warp"]:
         check_configuration(name)
     monkeypatch.setitem(METHODS, "mine", Method("Mine", "#000000", lambda a, b: None))
     monkeypatch.setitem(AUGMENTATIONS, "flip", lambda x, generator=None: x.flip(-1))

@@ -283,7 +283,7 @@ def other_value(cfg, field):
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda f: f.name)
 def test_a_field_renames_the_folders_of_its_stage_and_of_what_builds_on_it(field):
-    methods = {"barlow": "barlowtwins", "vicreg": "vicreg"}
+    methods = {"barlow": "barlowtwins", "vicreg": "vicreg", "simclr": "simclr"}
     before = preset(method=methods.get(field.name.partition("_")[0], "vibcreg"), augmentation="slice")
     after = replace(before, **{field.name: other_value(before, field)})
     changed = [one != other for one, other in zip(folders(before), folders(after), strict=True)]
@@ -293,7 +293,7 @@ def test_a_field_renames_the_folders_of_its_stage_and_of_what_builds_on_it(field
 
 def test_fields_of_the_branch_do_not_rename_a_tokenizer_without_one():
     regular = preset(method="regular", augmentation="none")
-    branch = "aug_ ssl_ barlow vibcreg vicreg projector whitening distinct zero_tail quantise_view".split()
+    branch = "aug_ ssl_ barlow vibcreg vicreg simclr projector whitening distinct zero_tail quantise_view".split()
     for field in FIELDS:
         changed = replace(regular, **{field.name: other_value(regular, field)})
         if field.name.startswith(tuple(branch)):

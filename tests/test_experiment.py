@@ -833,6 +833,18 @@ def test_vicreg_trains_with_its_own_loss(tmp_path):
     assert (cfg.tokenizer_folder(tmp_path) / "metrics.json").exists()
 
 
+def test_simclr_trains_with_its_own_loss(tmp_path):
+    cfg = micro("quick", "simclr", "warp", simclr_tau=0.5, simclr_weight=2.0)
+    a, b = torch.randn(2, 16, 8, generator=torch.Generator().manual_seed(0))
+    u = torch.nn.functional.normalize(torch.cat([a, b]), dim=1)
+    logits = (u @ u.T / 0.5).fill_diagonal_(-torch.inf)
+    partner = torch.arange(32).roll(16)
+    expected = 2 * torch.nn.functional.cross_entropy(logits, partner)
+    torch.testing.assert_close(experiment_tokenizer.ssl_loss_of(cfg)(a, b), expected)
+    assert isinstance(experiment_tokenizer.branch_of(cfg, "cpu").projector.whiten, nn.Identity)
+    assert run_experiment(cfg, SERIES, tmp_path, device="cpu")["recon_val"] > 0
+
+
 # --- files that a kill leaves, scores that fail ---
 
 

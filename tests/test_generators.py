@@ -5,9 +5,16 @@ import pytest
 import torch
 from scipy import stats
 
-from ncvqvae_lite import cbf, load_dataset, synthetic_control, two_patterns
+from ncvqvae_lite import cbf, gestures, load_dataset, synthetic_control, two_patterns
 from ncvqvae_lite.errors import BadInput
-from ncvqvae_lite.generators import GENERATORS, _raw_cbf, _raw_synthetic_control, _raw_two_patterns
+from ncvqvae_lite.generators import (
+    GENERATORS,
+    _paths,
+    _raw_cbf,
+    _raw_gestures,
+    _raw_synthetic_control,
+    _raw_two_patterns,
+)
 
 MADE = {  # name of the generator's data set: the function of `data`, number of classes, length, whose recipe
     "TwoPatternsGenerated": (two_patterns, 4, 128, "Geurts"),
@@ -189,6 +196,62 @@ def test_control_charts_are_a_pattern_in_uniform_noise(length):
     assert stats.kstest((2 * np.pi / turn * 60 / length - 10) / 5, "uniform").pvalue > 1e-3
     assert not cyclic[:, 0].any()  # and from 0 it rises
     assert stats.kstest((cyclic[:, 1] / np.sin(turn) - 10) / 5, "uniform").pvalue > 1e-3
+
+
+# ---- gestures by their recipe
+
+
+def test_gestures_are_turned_stretched_and_resized_paths_in_noise():
+    labels = np.random.default_rng(0).integers(8, size=3000)
+    x, speed, rotation, size = _raw_gestures(labels, 60, np.random.default_rng(1))
+    paths = np.stack([_paths(labels[[i]], np.arange(60)[None] / 60 * speed[i])[0] for i in range(300)])
+    noise = x[:300] - np.array([s * r @ path for s, r, path in zip(size, rotation, paths)])
+    assert stats.kstest(noise.ravel() / 0.1, "norm").pvalue > 1e-3
+    for drawn in (speed, size):
+        assert stats.kstest((drawn - 0.8) / 0.4, "uniform").pvalue > 1e-3
+    np.testing.assert_allclose(
+        rotation @ rotation.transpose(0, 2, 1), np.broadcast_to(np.eye(3), (3000, 3, 3)), atol=1e-9
+    )
+    np.testing.assert_allclose(np.linalg.det(rotation), 1)
+    angle = np.arccos((np.trace(rotation, axis1=1, axis2=2) - 1) / 2)
+    assert stats.kstest(np.rad2deg(angle) / 20, "uniform").pvalue > 1e-3
+    axis = np.stack([(rotation[:, i, j] - rotation[:, j, i]) for i, j in ((2, 1), (0, 2), (1, 0))], axis=1)
+    axis /= np.linalg.norm(axis, axis=1, keepdims=True)
+    assert stats.kstest((axis[:, 2] + 1) / 2, "uniform").pvalue > 1e-3  # of directions on a sphere
+
+
+def test_each_path_is_a_sum_of_four_sines_of_deviation_1():
+    whole = _paths(np.arange(8), np.broadcast_to(np.linspace(0, 1, 1000), (8, 1000)))
+    np.testing.assert_allclose(whole.mean(axis=2), 0, atol=1e-9)
+    np.testing.assert_allclose(whole.std(axis=2), 1)
+    # Four sines and a constant solve a recurrence of order 9: the Hankel matrix of a path has the rank 9.
+    path = _paths(np.arange(8), np.broadcast_to(np.arange(400) / 40, (8, 400)))
+    for channel in path.reshape(24, 400):
+        values = np.linalg.svd(np.lib.stride_tricks.sliding_window_view(channel, 100), compute_uv=False)
+        assert values[9] < 1e-9 * values[0] < values[8]
+
+
+def test_the_data_set_of_gestures():
+    ds, other = gestures(), gestures(40, 9, length=64, seed=1)
+    assert ds.x_train.shape == ds.x_test.shape == (400, 3, 100) and ds.name == "GesturesGenerated"
+    assert other.x_train.shape == (40, 3, 64) and other.x_test.shape == (9, 3, 64)
+    assert sorted(set(ds.y_train.tolist())) == list(range(8)) and "our own recipe, with seed 0" in ds.source
+    assert torch.equal(gestures(40, 3).x_train, gestures(40, 8).x_train)
+    assert (
+        nearest_neighbour_error(ds.x_train.flatten(1)[:, None], ds.y_train, ds.x_test.flatten(1)[:, None], ds.y_test)
+        < 0.05
+    )
+    means = [
+        torch.stack([d.x_train[d.y_train == k].mean(dim=0)[:, :50] for k in range(8)]) for d in (ds, gestures(seed=7))
+    ]
+    torch.testing.assert_close(*means, atol=0.7, rtol=0)  # the gestures are the same for all seeds
+
+
+@pytest.mark.parametrize("bad", BAD, ids=str)
+def test_other_arguments_of_gestures_are_refused(bad):
+    ((what, value),) = bad.items()
+    with pytest.raises(BadInput, match=rf"^gestures got {what}={value!r}, expected a whole number of at least \d+:"):
+        gestures(**bad)
 
 
 # ---- generated beside real
