@@ -1,0 +1,13 @@
+"""Representations of series without labels: the systems beside NC-VQVAE that the course's later chapters build.
+
+A system is a pair of functions, `views(x, g) -> (a, b)` and `loss(z_a, z_b) -> scalar`, given to one loop.
+
+common    `ResNet1d`, `pretrain`, `fine_tune`, and the scores of `scores`: probes, retrieval, density, rank
+views     the eight views of a series in VIEWS, and how pairs of views are made of them; drift, gaps, wrong labels
+contrast  losses that set one series against the others: NT-Xent, InfoNCE, queues, debiased and hard negatives, mixup;
+          SimSiam, which has no others
+peel      what is left when parts of VICReg are taken away: neighbours for views, free tables, Laplacian eigenmaps
+
+Letters: B batch, C channels, L steps, n series; h (B, 64) features of an encoder, z (B, D) projections of them. `g` is
+a torch.Generator, on the device of the series; None is torch's own. Nothing else of the package imports this folder.
+"""
