@@ -242,13 +242,6 @@ def keywords_of(function):
     return check
 
 
-def function(value, name):
-    """Anything that can be called."""
-    if not callable(value):
-        raise BadInput(f"{name} must be a function, got {shown(value)}")
-    return value
-
-
 def instance_of(kind):
     """The check that a value is of a class."""
 

@@ -26,6 +26,7 @@ from ncvqvae_lite.evaluation import (
     nearest_train,
 )  # fmt: skip
 from ncvqvae_lite.experiment import run_experiment
+from ncvqvae_lite.family import common, contrast, peel, views
 from ncvqvae_lite.residuals import ResidualPieces
 from ncvqvae_lite.tokenizer import FoldTokenizer
 from ncvqvae_lite.training import Branch
@@ -92,6 +93,7 @@ GOOD = {
     "two_patterns": lambda: (nc.two_patterns, dict(n_train=4, n_test=2, length=32, seed=0)),
     "cbf": lambda: (nc.cbf, dict(n_train=4, n_test=2, length=32, seed=0)),
     "synthetic_control": lambda: (nc.synthetic_control, dict(n_train=8, n_test=2, length=32, seed=0)),
+    "gestures": lambda: (nc.gestures, dict(n_train=8, n_test=2, length=20, seed=0)),
     "stft": lambda: (nc.stft, dict(x=normal(2, 1, 20), n_fft=8)),
     "istft": lambda: (nc.istft, dict(u=normal(2, 2, 5, 11), length=20, n_fft=8)),
     "VectorQuantizer": lambda: (
@@ -108,6 +110,8 @@ GOOD = {
     "barlow_twins": lambda: (nc.barlow_twins, dict(a=normal(4, 3), b=normal(4, 3), offdiagonal=0.005)),
     "vicreg": lambda: (nc.vicreg, dict(a=normal(4, 3), b=normal(4, 3), sim=25.0, var=25.0, cov=1.0)),
     "vibcreg": lambda: (nc.vibcreg, dict(a=normal(4, 3), b=normal(4, 3), sim=25.0, var=25.0, cov=100.0)),
+    "simclr": lambda: (nc.simclr, dict(a=normal(4, 3), b=normal(4, 3), tau=0.2)),
+    "nt_xent": lambda: (nc.nt_xent, dict(a=normal(4, 3), b=normal(4, 3), tau=0.2)),
     "Projector": lambda: (nc.Projector, dict(in_features=4, width=8, whiten=True, groups=2)),
     "projector": lambda: (lambda a, b: one(nc.Projector, 4, 8)(a, b), dict(a=normal(3, 4), b=normal(3, 4))),
     "IterNorm": lambda: (
@@ -239,6 +243,50 @@ GOOD = {
         ResidualPieces(2, 1, 20, 1, 4, 5).draw,
         dict(tokens=whole(3, 4, below=5), generator=seeded()),
     ),
+    "ResNet1d": lambda: (common.ResNet1d, dict(channels=1)),
+    "resnet": lambda: (one(common.ResNet1d, 1).eval(), dict(x=normal(3, 1, 20))),
+    "pretrain": lambda: (
+        common.pretrain,
+        dict(net=one(common.ResNet1d, 1), views=views.simclr_views, loss=nc.nt_xent, x=normal(6, 1, 20), steps=1)
+        | dict(batch=4, lr=1e-3, g=seeded()),
+    ),
+    "few_labels": lambda: (common.few_labels, dict(y=whole(12), per_class=2, g=seeded())),
+    "fine_tune": lambda: (
+        common.fine_tune,
+        dict(net=one(common.ResNet1d, 1), x=normal(12, 1, 20), y=whole(12), per_class=2, g=seeded(), epochs=1, lr=1e-4)
+        | dict(head_lr=1e-3, batch=4),
+    ),
+    "linear_probe": lambda: (
+        common.linear_probe,
+        dict(f_tr=normal(8, 3), y_tr=whole(8), f_te=normal(4, 3), y_te=whole(4), standardise=False),
+    ),
+    "knn_probe": lambda: (
+        common.knn_probe,
+        dict(f_tr=normal(8, 3), y_tr=whole(8), f_te=normal(4, 3), y_te=whole(4), k=3),
+    ),
+    "precision_at": lambda: (common.precision_at, dict(f=normal(8, 3), y=whole(8), k=3)),
+    "density_score": lambda: (common.density_score, dict(reference=normal(8, 3), x=normal(4, 3), k=2)),
+    "rank_auc": lambda: (common.rank_auc, dict(normal=normal(5), anomalous=normal(4))),
+    "effective_rank": lambda: (common.effective_rank, dict(z=normal(8, 3))),
+    "uniformity": lambda: (common.uniformity, dict(z=normal(8, 3), t=2.0)),
+    "VIEWS": lambda: (views.VIEWS["time_warp"], dict(x=normal(2, 1, 20), g=seeded(), speed=(0.8, 1.2))),
+    "blockout": lambda: (views.blockout, dict(x=normal(2, 1, 20), g=seeded(), share=0.1)),
+    "drop_values": lambda: (views.drop_values, dict(x=normal(2, 1, 20), share=0.2, g=seeded())),
+    "fill_missing": lambda: (views.fill_missing, dict(x=normal(2, 1, 20))),
+    "noisy_labels": lambda: (views.noisy_labels, dict(y=whole(12), share=0.2, g=seeded())),
+    "info_nce": lambda: (contrast.info_nce, dict(logits=normal(4, 4))),
+    "debiased": lambda: (contrast.debiased, dict(a=normal(4, 3), b=normal(4, 3), tau=0.2, prior=0.1)),
+    "hard_negatives": lambda: (contrast.hard_negatives, dict(a=normal(4, 3), b=normal(4, 3), tau=0.2, beta=1.0)),
+    "mixup_loss": lambda: (
+        contrast.mixup_loss,
+        dict(mixed=normal(4, 3), z=normal(4, 3), other=whole(4, below=4), share=normal(4).sigmoid(), tau=0.2),
+    ),
+    "neighbour_pairs": lambda: (peel.neighbour_pairs, dict(f=normal(8, 3), k=3, replace=0.5, g=seeded())),
+    "purity": lambda: (peel.purity, dict(index=whole(8, 3, below=8), y=whole(8))),
+    "eigenmaps": lambda: (peel.eigenmaps, dict(x=normal(8, 1, 4), k=3, dim=2)),
+    "free_table": lambda: (peel.free_table, dict(pairs=whole(9, 2, below=8), dim=3, g=seeded(), steps=1, lr=0.1)),
+    "auto_decoder": lambda: (peel.auto_decoder, dict(x=normal(4, 1, 20), g=seeded(), dim=3, steps=1, lr=0.1)),
+    "dissect": lambda: (peel.dissect, dict(f=normal(8, 3), concepts=whole(8))),
 }  # fmt: skip
 NOT_CALLED = {"TimeSeriesDataset", "THESIS_DATASETS", "__version__"}  # a record and two constants
 
@@ -293,7 +341,7 @@ def frozen(value):
 
 def complaint(name, function, arguments):
     """What is wrong with how a call ended, or ""."""
-    before = {key: frozen(value) for key, value in arguments.items() if not key.startswith("generator")}
+    before = {key: frozen(value) for key, value in arguments.items() if key not in ("generator", "g")}
     try:
         function(**arguments)
     except UserError as error:
@@ -307,7 +355,7 @@ def complaint(name, function, arguments):
 
 
 def trained(name, key):
-    return name.startswith("train_") and key in ("tokenizer", "prior", "fcn")
+    return name.startswith(("train_", "pretrain")) and key in ("tokenizer", "prior", "fcn", "net")
 
 
 def cases():

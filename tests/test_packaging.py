@@ -25,8 +25,8 @@ PACKAGE = ROOT / "ncvqvae_lite"
 # The order in which the course reads the package. A room imports from rooms above it; `<room>_*.py` belongs to <room>.
 ROOMS = (
     "errors arguments numerics inference files names data_arrays data_labels data_text data_files data_archive "
-    "generators data timefreq quantizer ssl_losses augmentations tokenizer residuals prior fcn metrics training plots "
-    "evaluation config thesis demonstration tables experiment nb lab cli"
+    "generators data timefreq quantizer ssl_losses augmentations tokenizer residuals prior fcn metrics training family "
+    "plots evaluation config thesis demonstration tables experiment nb lab cli"
 ).split()
 NOT_CORE = ("lab", "demonstration", "tables", "plots", "nb", "cli")
 TOP_LEVEL = {
@@ -204,7 +204,7 @@ def imports_from_below(root):
         for name in imported(path, root):
             if name.startswith("__"):
                 continue  # __version__
-            home = ncvqvae_lite._ROOM_OF.get(name) or room_of(name)
+            home = room_of(ncvqvae_lite._ROOM_OF.get(name, name))
             if ROOMS.index(home) > ROOMS.index(room_of(module)):
                 wrong.append((path.relative_to(root).as_posix(), name))
     return wrong
@@ -223,6 +223,9 @@ def test_each_room_imports_only_from_rooms_above():
         ("tokenizer.py", "def f():\n    import ncvqvae_lite.experiment", "experiment"),
         ("config.py", "from ncvqvae_lite import run_experiment", "run_experiment"),
         ("lab/report.py", "from ..cli import main", "cli"),
+        ("ssl_losses.py", "from .family.contrast import nt_xent", "family"),
+        ("quantizer.py", "from ncvqvae_lite import nt_xent", "nt_xent"),
+        ("family/peel.py", "from ..evaluation import corrupt", "evaluation"),
     ],
 )
 def test_an_import_from_below_is_found(tmp_path, file, line, name):
@@ -230,6 +233,15 @@ def test_an_import_from_below_is_found(tmp_path, file, line, name):
     path.parent.mkdir(parents=True)
     path.write_text(f"from ncvqvae_lite.errors import BadInput\n{line}\n")
     assert imports_from_below(tmp_path) == [(f"ncvqvae_lite/{file}", name)]
+
+
+def test_the_family_is_apart():
+    """No room imports it, nor does `import ncvqvae_lite`; what the tokenizer uses too stands outside."""
+    outside = [path for path in PACKAGE.rglob("*.py") if path.parent.name != "family"]
+    assert len(outside) > 100 and not [path for path in outside if "family" in imported(path, ROOT)]
+    assert not {module for module in imported_by("experiment_cell") if module.startswith("family")}
+    lines = {path.name: len(path.read_text().splitlines()) for path in (PACKAGE / "family").glob("*.py")}
+    assert sum(lines.values()) <= 2000 and max(lines.values()) <= 250, lines
 
 
 # ---- size --------------------------------------------------------------------------------------------------------
