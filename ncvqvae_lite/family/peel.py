@@ -153,7 +153,7 @@ def eigenmaps(x, k=10, dim=32):
     The columns y solve (D - W) y = lambda D y, D the degrees, for the smallest lambda, from I - D^-1/2 W D^-1/2; their
     sum of d y^2 is 1, between two of them the sum of d y y' is 0. The constant solution, lambda 0, is left out (where
     the graph falls apart there are more of lambda 0, constant on each part). Transductive: a new series has no code
-    before all is computed anew. Dense: 5,000 series take a minute.
+    before all is computed anew. The matrix is dense, and its time grows with n^3.
 
     raises   BadInput for k or dim >= n, NaN
     """

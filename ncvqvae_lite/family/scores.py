@@ -215,7 +215,7 @@ def alignment(a, b):
 def uniformity(z, t=2.0):
     """log of the mean of exp(-t |u_i - u_j|^2) over pairs of unit vectors of z (n, D): 0 all equal (arXiv 2005.10242).
 
-    -4 t at best for two points; about -3.9 for many, spread evenly over a sphere of many dimensions, with t = 2.
+    -4 t for two opposite points; near -2 t for many, spread evenly over a sphere of many dimensions.
     """
     u = _unit(z, "embeddings")
     if len(u) < 2:
