@@ -3,24 +3,16 @@
 import json
 import shutil
 import subprocess
-import sys
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from ncvqvae_lite.config import ExperimentConfig
 from ncvqvae_lite.data import two_patterns
 from ncvqvae_lite.errors import BadInput, NotFound
-from ncvqvae_lite.experiment import cell_folder, load_run, run_experiment
+from ncvqvae_lite.experiment import cell_folder, run_experiment
 from ncvqvae_lite.lab.results import COLUMNS, cell_rows, export, finished_cells, load_cells, main, read_rows
-from ncvqvae_lite.thesis import data_file
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks" / "tools"))
-
-import example
 
 MICRO = dict(epochs=2, prior_epochs=2, fcn_epochs=1, cas=False, min_steps=0, prior_min_steps=0, fcn_min_steps=0)
 MICRO |= dict(geometry="grid", width=8, decoding_steps=10)  # 40 tokens in 10 steps
@@ -233,40 +225,3 @@ def test_what_is_no_finished_cell_is_named(finished, tmp_path):
         read_rows(tmp_path / "old.csv")
     with pytest.raises(BadInput, match="other columns"):
         export([finished[1]], tmp_path / "old.csv")
-
-
-# --- the example of chapter 00 ---
-
-
-@pytest.fixture
-def example_file(finished, tmp_path):
-    file = tmp_path / "example.npz"
-    assert example.main([str(finished[1]), str(file)]) == 0
-    return np.load(file)
-
-
-@pytest.mark.parametrize("committed", [False, True])
-def test_an_example_shows_decoding_from_all_hidden_to_none(example_file, committed):
-    stored = np.load(data_file("results/example.npz")) if committed else example_file
-    steps = stored["steps"]
-    assert steps.shape == (11, 5, 8) and (steps[0] == -1).all() and (steps[-1] >= 0).all()
-    for before, after in pairwise(steps):
-        assert (after[before >= 0] == before[before >= 0]).all()  # what is decided stays
-    assert stored["x"].shape == stored["x_hat"].shape == (4, 128) and stored["x_tokens"].shape == (4, 5, 8)
-    assert stored["drawn"].shape == (128,) and stored["generated"].shape == (64, 128)
-    assert np.bincount(stored["classes"]).tolist() == [16] * 4
-    assert all(np.isfinite(stored[name]).all() for name in stored)
-
-
-def test_an_example_decodes_its_tokens(finished, example_file):
-    run = load_run(finished[1])
-    tokens = torch.from_numpy(np.concatenate([example_file["x_tokens"], example_file["steps"][-1:]])).long().flatten(1)
-    series = (run.tokenizer.decode(tokens) * run.std + run.mean)[:, 0].detach().numpy()
-    np.testing.assert_allclose(series[:4], example_file["x_hat"], atol=5e-3)  # float16 in the file
-    np.testing.assert_allclose(series[4], example_file["drawn"], atol=5e-3)
-
-
-def test_an_example_needs_a_run_of_its_data_set(finished):
-    run = load_run(finished[1])
-    with pytest.raises(BadInput, match="needs a run of TwoPatterns, this one is of Wafer"):
-        example.example(run._replace(config=run.config | {"dataset": "Wafer"}))
