@@ -60,6 +60,8 @@ def test_the_thesis_stands_beside_what_it_measured_likewise():
     assert set(column(own_fcn=False)) == {"knn_acc", "svm_acc", "cas", "fid", "is"}
     one = demonstration.closing_rows({"naive": GOOD}, "TwoPatterns", {"naive": ("regular", "none")}, own_fcn=False)
     assert {row["metric"]: row["thesis"] for row in one}["fid"] == f"{means[0]['fid']:g}"
+    generated = demonstration.closing_rows({"naive": GOOD}, "TwoPatternsGenerated", {"naive": ("regular", "none")})
+    assert not any(row["thesis"] for row in generated)  # other series of the same recipe
     assert "thesis" in tables.closing_table(one).splitlines()[0]
     assert "non-contrastive" not in tables.closing_table(one)
 
@@ -268,5 +270,12 @@ def test_the_recorded_table_is_one_of_the_demonstration():
     assert [row["metric"] for row in rows] == [name for name in demonstration.ROWS if name not in ("fid", "is")]
     assert all(float(row[column]) >= 0 for row in rows for column in demonstration.ARMS)
     assert tables.recorded_demonstration() == tables.closing_table(rows)
+    values = {row["metric"]: {name: float(text) for name, text in list(row.items())[1:] if text} for row in rows}
+    for arm in demonstration.ARMS:
+        assert values["class_accuracy"][arm] > demonstration.CLASS_LEAST
+        assert values["cas"][arm] >= values["cas"]["real"] - demonstration.CAS_LACK
+        assert values["is_by_class"][arm] >= demonstration.IS_SHARE * values["is_by_class"]["real"]
+    for probe in ("knn_acc", "svm_acc"):
+        assert values[probe]["non_contrastive"] > values[probe]["naive"]
     picture = Path(data_file("results/replicate.csv")).with_name("demonstration.png")
     assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and picture.stat().st_size < 200_000
