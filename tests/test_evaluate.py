@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import cdist
 from sklearn.metrics.pairwise import polynomial_kernel
 from sklearn.model_selection import StratifiedKFold
 
@@ -15,21 +16,22 @@ from ncvqvae_lite.data_series import read_series
 from ncvqvae_lite.errors import BadInput, NotFound
 from ncvqvae_lite.evaluation import (
     CORRUPTIONS,
-    KernelSpace,
     autocorrelation_distance,
     classifiers,
     comparison,
     corrupt,
     discriminative_auc,
     kernel_inception_distance,
+    manifold_scores,
     marginal_distance,
     reading,
     spectrum_distance,
 )
 from ncvqvae_lite.evaluation.draws import Draw
 from ncvqvae_lite.evaluation.inputs import sets_of
-from ncvqvae_lite.evaluation.principal import PrincipalSpace
+from ncvqvae_lite.evaluation.manifold import expected_coverage
 from ncvqvae_lite.evaluation.scores import SCORES
+from ncvqvae_lite.evaluation.standard import distances, manifold_of_distances
 from ncvqvae_lite.evaluation.statistics import autocorrelation
 from ncvqvae_lite.fcn import FCN
 
@@ -77,15 +79,26 @@ class TestParts:
         values = [kernel_inception_distance(*rng.standard_normal((2, 15, 4))) for _ in range(400)]
         assert abs(np.mean(values)) < 3 * np.std(values) / 20
 
-    @pytest.mark.parametrize("n", [40, 1200])  # fewer and more series than features
-    def test_principal_space_is_that_of_kernel_space(self, rng, n):
-        x = rng.standard_normal((n, 1, 20)).cumsum(axis=2)
-        space = KernelSpace(x)
-        raw = space.kernels(space.scaling(x)).double().numpy()
-        ours, theirs = PrincipalSpace(raw).principal(raw), space.features(x)
-        signs = np.sign((ours * theirs).sum(axis=0))
-        np.testing.assert_allclose(ours * signs, theirs, atol=1e-7)
-        assert ours.var(axis=0, ddof=1).sum() == pytest.approx(1)
+    def test_manifold_of_distances_is_that_of_features(self, rng):
+        real, generated = rng.standard_normal((40, 12)), 0.3 + rng.standard_normal((40, 12))
+        real[5:10] = real[4]  # balls of radius 0
+        generated[:3], generated[7] = real[:3], real[4]
+        found = manifold_of_distances(
+            *(distances(a, b) for a, b in ((real, real), (generated, generated), (real, generated)))
+        )
+        assert found == pytest.approx(manifold_scores(real, generated))
+        np.testing.assert_allclose(distances(real, generated), cdist(real, generated), atol=1e-9)
+
+    def test_manifold_scores_of_series_of_one_source(self, control):
+        """Density is 1, and coverage what theory says, as the features are not fitted to the reference."""
+        (_, _), (real, _), (fresh, _) = control
+        pools = comparison._pools(sets_of(real, fresh), None, 0, False)
+        rng = np.random.default_rng(0)
+        draws = [Draw(pools, rng) for _ in range(10)]
+        for whose in ("real", "synthetic"):
+            _, _, density, coverage, n = np.mean([draw.manifold(whose) for draw in draws], axis=0)
+            assert density == pytest.approx(1, abs=0.15)
+            assert coverage == pytest.approx(expected_coverage(int(n)), abs=0.03)
 
     def test_discriminative_auc_against_counted_pairs(self, rng):
         a, b = rng.standard_normal((25, 3)), 0.7 + rng.standard_normal((25, 3))
@@ -142,7 +155,7 @@ SEEN_BY = {  # corruption -> scores that must tell it, in order of severity
     "smoothing": ("fid", "discriminative", "spectrum"),
     "offset": ("marginal",),
     "scale": ("marginal", "spectrum"),
-    "dropped_class": ("class_mix", "recall"),
+    "dropped_class": ("class_mix", "coverage"),
     "dropped_mode": ("recall", "discriminative"),
     "copies": ("copied", "nearest_train", "near_copies"),
     "near_copies": ("copied", "nearest_train", "near_copies"),
@@ -231,6 +244,38 @@ class TestEvaluate:
         flat = np.broadcast_to(fresh.mean(), fresh.shape)
         assert reading.judged(compare(control, synthetic=(flat, y))) == "far"
 
+    def test_a_distribution_fitted_to_train_series_is_no_copier(self, control):
+        rng, ds = np.random.default_rng(0), synthetic_control(n_train=600, n_test=6, seed=3)
+        train, y = ds.x_train.double().numpy()[:, 0], ds.y_train.numpy()
+        parts = [train[y == number] for number in range(6)]
+        x = np.concatenate([rng.multivariate_normal(part.mean(axis=0), np.cov(part.T), 30) for part in parts])
+        found = compare(control, synthetic=(x, None), train=train, train_labels=None)
+        assert found["copied"]["value"] < 0.1
+        assert reading.judged(found) in ("close", "visible")
+
+    def test_a_few_copies_among_bad_series_are_found(self, control):
+        (train, y_train), (fresh, y) = control[0], control[2]
+        x = 3 * fresh
+        x[::3], y = train[::3], np.where(np.arange(len(y)) % 3 == 0, y_train, y)
+        found = compare(control, synthetic=(x, y))
+        assert found["copied"]["value"] == pytest.approx(1 / 3, abs=0.05)
+        assert found["nearest_train"]["value"] < 0.5  # on average they lie far off
+        assert reading.judged(found) == "copy"
+
+    def test_some_copies_among_good_series_are_not_as_good_as_real(self, control):
+        (train, y_train), (fresh, y) = control[0], control[2]
+        rows = np.arange(len(y)) % 5 == 0
+        x, y = np.where(rows[:, None, None], train, fresh), np.where(rows, y_train, y)
+        found = compare(control, synthetic=(x, y))
+        assert reading.judged(found) == "close"
+        assert re.search(r"copied 0\.[12]", found.verdict)
+
+    def test_a_class_that_lacks_is_visible(self, patterns):
+        x, y = patterns[2]
+        found = compare(patterns, synthetic=(x[y != "1"], y[y != "1"]))
+        assert reading.judged(found) == "visible"
+        assert "synthetic series lack classes of the real ones: 1." in found.notes
+
     def test_equal_seeds_give_equal_numbers(self, control):
         assert compare(control, seed=3) == compare(control, seed=3)
         assert compare(control, seed=3) != compare(control, seed=4)
@@ -285,6 +330,18 @@ class TestEvaluate:
         ours, theirs = compare(control), compare(moved)
         for name, entry in ours.items():
             assert theirs[name]["value"] == pytest.approx(entry["value"], abs=2e-3), name
+
+    @pytest.mark.parametrize("factor", [1e9, 1e200])
+    def test_a_wild_series_among_good_ones(self, control, factor, tmp_path):
+        """It is in some halves only, so intervals hold 0."""
+        fresh, _ = control[2]
+        wild = np.concatenate([fresh[:39], factor * fresh[39:40]])
+        found = evaluate(fresh[40:], wild)
+        assert found.excess["fid"][0] < 0
+        assert reading.judged(found) == "far"
+        assert max(map(len, found.table().splitlines())) < 120
+        found.write_json(tmp_path / "scores.json")  # refuses infinite numbers
+        found.write_html(tmp_path / "page.html")
 
     @pytest.mark.parametrize(
         ("change", "sentence"),

@@ -11,12 +11,11 @@ from ..errors import BadInput
 from ..fcn import FCN
 from ..files import atomic, writing_to
 from ..inference import batched
-from .arrays import Scaling
 from .classifiers import convolutional, ridge
 from .draws import HALF, Draw, Pool, Pools, some
 from .inputs import sets_of
 from .kernels import KernelFeatures
-from .reading import verdict, word
+from .reading import number, verdict, word
 from .scores import SCORES
 
 DRAWS = 20  # random halves
@@ -52,9 +51,9 @@ class Evaluation(dict):
         """Aligned text: every score with its interval, what real series and copies have, and a word."""
         rows = [("score", "synthetic", "95 %", "real", *(kind for kind in FLOORS if self._has(kind)), "")]
         for name, entry in self.items():
-            floors = [_number(entry[kind]) for kind in FLOORS if self._has(kind)]
-            between = f"{_number(entry['low'])}..{_number(entry['high'])}"
-            rows.append((name, _number(entry["value"]), between, _number(entry["real"]), *floors, word(self, name)))
+            floors = [number(entry[kind]) for kind in FLOORS if self._has(kind)]
+            between = f"{number(entry['low'])}..{number(entry['high'])}"
+            rows.append((name, number(entry["value"]), between, number(entry["real"]), *floors, word(self, name)))
         widths = [max(map(len, column)) for column in zip(*rows)]
         return "\n".join(
             "  ".join(
@@ -77,10 +76,6 @@ class Evaluation(dict):
         from .page import write_page  # here, as figures need matplotlib
 
         write_page(self, file)
-
-
-def _number(value):
-    return "-" if value is None else f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}"
 
 
 @checked(seed=count_from_0, thorough=flag)
@@ -111,11 +106,11 @@ def evaluate_sets(sets, net=None, seed=0, thorough=False):
     names = [name for name in SCORES if name not in left_out]
     found = {name: {kind: [] for kind in ("synthetic", "real", *FLOORS)} for name in names}
     rng = np.random.default_rng(seed)
-    for number in range(DRAWS):
+    for count in range(DRAWS):
         draw = Draw(pools, rng)
         for name in names:
             for kind in pools.kinds:
-                if kind not in FLOORS or (number < FLOOR_DRAWS and _has_labels(SCORES[name], pools.kinds[kind])):
+                if kind not in FLOORS or (count < FLOOR_DRAWS and _has_labels(SCORES[name], pools.kinds[kind])):
                     found[name][kind].append(SCORES[name].compute(draw, kind))
     entries, excess = {}, {}
     for name in names:
@@ -157,13 +152,14 @@ def _has_labels(score, pool):
 def _pools(sets, net, seed, thorough):
     """All that is compared, scaled channel by channel by the real series."""
     rng = np.random.default_rng([seed, 1])
-    scaling, kernels = Scaling.of(sets.real), KernelFeatures(*sets.real.shape[1:], seed=seed)
-    train = None if sets.train is None else scaling(sets.train)
+    kernels = KernelFeatures(*sets.real.shape[1:], seed=seed)
+    train = None if sets.train is None else sets.scaled(sets.train)
 
     def pool(x, labels, rows, noise=0.0):
         x = x[rows] + noise * rng.standard_normal(x[rows].shape)
         labels = None if labels is None else labels[rows]
-        return Pool(scaling(x), labels, kernels, train, None if net is None else _net_features(net, x, sets))
+        of_net = None if net is None else _net_features(net, x, sets)
+        return Pool(sets.scaled(x), labels, kernels, train, of_net)
 
     kinds = {"real": pool(sets.real, sets.real_labels, some(len(sets.real), rng))}
     kinds["synthetic"] = pool(sets.synthetic, sets.synthetic_labels, some(len(sets.synthetic), rng))

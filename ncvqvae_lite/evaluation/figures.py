@@ -6,9 +6,8 @@ Each takes the `inputs.Sets` that were compared; of several channels the first i
 import numpy as np
 
 from .. import plots
-from .arrays import Scaling
 from .kernels import KernelFeatures
-from .principal import PrincipalSpace
+from .standard import Standard
 from .statistics import autocorrelation, power_spectrum
 
 SYNTHETIC = plots.CLASS_COLOURS[0]
@@ -54,23 +53,23 @@ def series_by_class(sets, seed=0):
 
 def clouds(sets, seed=0):
     """Kernel features of real and synthetic series in two dimensions: principal components, and t-SNE."""
-    rng, scaling = np.random.default_rng(seed), Scaling.of(sets.real)
+    rng = np.random.default_rng(seed)
     chosen = [x[np.sort(rng.permutation(len(x))[:POINTS])] for x in (sets.real, sets.synthetic)]
     kernels = KernelFeatures(*sets.real.shape[1:], seed=seed)
-    raw = [kernels(scaling(x)).double().numpy() for x in chosen]
-    space = PrincipalSpace(raw[0])
-    principal = [space.principal(features) for features in raw]
-    axes_of_real = [features[:, ::-1][:, :2] for features in principal]  # the largest components stand last
-    together, perplexity = plots.tsne(np.concatenate(principal), seed=seed)
+    raw = [kernels(sets.scaled(x)).double().numpy() for x in chosen]
+    standard = [Standard(raw[0])(features) for features in raw]
+    main = np.linalg.svd(standard[0], full_matrices=False)[2][:2]  # directions in which real series differ most
+    along_main = [features @ main.T for features in standard]
+    together, perplexity = plots.tsne(np.concatenate(standard), seed=seed)
     fig, [axes] = plots.figure(1, 2, height=3.9)
     sides = ("real", plots.REAL, "o"), ("synthetic", SYNTHETIC, "x")
     maps = (
-        ("principal components of real", axes_of_real),
+        ("principal components of real", along_main),
         (f"t-SNE, perplexity {perplexity:.3g}", np.split(together, [len(raw[0])])),
     )
     for ax, (title, points) in zip(axes, maps):
         for (name, colour, marker), cloud in zip(sides, points):
-            ax.scatter(*cloud[:, :2].T, s=14, color=colour, marker=marker, linewidths=0.8, alpha=0.6, label=name)
+            ax.scatter(*cloud.T, s=14, color=colour, marker=marker, linewidths=0.8, alpha=0.6, label=name)
         ax.set_title(title, fontsize=plots.SMALL)
         ax.set(xticks=[], yticks=[])
     plots.legend_below(fig, axes[0].get_legend_handles_labels()[0], 2)
@@ -79,8 +78,10 @@ def clouds(sets, seed=0):
 
 def statistics(sets):
     """Share of values, mean power by frequency, mean autocorrelation by lag; real series in grey, synthetic in blue."""
-    scaling = Scaling.of(sets.real)
-    sides = ("real", scaling(sets.real), plots.REAL, "-"), ("synthetic", scaling(sets.synthetic), SYNTHETIC, "--")
+    sides = (
+        ("real", sets.scaled(sets.real), plots.REAL, "-"),
+        ("synthetic", sets.scaled(sets.synthetic), SYNTHETIC, "--"),
+    )
     length = sets.real.shape[2]
     fig, [axes] = plots.figure(1, 3, height=3.4)
     bins = np.linspace(*np.quantile(sides[0][1][:, 0], [0.001, 0.999]) + np.array([-0.5, 0.5]), 60)

@@ -7,9 +7,11 @@ import numpy as np
 from ..arguments_arrays import float_array
 from ..data_labels import check_classes, label_names
 from ..errors import BadInput
+from .arrays import Scaling
 
 FEWEST = 4  # series: a half of them are two
 SHORTEST = 2  # steps
+FARTHEST = 1e6  # deviations of all real values: what lies beyond counts as there, or its powers are no numbers
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,10 @@ class Sets:
     train: np.ndarray | None
     train_labels: np.ndarray | None
     notes: tuple[str, ...]
+
+    def scaled(self, x):
+        """Series in the units of the real ones, channel by channel."""
+        return np.clip(Scaling.of(self.real)(x), -FARTHEST, FARTHEST)
 
     @property
     def classes(self):

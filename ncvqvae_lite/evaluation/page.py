@@ -18,7 +18,7 @@ def write_page(evaluation, file):
     file = Path(file)
     how = dict(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     pages = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), **how)
-    pages.filters |= {"png": lambda figure: base64.b64encode(figure._repr_png_()).decode(), "number": number}
+    pages.filters |= {"png": lambda figure: base64.b64encode(figure._repr_png_()).decode(), "number": reading.number}
     html = pages.get_template("page.html.j2").render(
         e=evaluation,
         scores=SCORES,
@@ -31,7 +31,3 @@ def write_page(evaluation, file):
     )
     with writing_to(file.parent), atomic(file) as stream:
         stream.write(html)
-
-
-def number(value):
-    return "-" if value is None else f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}"

@@ -1,25 +1,26 @@
 """Scores in words, by a rule that stands here and on every page that shows them.
 
-One score. It reads `as real` where the 95 % interval of its difference from real series holds 0 or lies on the good
-side. Otherwise the *loss* counts: that difference as a share of the way from real series to a generator that fails
-(`Score.failed`, or for shares that should be high, 0). Up to 10 % read `close`, up to 50 % `worse`, the rest `far`.
+One score. Its *loss* is its difference from real series as a share of what a generator that fails has (`Score.failed`;
+for shares that should be high, all that real series have). It reads `as real` where the 95 % interval of the difference
+holds 0 or lies on the good side, and the loss is at most 100 % (a single wild series can hide behind wide intervals).
+Otherwise a loss up to 10 % reads `close`, up to 50 % `worse`, and the rest `far`.
 
-All of them. Copying comes first: where the copied share is more than 0.2 above that of real series, and the nearest-
-train AUC is above 0.6, both with all of their intervals, what looks good is repeated. (The share alone is fooled by
-series that are all alike: then all have the same neighbour.) Otherwise what the eye would see decides, Frechet
-distance, precision, coverage and the distance of values: the largest of their losses below 25 % is *close to real*,
-below 75 % *visibly worse*, the rest *far from real*. Where all of these read `as real` or `close`, and so does the
-discriminative AUC, the samples are *as good as real*.
+All of them. Copying comes first: where the copied share and its distance from that of real series are more than 0.2,
+both with all of their intervals, what looks good is repeated. Otherwise what the eye would see decides. The samples are
+*visibly worse* where the Frechet distance loses more than 25 %, precision or coverage more than 50 %, the distance of
+values more than 20 %, or the class mix more than 15 %. They are *far from real* where one of the two distances loses
+more than 100 %: then they lie farther from real series than these spread. The rest is *close to real*, and, where all
+of these scores, the discriminative AUC and the copied share read `as real` or `close`, *as good as real*.
 """
 
-from .copies import COPYING
 from .scores import SCORES
 
 COPIED = 0.2
 CLOSE, WORSE = 0.1, 0.5  # losses up to which one score reads so
-VISIBLE, FAR = 0.25, 0.75  # losses from which all of them do
-EYE = ("fid", "precision", "coverage", "marginal")
-EXPERT = "discriminative"
+VISIBLE = {"fid": 0.25, "precision": 0.5, "coverage": 0.5, "marginal": 0.2, "class_mix": 0.15}  # largest unseen losses
+FAR = 1.0  # of a distance; and no interval excuses more
+EYE, DISTANCES = ("fid", "precision", "coverage", "marginal"), ("fid", "marginal")
+REASONS = (*VISIBLE, "discriminative", "copied")
 WORDS = {
     "copy": "a copy",
     "real": "as good as real",
@@ -35,10 +36,9 @@ def loss(evaluation, name):
     0 where it cannot be told from real series.
     """
     low, high = evaluation.excess[name]
-    failed, real = SCORES[name].failed, evaluation[name]["real"]
-    if low <= 0:
-        return 0.0
-    return None if failed is None else (low + high) / 2 / max(1e-12, abs(failed - real))
+    failed = evaluation[name]["real"] if SCORES[name].better == "higher" else SCORES[name].failed
+    lost = None if failed is None else (low + high) / 2 / max(1e-12, failed)
+    return 0.0 if low <= 0 and (lost is None or lost <= FAR) else lost
 
 
 def word(evaluation, name):
@@ -56,7 +56,7 @@ def verdict(evaluation):
     kind = judged(evaluation)
     if kind is None:
         return f"Too few series for a verdict: {', '.join(EYE)} need more."
-    reasons = [f"{name} {_told(evaluation, name)}" for name in (*EYE, EXPERT) if name in evaluation]
+    reasons = [f"{name} {_told(evaluation, name)}" for name in REASONS if name in evaluation]
     if kind == "copy":
         reasons = [f"copied {_told(evaluation, 'copied')}; copies have 1, new series 0"]
     blind = "" if "copied" in evaluation else " Without train series nothing says whether they are copies."
@@ -65,17 +65,25 @@ def verdict(evaluation):
 
 def judged(evaluation):
     """A key of WORDS, or None where scores are missing."""
-    near = {"copied", "nearest_train"} <= evaluation.keys() and evaluation["nearest_train"]["low"] > COPYING
-    if near and evaluation.excess["copied"][0] > COPIED:
+    if "copied" in evaluation and min(evaluation["copied"]["low"], evaluation.excess["copied"][0]) > COPIED:
         return "copy"
     if not set(EYE) <= evaluation.keys():
         return None
-    most = max(loss(evaluation, name) for name in EYE)
-    if most > VISIBLE:
-        return "visible" if most <= FAR else "far"
-    alike = all(word(evaluation, name) in ("as real", "close") for name in (*EYE, EXPERT))
-    return "real" if alike else "close"
+    losses = {name: loss(evaluation, name) for name in VISIBLE if name in evaluation}
+    if any(losses[name] > FAR for name in DISTANCES):
+        return "far"
+    if any(lost > VISIBLE[name] for name, lost in losses.items()):
+        return "visible"
+    alike = (word(evaluation, name) in ("as real", "close") for name in REASONS if name in evaluation)
+    return "real" if all(alike) else "close"
 
 
 def _told(evaluation, name):
-    return f"{evaluation[name]['value']:.2f} (real {evaluation[name]['real']:.2f})"
+    return f"{number(evaluation[name]['value'], 2)} (real {number(evaluation[name]['real'], 2)})"
+
+
+def number(value, digits=3):
+    """A score as people read it; "-": none."""
+    if value is None:
+        return "-"
+    return f"{value:z.{digits}f}" if abs(value) < 100 else f"{value:.3g}"  # z: no -0.00
