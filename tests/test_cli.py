@@ -318,8 +318,8 @@ def failing(code):
     [
         (os, "replace", errno.ENOSPC, ["disk is full", "free some space"]),
         (Path, "mkdir", errno.ENOSPC, ["disk is full"]),
-        (Path, "mkdir", errno.EROFS, ["read-only", "--out"]),
-        (Path, "mkdir", errno.EACCES, ["not permitted", "--out"]),
+        (Path, "mkdir", errno.EROFS, ["read-only", "choose another folder"]),
+        (Path, "mkdir", errno.EACCES, ["not permitted", "choose another folder"]),
         (os, "replace", errno.EDQUOT, ["quota"]),
     ],
 )
