@@ -3,6 +3,9 @@
 Series are (n, C, L), features (n, d), numpy or torch on any device; everything but the convolutions is in float64.
 
 comparison  `evaluate(real, synthetic, ...)`: all scores, each beside that of real series and of copies
+reading     scores in words, and the verdict: by which rule
+scores      what each score asks, which way is good, what failure would give, and how it is computed
+draws       the random halves of which every score is computed
 kernels     `KernelSpace(x_train).features(x)`: random-kernel features, for Frechet distances and the manifold scores
 manifold    `manifold_scores(real, generated)`: precision, recall, density and coverage of features
 copies      `nearest_train(generated, test, train)`: are generated series nearer to train series than test series are?
@@ -14,8 +17,8 @@ corruptions `corrupt(name, ...)`: thirteen ways to spoil series, to see what sco
 baselines   `copy` and `jitter`: two generators that only repeat train series; `allot`: samples per class
 arrays      what all of these accept, and the scaling of series
 
-A score says something beside two others only: real series against real ones of the same numbers, and `copy`, which a
-score of quality alone ranks first.
+A score says something beside two others only: that of real series against as many real ones, which no generator needs
+to beat, and that of `copy`, which every score of likeness ranks first. Chapter 07 builds the main ones by hand.
 """
 
 from .baselines import allot, copy, jitter

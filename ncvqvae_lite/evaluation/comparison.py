@@ -29,7 +29,8 @@ ENTRY = ("value", "low", "high", "real", *FLOORS)
 class Evaluation(dict):
     """name of a score -> {"value", "low", "high", "real", "copy", "jitter"}, plain numbers, None where there is none.
 
-    value      mean over random halves, of k synthetic against k real series; low, high its 95 % interval
+    value      mean over 20 draws of k synthetic series and a random half of the real ones, also k; low, high: the 95 %
+               interval, 1.96 deviations of these draws on either side
     real       the same of the other k real series; copy, jitter: of train series, drawn anew, and with 5 % noise
     k          series of each kind that were compared at a time
     excess     name -> 95 % interval of how much worse than `real` the value is, halves compared one by one

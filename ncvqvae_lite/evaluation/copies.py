@@ -28,7 +28,7 @@ class NearestTrain(NamedTuple):
 
 @checked(n_bootstrap=count, seed=count_from_0)
 def nearest_train(generated, test, train, n_bootstrap=1000, seed=0):
-    """P(d(generated, train) < d(test, train)), ties counting half, of Euclidean distances to the nearest train series.
+    """P(a generated series is nearer to its nearest train series than a test series to its own), ties counting half.
 
     Train and test series must come from the same source: where they differ, 0.5 is not what new series give.
 

@@ -4,11 +4,11 @@ A distance of samples depends on how many series it sees. So nothing is compared
 half of the real ones, the *reference*, with the other half (`real`), with synthetic series, with copies of train series
 (`copy`), and with such copies plus noise (`jitter`). This is done for several random halves.
 
-Its spread over them is that of the score itself: a mean over a half that is drawn without replacement varies about the
-mean over all n with a variance of s^2 / n, which is that of the mean over all n (the half-sample method: McCarthy,
-1969, Review of the International Statistical Institute 37). So it is of means; intervals of distances and classifiers
-that differ little from real series are up to twice as wide as they need be. A bootstrap would repeat series, which
-distances take for copies.
+The spread of a score over the halves stands for its spread over new samples. For a mean this is exact: drawn without
+replacement, the mean of a half of n values varies about that of all n with the variance s^2 / n, and so does the mean
+of all n from one sample of n to the next (the half-sample method: McCarthy, 1969, Review of the International
+Statistical Institute 37). Intervals of distances and classifiers that differ little from real series are up to twice
+as wide as they need be. A bootstrap would repeat series, which distances take for copies.
 """
 
 import functools

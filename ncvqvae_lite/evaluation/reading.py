@@ -2,8 +2,9 @@
 
 One score. Its *loss* is its difference from real series as a share of what a generator that fails has (`Score.failed`;
 for shares that should be high, all that real series have). It reads `as real` where the 95 % interval of the difference
-holds 0 or lies on the good side, and the loss is at most 100 % (a single wild series can hide behind wide intervals).
-Otherwise a loss up to 10 % reads `close`, up to 50 % `worse`, and the rest `far`.
+holds 0 or lies on the good side: so many series cannot tell them from real ones. (Not so where the loss is above 100 %:
+a single wild series can hide behind a wide interval.) Otherwise a loss up to 10 % reads `close`, up to 50 % `worse`,
+and the rest `far`; a score without a scale reads `worse`.
 
 All of them. Copying comes first: where the copied share and its distance from that of real series are more than 0.2,
 both with all of their intervals, what looks good is repeated. Otherwise what the eye would see decides. The samples are
@@ -31,9 +32,9 @@ WORDS = {
 
 
 def loss(evaluation, name):
-    """How far a score is from that of real series to failure: 0 and 1, more where it is worse still; None: no scale.
+    """How far a score has gone from real series (0) to failure (1, more where it is worse still); None: no scale.
 
-    0 where it cannot be told from real series.
+    0, too, where it cannot be told from real series.
     """
     low, high = evaluation.excess[name]
     failed = evaluation[name]["real"] if SCORES[name].better == "higher" else SCORES[name].failed

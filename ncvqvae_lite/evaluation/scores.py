@@ -27,8 +27,9 @@ class Score:
     better   "lower", "higher", or "half": 0.5 is best
     range    its smallest and largest value
     compute  (Draw, whose) -> float
-    failed   by how much a generator that fails is worse than real series; None where it has no scale, or where good is
-             high, and a failure loses all that real series have
+    failed   by how much a generator that fails is worse than real series: a distance as far as these spread, all told
+             apart or copied, frequencies off by 20 dB. None where good is high, and a failure loses all that real
+             series have; and where there is no such scale
     least    series of each kind that it needs
     needs    of "train", "fcn", "labels" (real ones), "both labels"
     """
@@ -103,10 +104,11 @@ def copied(draw, whose):
     """Share of the series that repeat train series, as estimated from whose neighbours they are.
 
     Of n train series and k others of one source, the nearest to a new series is a train series with the probability
-    p = n / (n + k), however far that is; to a copy it always is. So of m series that come near to any, m p have a train
-    series nearest by chance, and what exceeds that stands for copies. Near is what only one real series in ten comes:
-    samples of a distribution that was fitted to the train series lean to these, too, but from farther off.
-    Unlike distances by themselves this is 0 on average for series that are smoother or noisier than real ones, too.
+    p = n / (n + k), however far that is; to a copy it always is. So if s of the series are copies, a share
+    q = s + (1 - s) p has a train series nearest, and s = (q - p) / (1 - p). Counted are only those that come as near to
+    any series as one real series in ten does: samples of a distribution that was fitted to the train series lean to
+    these, too, but from farther off. Unlike the distances themselves this is 0 on average for new series that are
+    smoother or noisier than real ones. By chance it can be below 0.
     """
     n, k = len(draw.pools.kinds["real"].train), draw.pools.k
     to_train, to_real = draw.of(whose, "nearest")[:, 0], draw.to_reference(whose)
@@ -136,7 +138,7 @@ ANY, POSITIVE, SHARE = (-np.inf, np.inf), (0, np.inf), (0, 1)
 LABELLED = "both labels"
 SCORES = {
     "fid": Score("Frechet distance", "are the clouds of shapes alike?", "lower", POSITIVE, fid, 1, 10),
-    "kid": Score("kernel inception distance", "the same, free of bias", "lower", ANY, kid, None, 10),
+    "kid": Score("kernel inception distance", "the same, whatever their number?", "lower", ANY, kid, None, 10),
     "fid_fcn": Score(
         "Frechet distance, FCN", "alike in what tells classes?", "lower", POSITIVE, fid_fcn, None, 10, "fcn"
     ),
@@ -151,10 +153,10 @@ SCORES = {
         "train synthetic, test real", "do they teach the classes?", "higher", SHARE, tstr, None, 10, LABELLED
     ),
     "trts": Score("train real, test synthetic", "are they of their class?", "higher", SHARE, trts, None, 10, LABELLED),
-    "class_mix": Score("class mix", "have the classes their shares?", "lower", SHARE, class_mix, 1, 10, "labels"),
+    "class_mix": Score("class mix", "do the classes come in their shares?", "lower", SHARE, class_mix, 1, 10, "labels"),
     "nearest_train": Score(
         "nearest-train AUC",
-        "are they nearer to train series than real ones?",
+        "are they nearer to train series than real ones are?",
         "half",
         SHARE,
         nearest_train,
@@ -164,11 +166,18 @@ SCORES = {
     ),
     "copied": Score("copied share", "which share repeats train series?", "lower", (-np.inf, 1), copied, 1, 10, "train"),
     "near_copies": Score(
-        "near copies", "which share is nearer to one than that to others?", "lower", SHARE, near_copies, 1, 2, "train"
+        "near copies",
+        "which share is nearer to a train series than that is to any other?",
+        "lower",
+        SHARE,
+        near_copies,
+        1,
+        2,
+        "train",
     ),
     "marginal": Score("values", "are values distributed alike?", "lower", POSITIVE, marginal, 1),
     "autocorrelation": Score(
         "autocorrelation", "do values follow one another alike?", "lower", (0, 2), autocorrelation, 1
     ),
-    "spectrum": Score("spectrum, dB", "are frequencies as loud?", "lower", POSITIVE, spectrum, 20),
+    "spectrum": Score("spectrum, dB", "is each frequency as strong?", "lower", POSITIVE, spectrum, 20),
 }
