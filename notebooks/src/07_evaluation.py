@@ -896,7 +896,7 @@ print(found.table())
 # that learned the classes on real series finds them in ours. Values, spectrum and autocorrelation are right, nothing
 # is copied.
 #
-# *But not all are there.* Recall is half of what real series have. `tstr` says the same from the other side: a
+# *But not all are there.* Recall is well below that of real series. `tstr` says the same from the other side: a
 # classifier that learned on ours misses real ones. FID and the discriminative AUC notice that something is off, but
 # not what. And this *is* what is wrong: our patterns stay in their own halves, those of the true recipe start
 # anywhere. You could have read it from the table.
