@@ -13,7 +13,7 @@ import numpy as np
 
 from .data_files import OTHERS, TEXT, npz_array, npz_keys
 from .data_labels import check_classes, label_names
-from .data_text import read_text
+from .data_text import read_columns
 from .errors import BadInput, NotFound
 
 
@@ -61,7 +61,7 @@ def _npz(path, split):
 
 
 def _text(path):
-    series, labels = read_text(path)
+    series, labels = read_columns(path)
     x = np.array(series)
     if labels is None or path.name.lower().removesuffix(".gz").endswith(".ts"):
         return SeriesFile(x, labels, "")

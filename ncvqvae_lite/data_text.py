@@ -50,9 +50,15 @@ def read_text(path):
 
     raises  BadInput that names the line, and column or step, where the file is not what its format promises
     """
-    lines = _lines(path)
-    is_ts = path.name.removesuffix(".gz").endswith(".ts")
-    series, labels, numbers = (_read_ts if is_ts else _read_table)(lines, path)
+    series, labels = read_columns(path)
+    if not _is_ts(path):
+        _refuse_values(labels, path)
+    return series, labels
+
+
+def read_columns(path):
+    """As `read_text`, but the first column of a table may hold anything, values too."""
+    series, labels, numbers = (_read_ts if _is_ts(path) else _read_table)(_lines(path), path)
     if gaps := [row for row, x in enumerate(series) if np.isnan(x).any()]:
         step = np.argwhere(np.isnan(series[gaps[0]]))[0][-1] + 1
         raise BadInput(
@@ -121,6 +127,10 @@ def _is_value(word):
 # ---- tables
 
 
+def _is_ts(path):
+    return path.name.removesuffix(".gz").endswith(".ts")
+
+
 def _read_table(lines, path):
     """Label first, then the values; returns (series, labels, numbers of their lines)."""
     separator = _separator(lines[0][1])
@@ -170,15 +180,14 @@ def _split(line, separator, place):
 
 
 def _check_columns(series, labels, path, line):
-    """Refuse a first line that numbers or times columns, and a table whose label stands last or nowhere."""
+    """Refuse a first line that numbers or times columns, and a table whose label stands last."""
     if len(series) < 2 or not len(series[0]):
         return
     if _is_header(series, labels):
         found = f"a header of numbers ({series[0][0]:g}, {series[0][1]:g}, ...)"
         raise BadInput(f"{path}, line {line}: found {found}, expected {TABLE}, or move the line down if it is a series")
-    try:
-        stand_first = np.array([float(label) for label in labels])
-    except ValueError:
+    stand_first = _numbers(labels)
+    if stand_first is None:
         return
     last = [x[-1] for x in series]
     if _whole(last) and not _whole(stand_first) and not any(map(_whole, np.transpose(series)[:-1])):
@@ -186,12 +195,25 @@ def _check_columns(series, labels, path, line):
             raise BadInput(
                 f"{path}: the label seems to stand in the last column, expected it in the first: move it there"
             )
-    if len(series) >= JUDGED and len(set(labels)) == len(labels) and not np.equal(stand_first % 1, 0).any():
-        found = f"real numbers, each one once ({labels[0]}, {labels[1]}, ...)"
-        raise BadInput(
-            f"{path}: the first column holds {found}, expected labels: put them there; series without any can be "
-            "written as .npz or .ts"
-        )
+
+
+def _refuse_values(labels, path):
+    """Refuse a first column of real numbers, each one once."""
+    numbers = _numbers(labels)
+    if numbers is None or len(labels) < JUDGED or len(set(labels)) < len(labels) or np.equal(numbers % 1, 0).any():
+        return
+    raise BadInput(
+        f"{path}: the first column holds real numbers, each one once ({labels[0]}, {labels[1]}, ...), expected labels: "
+        "put them there; series without any can be written as .npz or .ts"
+    )
+
+
+def _numbers(labels):
+    """Labels as numbers, or None where one is none."""
+    try:
+        return np.array([float(label) for label in labels])
+    except ValueError:
+        return None
 
 
 def _is_header(series, labels):

@@ -280,6 +280,14 @@ class TestEvaluate:
         assert compare(control, seed=3) == compare(control, seed=3)
         assert compare(control, seed=3) != compare(control, seed=4)
 
+    def test_real_series_given_as_synthetic_ones_are_named(self, control):
+        fresh, y = control[2]
+        x = np.concatenate([control[1][0][:30], fresh[:90]])
+        assert (
+            "30 of 120 synthetic series are real ones, to the last digit." in compare(control, synthetic=(x, y)).notes
+        )
+        assert compare(control).notes == ()
+
     def test_unlabelled(self, control):
         none = dict(real_labels=None, synthetic_labels=None, train_labels=None)
         found = compare(control, **none)
@@ -370,7 +378,7 @@ class TestEvaluate:
 
 class TestFiles:
     def test_formats_and_splits(self, tmp_path, rng):
-        x, y = rng.standard_normal((6, 1, 20)).round(3), np.array(list("ababab"))
+        x, y = rng.standard_normal((12, 1, 20)).round(3), np.array(list("ababab" * 2))
         np.savez(tmp_path / "one.npz", X=x, y=y)
         np.savez(tmp_path / "set.npz", X_train=x[:2], y_train=y[:2], X_test=x[2:], y_test=y[2:])
         lines = [",".join([label, *map(str, one)]) for label, one in zip(y, x[:, 0])]
@@ -378,7 +386,7 @@ class TestFiles:
         (tmp_path / "plain.csv").write_text("\n".join(line[2:] for line in lines))
         for name in ("one.npz", "labelled.csv"):
             found = read_series(tmp_path / name, "test")
-            np.testing.assert_allclose(np.reshape(found.x, (6, 20)), x[:, 0])
+            np.testing.assert_allclose(np.reshape(found.x, (12, 20)), x[:, 0])
             assert list(found.y) == list(y)
         plain = read_series(tmp_path / "plain.csv", "test")
         assert plain.y is None and "first column read as values" in plain.told

@@ -61,7 +61,7 @@ def sets_of(real, synthetic, train=None, real_labels=None, synthetic_labels=None
     if train is None and train_labels is not None:
         raise BadInput("train_labels are given without train: give the series, too, or leave the labels out")
     labels = {name: None if y is None else _labels(y, len(series[name]), name) for name, y in given.items()}
-    notes += _strangers(labels)
+    notes += _repeated(series) + _strangers(labels)
     return Sets(
         *(series["real"], labels["real"], series["synthetic"], labels["synthetic"]),
         *(series.get("train"), labels["train"], tuple(notes)),
@@ -88,6 +88,14 @@ def _labels(y, n, name):
     names = label_names(y, n, f"{name}_labels")
     check_classes([names], f"{name}_labels")
     return np.array(names)
+
+
+def _repeated(series):
+    """A note where synthetic series are real ones, as when one file is given twice."""
+    real = {one.tobytes() for one in series["real"]}
+    repeated = sum(one.tobytes() in real for one in series["synthetic"])
+    found = f"{repeated} of {len(series['synthetic'])} synthetic series are real ones, to the last digit."
+    return [found] if repeated else []
 
 
 def _strangers(labels):
