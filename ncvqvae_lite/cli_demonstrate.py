@@ -149,7 +149,8 @@ class Arm:
                 over = stage == "cas" and float(done) == int(total)
                 self.doing = "finishing" if over else f"{stage} {float(done) / int(total):.0%}"
             elif "since the last report of a training" in line:
-                self.doing = "sampling, scoring"
+                if self.doing.endswith(" 100%"):  # else a training that is slow, or has just begun
+                    self.doing = "sampling, scoring"
             elif line.startswith("error: "):
                 self.error = line.removeprefix("error: ")
             elif line:

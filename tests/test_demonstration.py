@@ -216,12 +216,16 @@ def test_an_arm_that_is_killed_says_so(capsys):
 def test_progress_is_one_line_for_both_and_warnings_are_passed_on(capsys, monkeypatch):
     monkeypatch.setattr(cli_demonstrate, "EVERY", 0.3)
     said = "say('tokenizer 10.0/40 epochs, loss 0.4, 10 steps/s, 9 s left'); say('warning: weak'); time.sleep(1.5)"
-    resting = "say('          at work, 10 s since the last report of a training'); time.sleep(1.5)"
+    silence = "say('          at work, 10 s since the last report of a training')"
+    slow = f"say('tokenizer 10.0/40 epochs, 9 s left'); {silence}; time.sleep(1.5)"
+    resting = f"say('prior 40/40 epochs, 0 s left'); {silence}; time.sleep(1.5)"
     assert run_arms({"naive": process(said), "non_contrastive": process(resting)}) == 0
     lines = capsys.readouterr().err.splitlines()
     assert "naive: warning: weak" in lines
     assert any(line.endswith("s  naive: tokenizer 25% | non-contrastive: sampling, scoring") for line in lines)
     assert not any("loss" in line for line in lines)
+    assert run_arms({"naive": process(slow)}) == 0
+    assert any(line.endswith("s  naive: tokenizer 25%") for line in capsys.readouterr().err.splitlines())
 
 
 def test_arms_take_turns_on_one_core_and_compute_on_one_thread(tmp_path, monkeypatch):

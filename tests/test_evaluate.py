@@ -276,6 +276,13 @@ class TestEvaluate:
         assert reading.judged(found) == "visible"
         assert "synthetic series lack classes of the real ones: 1." in found.notes
 
+    @pytest.mark.parametrize("n", [24, 40])
+    def test_copies_are_found_where_series_are_few(self, control, n):
+        """The copied share of a dozen series is any number; that each is nearer to train than real ones are is not."""
+        (train, y_train), (real, y_real), _ = control
+        few = dict(real_labels=y_real[:n], train=train, train_labels=y_train)
+        assert reading.judged(evaluate(real[:n], train[: 2 * n], synthetic_labels=y_train[: 2 * n], **few)) == "copy"
+
     def test_equal_seeds_give_equal_numbers(self, control):
         assert compare(control, seed=3) == compare(control, seed=3)
         assert compare(control, seed=3) != compare(control, seed=4)
