@@ -31,7 +31,7 @@ def seeded(seed=0):
 
 
 def assert_same_gradients(ours, baseline):
-    """Each parameter's gradient agrees to 5e-3 of its largest entry, or 1e-4 of the largest of all where it vanishes."""
+    """Each parameter's gradient agrees to 5e-3 of its largest entry, or 1e-4 of the largest of all if it vanishes."""
     pairs = list(zip(ours.named_parameters(), baseline.named_parameters(), strict=True))
     largest = max(p.grad.abs().max() for (_, p), _ in pairs)
     for (name, p), (other, q) in pairs:
