@@ -31,12 +31,12 @@ def seeded(seed=0):
 
 
 def assert_same_gradients(ours, baseline):
-    """Each parameter's gradient agrees to 5e-3 of its largest entry, or 1e-4 of the largest of all if it vanishes."""
+    """Each parameter's gradient agrees to 1e-3 of its largest entry, or of the largest of all where it vanishes."""
     pairs = list(zip(ours.named_parameters(), baseline.named_parameters(), strict=True))
     largest = max(p.grad.abs().max() for (_, p), _ in pairs)
     for (name, p), (other, q) in pairs:
         assert name == other
-        tolerance = 5e-3 * p.grad.abs().max() + 1e-4 * largest
+        tolerance = 1e-3 * p.grad.abs().max() + 1e-5 * largest
         assert (p.grad - q.grad).abs().max() <= tolerance, name
 
 
@@ -269,4 +269,4 @@ def test_a_small_run_prints_a_table_and_writes_json(tmp_path):
     for row in result["rows"]:
         assert row["ms"][0] > 0 and row["gflop"] > 1 and 50 < row["mb"] < 5000 and row["baseline_mb"] > 50
         share = row["gflop"] / row["ms"][0] * 1e3 / result["rates"][row["precision"]]
-        assert share > 0  # no upper limit: both were timed, and a busy machine slows the one or the other
+        assert 0 < share < 1.3
