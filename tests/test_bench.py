@@ -97,6 +97,7 @@ def test_stage_1_loss_and_gradients_equal_ours(method, latents):
     """With "mixed" latents the maximum over the grid is taken of code vectors, where equal codes differ by rounding
     alone: which of them gets the gradient is chance. So the encoder's gradient is compared for "continuous" latents.
     """
+    torch.manual_seed(1)  # with seed 0 a ReLU's input is 0 to rounding: processors disagree on the slope there
     tokenizer, x = Tokenizer(64), torch.randn(24, 1, 64)
     branch, plain_branch = None, {}
     if method != "regular":
