@@ -278,10 +278,22 @@ class TestEvaluate:
 
     @pytest.mark.parametrize("n", [24, 40])
     def test_copies_are_found_where_series_are_few(self, control, n):
-        """The copied share of a dozen series is any number; that each is nearer to train than real ones are is not."""
-        (train, y_train), (real, y_real), _ = control
+        (train, y_train), (real, y_real), (fresh, y) = control
         few = dict(real_labels=y_real[:n], train=train, train_labels=y_train)
-        assert reading.judged(evaluate(real[:n], train[: 2 * n], synthetic_labels=y_train[: 2 * n], **few)) == "copy"
+        copies = evaluate(real[:n], train[: 2 * n], synthetic_labels=y_train[: 2 * n], **few)
+        new = evaluate(real[:n], fresh[: 2 * n], synthetic_labels=y[: 2 * n], **few)
+        assert reading.judged(copies) == "copy"
+        assert reading.judged(new) == "real"
+        assert copies["copied"]["value"] - new["copied"]["value"] > 0.9
+
+    def test_means_of_classes_are_no_copies(self, control):
+        """They are nearer to train series than real ones are, and many are alike, but none repeats a series."""
+        (train, y_train), _, (_, y) = control
+        means = np.stack([train[y_train == name].mean(axis=0) for name in y])
+        found = compare(control, synthetic=(means, y))
+        assert found["nearest_train"]["low"] > 0.55
+        assert found["copied"]["value"] == pytest.approx(0, abs=0.05)
+        assert reading.judged(found) == "far"
 
     def test_equal_seeds_give_equal_numbers(self, control):
         assert compare(control, seed=3) == compare(control, seed=3)

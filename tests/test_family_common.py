@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from toy_family import made, seeded
 
 from ncvqvae_lite import gestures, vicreg
 from ncvqvae_lite.errors import BadInput, TrainingDiverged
@@ -24,16 +25,6 @@ from ncvqvae_lite.family.common import (
 from ncvqvae_lite.family.contrast import nt_xent
 from ncvqvae_lite.family.views import simclr_views
 from ncvqvae_lite.inference import batched
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def made(kind, *arguments):
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        return kind(*arguments)
 
 
 def weights(net):

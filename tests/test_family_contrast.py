@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy import stats
 from torch import nn
+from toy_family import seeded
 
 from ncvqvae_lite import ssl_losses_contrastive
 from ncvqvae_lite.errors import BadInput
@@ -29,10 +30,6 @@ from ncvqvae_lite.family.contrast import (
     nt_xent,
     nt_xent_floor,
 )
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def normal(*shape, seed=0):

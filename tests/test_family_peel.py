@@ -9,6 +9,7 @@ import torch
 from sklearn.manifold import spectral_embedding
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import kneighbors_graph
+from toy_family import made, seeded
 
 from ncvqvae_lite import cbf, synthetic_control, two_patterns, vicreg
 from ncvqvae_lite.errors import BadInput
@@ -28,17 +29,6 @@ from ncvqvae_lite.family.peel import (
     subspace_cosine,
 )
 from ncvqvae_lite.inference import batched
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def made(kind, *arguments):
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        return kind(*arguments)
-
 
 X = torch.randn(40, 1, 12, generator=seeded(3), dtype=torch.float64)
 Y = torch.arange(40) % 4

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from toy_family import seeded
 
 from ncvqvae_lite.errors import BadInput
 from ncvqvae_lite.family import views
@@ -13,10 +14,6 @@ from ncvqvae_lite.family.views import VIEWS, chain, drop_values, fill_missing, f
 
 ANY = {**VIEWS, "flip_channels": flip_channels, "drift": views.drift}
 SHAPES = [(5, 1, 30), (4, 3, 41), (1, 2, 10)]
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def series(*shape, dtype=torch.float64):

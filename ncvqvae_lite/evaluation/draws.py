@@ -18,13 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from .copies import nearest_distances
+from .copies import ROWS, nearest_distances
 from .kernels import KernelFeatures
 from .standard import Standard, distances, manifold_of_distances
 
 HALF = 500  # series of each kind that are compared, at most
 POOL = 4 * HALF  # series of each kind that are looked at, at most; of more so many are drawn
-ROWS = 256  # series whose distances to the train series are held at a time
 
 
 def some(n, rng):
@@ -102,10 +101,9 @@ class Draw:
         halves = rng.choice(len(pools.kinds["real"].x), 2 * k, replace=False)
         self.rows = {"reference": halves[:k], "real": halves[k:]}
         self.rows["synthetic"] = rng.choice(len(pools.kinds["synthetic"].x), k, replace=False)
-        for kind in sorted(
-            pools.kinds.keys() - self.rows.keys()
-        ):  # copies are drawn as from a bag into which all go back
-            self.rows[kind] = rng.choice(len(pools.kinds[kind].x), k, replace=kind == "copy")
+        for kind in sorted(pools.kinds.keys() - self.rows.keys()):
+            whole = len(pools.kinds[kind].x)
+            self.rows[kind] = rng.choice(whole, k, replace=kind == "copy")  # copies go back into the bag
         for name in ("standard", "among", "manifold", "to_reference", "predict", "classes"):
             setattr(self, name, functools.cache(getattr(self, f"_{name}")))
 

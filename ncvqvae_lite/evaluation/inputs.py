@@ -1,5 +1,6 @@
 """What `evaluate` is given, looked at before any work: sets of series that can be compared, and what that took."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,9 +31,13 @@ class Sets:
     train_labels: np.ndarray | None
     notes: tuple[str, ...]
 
+    @functools.cached_property
+    def scaling(self):
+        return Scaling.of(self.real)
+
     def scaled(self, x):
         """Series in the units of the real ones, channel by channel."""
-        return np.clip(Scaling.of(self.real)(x), -FARTHEST, FARTHEST)
+        return np.clip(self.scaling(x), -FARTHEST, FARTHEST)
 
     @property
     def classes(self):

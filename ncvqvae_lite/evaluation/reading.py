@@ -7,17 +7,17 @@ a single wild series can hide behind a wide interval.) Otherwise a loss up to 10
 and the rest `far`; a score without a scale reads `worse`.
 
 All of them. Copying comes first: where the copied share and its distance from that of real series are more than 0.2,
-or the nearest-train AUC is more than 0.95 (which few series show, too), with all of their intervals, what looks good
-is repeated. Otherwise what the eye would see decides. The samples are *visibly worse* where the Frechet distance
-loses more than 25 %, precision or coverage more than 50 %, the distance of values more than 20 %, or the class mix
-more than 15 %. They are *far from real* where one of the two distances loses more than 100 %: then they lie farther
-from real series than these spread. The rest is *close to real*, and, where all of these scores, the discriminative
-AUC and the copied share read `as real` or `close`, *as good as real*.
+both with all of their intervals, what looks good is repeated. Otherwise what the eye would see decides. The samples
+are *visibly worse* where the Frechet distance loses more than 25 %, precision or coverage more than 50 %, the
+distance of values more than 20 %, or the class mix more than 15 %. They are *far from real* where one of the two
+distances loses more than 100 %: then they lie farther from real series than these spread. The rest is *close to
+real*, and, where all of these scores, the discriminative AUC and the copied share read `as real` or `close`, *as good
+as real*.
 """
 
 from .scores import SCORES
 
-COPIED, ALL_NEARER = 0.2, 0.95
+COPIED = 0.2
 CLOSE, WORSE = 0.1, 0.5  # losses up to which one score reads so
 VISIBLE = {"fid": 0.25, "precision": 0.5, "coverage": 0.5, "marginal": 0.2, "class_mix": 0.15}  # largest unseen losses
 FAR = 1.0  # of a distance; and no interval excuses more
@@ -60,18 +60,13 @@ def verdict(evaluation):
         return f"Too few series for a verdict: {', '.join(EYE)} need more."
     reasons = [f"{name} {_told(evaluation, name)}" for name in REASONS if name in evaluation]
     if kind == "copy":
-        of_new = {"copied": "0", "nearest_train": "0.5"}
-        reasons = [
-            f"{n} {_told(evaluation, n)}; copies have 1, new series {of_new[n]}" for n in of_new if n in evaluation
-        ]
+        reasons = [f"copied {_told(evaluation, 'copied')}; copies have 1, new series 0"]
     blind = "" if "copied" in evaluation else " Without train series nothing says whether they are copies."
     return f"{WORDS[kind].capitalize()}: {', '.join(reasons)}.{blind}"
 
 
 def judged(evaluation):
     """A key of WORDS, or None where scores are missing."""
-    if "nearest_train" in evaluation and evaluation["nearest_train"]["low"] > ALL_NEARER:
-        return "copy"
     if "copied" in evaluation and min(evaluation["copied"]["low"], evaluation.excess["copied"][0]) > COPIED:
         return "copy"
     if not set(EYE) <= evaluation.keys():

@@ -15,7 +15,7 @@ from .classifiers import discriminative_auc
 from .kid import kernel_inception_distance
 from .statistics import autocorrelation_distance, marginal_distance, spectrum_distance
 
-NEAR = 0.1  # share of new series that come as near to others
+NEAREST = 0.1  # share of real series that set what is near
 
 
 @dataclass(frozen=True)
@@ -105,15 +105,15 @@ def copied(draw, whose):
 
     Of n train series and k others of one source, the nearest to a new series is a train series with the probability
     p = n / (n + k), however far that is; to a copy it always is. So if s of the series are copies, a share
-    q = s + (1 - s) p has a train series nearest, and s = (q - p) / (1 - p). Counted are only those that come as near to
-    any series as one real series in ten does: samples of a distribution that was fitted to the train series lean to
-    these, too, but from farther off. Unlike the distances themselves this is 0 on average for new series that are
-    smoother or noisier than real ones. By chance it can be below 0.
+    q = s + (1 - s) p has a train series nearest, and s = (q - p) / (1 - p). Counted are only those that come to half
+    the distance at which the nearest tenth of real series lie. New series hardly ever do: even one without any noise is
+    1 / sqrt(2) as far from a noisy one as that is from another. So smooth samples, and those of a distribution that was
+    fitted to the train series, have 0.
     """
     n, k = len(draw.pools.kinds["real"].train), draw.pools.k
     to_train, to_real = draw.of(whose, "nearest")[:, 0], draw.to_reference(whose)
     of_new_ones = np.minimum(draw.of("real", "nearest")[:, 0], draw.to_reference("real"))
-    near = np.minimum(to_train, to_real) <= np.quantile(of_new_ones, NEAR)
+    near = np.minimum(to_train, to_real) <= np.quantile(of_new_ones, NEAREST) / 2
     of_train = (to_train < to_real) + (to_train == to_real) / 2
     return float((near * (of_train - n / (n + k))).mean() * (n + k) / k)
 

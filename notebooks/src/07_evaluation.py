@@ -691,7 +691,7 @@ nb.check("recall, patchwork over real", looks["patchwork"][0] / looks["real"][0]
 #
 # With a hundred times as many train as other real series the coin is no fair one any more. Exercise 7.5 mends that.
 # And a generator that was fitted to the train series leans towards them from afar without copying any. So the package
-# counts only those samples that come as near to any series as one real series in ten does.
+# counts only those samples that come to half the distance at which the nearest tenth of real series lie.
 #
 # ## A judge that cannot see order
 #
