@@ -114,18 +114,20 @@ def floors_table(metrics):
 def recorded_runs(chapter):
     """What recorded runs of a chapter found, as text: per preset and number the mean, the spread and the seeds.
 
+    A seed that was run on several machines counts once, by its mean.
     The rows are in data/results/chapters.csv; notebooks/tools/record.py makes them.
     """
     found = {}
     for row in read_csv(data_file("results/chapters.csv")):
         if row["chapter"] == chapter:
-            found.setdefault((row["name"], row["preset"]), []).append(float(row["value"]))
+            found.setdefault((row["name"], row["preset"]), {}).setdefault(row["seed"], []).append(float(row["value"]))
     if not found:
         return f"no recorded runs of chapter {chapter}"
     names = list(dict.fromkeys(name for name, _ in found))
     width = max(map(len, names))
     lines = [f"{'':{width}}  preset    mean      sd (over seeds)"]
-    for (name, preset), values in sorted(found.items(), key=lambda i: (names.index(i[0][0]), PRESETS.index(i[0][1]))):
+    for (name, preset), seeds in sorted(found.items(), key=lambda i: (names.index(i[0][0]), PRESETS.index(i[0][1]))):
+        values = [np.mean(runs) for runs in seeds.values()]
         sd = f"{np.std(values, ddof=1):.2g}" if len(values) > 1 else "-"
         lines.append(f"{name:{width}}  {preset:8}  {np.mean(values):<8.3g}  {sd} ({len(values)})")
     return "\n".join(lines)

@@ -133,7 +133,8 @@ def test_recorded_runs_are_means_and_spreads_over_seeds(monkeypatch, tmp_path):
     table = tmp_path / "chapters.csv"
     table.write_text(
         "chapter,preset,seed,name,value,torch,machine\n"
-        "03,quick,1,probe,0.5,2,x\n03,quick,2,probe,0.7,2,x\n03,paper,1,probe,0.9,2,x\n02,quick,1,probe,0.1,2,x\n"
+        "03,quick,1,probe,0.4,2,x\n03,quick,1,probe,0.6,2,y\n03,quick,2,probe,0.7,2,x\n03,paper,1,probe,0.9,2,x\n"
+        "02,quick,1,probe,0.1,2,x\n"
     )
     monkeypatch.setattr(tables, "data_file", lambda name: table)
     lines = nb.recorded_runs("03").splitlines()

@@ -257,12 +257,21 @@ def rows_of(*values, preset="quick"):
 def test_a_band_is_the_range_of_the_seeds_and_a_margin():
     (entry,) = record.bands("03", rows_of(0.70, 0.72, 0.75, 0.80, 0.78) + rows_of(9, preset="paper")).values()
     assert entry["low"] == pytest.approx(0.70 - 0.05 - 0.04) and entry["high"] == pytest.approx(0.80 + 0.05 + 0.04)
-    assert entry["values"] == {0: 0.70, 1: 0.72, 2: 0.75, 3: 0.80, 4: 0.78}
+    assert entry["values"] == {"m, torch 2": {0: 0.70, 1: 0.72, 2: 0.75, 3: 0.80, 4: 0.78}}
     (share,) = record.bands("03", rows_of(0.01, 0.9, 0.99, 0.5, 0.6)).values()
     (count,) = record.bands("03", rows_of(1, 9, 99, 5, 6)).values()
     assert (share["low"], share["high"], count["low"]) == (0, 1, 0) and count["high"] > 99
     with pytest.raises(ValueError, match="'probe' has 4 seeds, a band needs 5"):
         record.bands("03", rows_of(1, 2, 3, 4))
+
+
+def test_a_band_holds_the_seeds_of_all_machines():
+    rows = rows_of(0.2, 0.3, 0.25, 0.22, 0.28)
+    (entry,) = record.bands("03", rows + [row | {"machine": "n"} for row in rows_of(0.4, 0.2)]).values()
+    assert entry["low"] == pytest.approx(0.08) and entry["high"] == pytest.approx(0.52)
+    assert entry["values"]["n, torch 2"] == {0: 0.4, 1: 0.2} and len(entry["values"]["m, torch 2"]) == 5
+    with pytest.raises(ValueError, match="'probe' has 4 seeds"):
+        record.bands("03", rows[:4] + [row | {"machine": "n"} for row in rows[:4]])
 
 
 def test_a_recorded_run_replaces_its_older_one(tmp_path, monkeypatch):
@@ -272,6 +281,8 @@ def test_a_recorded_run_replaces_its_older_one(tmp_path, monkeypatch):
     record.add_run([row | {"name": "renamed"} for row in rows_of(3)])
     found = [(row["preset"], row["seed"], row["name"], row["value"]) for row in record.read_rows()]
     assert found == [("quick", "1", "probe", "2"), ("quick", "0", "renamed", "3"), ("paper", "0", "probe", "7")]
+    record.add_run([row | {"machine": "another"} for row in rows_of(4)])
+    assert [row["value"] for row in record.read_rows() if row["seed"] == "0"] == ["4", "3", "7"]
 
 
 @pytest.mark.slow

@@ -2,8 +2,9 @@
 
 Runs the chapter's source once per seed with its checks on trained numbers switched off, and puts what it recorded into
 data/results/chapters.csv. `--bands` then writes notebooks/expected/NN_topic.json from the rows of the preset quick: a
-band is the range of the seeds, widened on both sides by half its width and by a twentieth of the larger end; it does
-not reach below 0 where no seed does, nor above 1 where all seeds are between 0 and 1.
+band is the range of the seeds on all machines (processors round differently, and training carries that on), widened on
+both sides by half its width and by a twentieth of the larger end; it does not reach below 0 where no seed does, nor
+above 1 where all seeds are between 0 and 1.
 """
 
 import argparse
@@ -49,11 +50,18 @@ def record(source, preset, seed):
         preset=preset,
         seed=seed,
         torch=torch.__version__.split("+")[0],
-        machine=f"{platform.system()} {platform.machine()}, one thread",
+        machine=f"{platform.system()} {platform.machine()}, {processor()}, one thread",
     )
     return [
         shared | dict(name=r["name"], banded="yes" if r["banded"] else "no", value=f"{r['value']:.6g}") for r in lines
     ]
+
+
+def processor():
+    """The maker of the processor, where the system tells it: what a processor is able to do sets how it rounds."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
 def read_rows():
@@ -65,17 +73,26 @@ def read_rows():
 
 
 def add_run(rows):
-    """Put the rows of a run into the table, in place of those of an older run of the same chapter, preset and seed."""
-    run = ("chapter", "preset", "seed")
+    """Put the rows of a run into the table, in place of an older run of the same chapter, preset, seed and machine."""
+    run = ("chapter", "preset", "seed", "machine")
     new = {tuple(str(row[k]) for k in run) for row in rows}
     with FileLock(f"{ROWS}.lock"):  # chapters may be recorded side by side
         write_rows([row for row in read_rows() if tuple(row[k] for k in run) not in new] + rows)
 
 
 def write_rows(rows):
-    """Write the whole table, ordered by chapter, preset, name and seed."""
+    """Write the whole table, ordered by chapter, preset, name, seed and machine."""
     order = {name: i for i, name in enumerate(dict.fromkeys(row["name"] for row in rows))}
-    rows.sort(key=lambda r: (r["chapter"], r["preset"] != "quick", r["preset"], order[r["name"]], int(r["seed"])))
+    rows.sort(
+        key=lambda r: (
+            r["chapter"],
+            r["preset"] != "quick",
+            r["preset"],
+            order[r["name"]],
+            int(r["seed"]),
+            r["machine"],
+        )
+    )
     partial = ROWS.with_suffix(".partial")
     with open(partial, "w", newline="", encoding="utf-8") as f:
         writer = csv.DictWriter(f, COLUMNS, lineterminator="\n")
@@ -89,12 +106,13 @@ def bands(number, rows):
     rows = [r for r in rows if r["chapter"] == number and r["preset"] == "quick" and r["banded"] == "yes"]
     values = defaultdict(dict)
     for row in rows:
-        values[row["name"]][int(row["seed"])] = float(row["value"])
+        values[row["name"]][f"{row['machine']}, torch {row['torch']}", int(row["seed"])] = float(row["value"])
     found = {}
-    for name, seeds in values.items():
+    for name, runs in values.items():
+        seeds = {seed for _, seed in runs}
         if len(seeds) < SEEDS_FOR_A_BAND:
             raise ValueError(f"chapter {number}: {name!r} has {len(seeds)} seeds, a band needs {SEEDS_FOR_A_BAND}")
-        low, high = min(seeds.values()), max(seeds.values())
+        low, high = min(runs.values()), max(runs.values())
         margin = (high - low) / 2 + 0.05 * max(abs(low), abs(high))
         step = 10.0 ** (math.floor(math.log10(margin)) - 1) if margin else 1e-3  # two digits of the margin
         bottom = round(math.floor((low - margin) / step + 1e-6) * step, 12)
@@ -102,8 +120,10 @@ def bands(number, rows):
         found[name] = {
             "low": max(bottom, 0.0) if low >= 0 else bottom,
             "high": min(top, 1.0) if 0 <= low and high <= 1 else top,
-            "values": dict(sorted(seeds.items())),
-            "machines": sorted({f"{r['machine']}, torch {r['torch']}" for r in rows if r["name"] == name}),
+            "values": {
+                machine: {seed: runs[at, seed] for at, seed in sorted(runs) if at == machine}
+                for machine in sorted({at for at, _ in runs})
+            },
         }
     return found
 
