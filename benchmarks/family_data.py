@@ -1,0 +1,53 @@
+"""What a recorded run of the family learns from: the data sets by name, and the register's entries.
+
+Made and bundled sets are everywhere; another one is read from the folder $NCVQVAE_DATA, and the items that need it are
+left out where it is not there.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from ncvqvae_lite import gestures, load_dataset
+from ncvqvae_lite.data_files import names_in
+from ncvqvae_lite.generators import GENERATORS
+
+GESTURES = "GesturesGenerated"
+BUNDLED = ("BasicMotions", "GunPoint", "ItalyPowerDemand")  # those of aeon's sets that the chapters use
+
+
+class Item(NamedTuple):
+    """One question of a chapter that is answered by many runs: each data set in each setting with each seed."""
+
+    run: Callable  # (dataset, setting, seed) -> {metric: (value, n)}, n the number of series that the value is of
+    datasets: tuple
+    settings: tuple
+
+
+class Splits(NamedTuple):
+    x_train: torch.Tensor  # (n, C, L) float32, minus the mean of each of train's channels, over its deviation
+    y_train: torch.Tensor  # (n,) int64
+    x_test: torch.Tensor
+    y_test: torch.Tensor
+
+
+def splits(name, most_test=None):
+    """A data set, standardised by its train split; `most_test` takes the first so many test series."""
+    ds = gestures() if name == GESTURES else load_dataset(name)
+    x, x_test = ds.x_train, ds.x_test[:most_test]
+    mean, deviation = x.mean(dim=(0, 2), keepdim=True), x.std(dim=(0, 2), correction=0, keepdim=True)
+    scaled = [((each - mean) / deviation).float() for each in (x, x_test)]
+    return Splits(scaled[0], ds.y_train, scaled[1], ds.y_test[:most_test])
+
+
+def missing(name):
+    """Why a data set cannot be read here, in one sentence; None where it can."""
+    if name in (GESTURES, *GENERATORS, *BUNDLED):
+        return None
+    folder = os.environ.get("NCVQVAE_DATA")
+    if not folder:
+        return f"{name} is left out: set NCVQVAE_DATA to a folder that has it"
+    return None if name in names_in(Path(folder)) else f"{name} is left out: it is not in {folder} (NCVQVAE_DATA)"
