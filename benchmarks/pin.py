@@ -30,8 +30,9 @@ SIZES = {"naive": (60, 40, 32), "vibcreg-slice": (60, 40, 32), "quick": (100, 20
 
 
 def run_cell(name, out):
-    """Metrics of one cell, and hashes of every tensor that it made; computed by whatever version is imported."""
+    """Metrics of one cell, and hashes of every tensor that it made; by whatever version is imported, on one thread."""
     import numpy as np
+    import torch
     from safetensors.numpy import load_file
 
     from ncvqvae_lite import ExperimentConfig, cell_folder, run_experiment, two_patterns
@@ -39,7 +40,12 @@ def run_cell(name, out):
     preset, method, augmentation, changes = CELLS[name]
     ds = two_patterns(*SIZES[name])
     cfg = ExperimentConfig.preset(preset, dataset=ds.name, method=method, augmentation=augmentation, **changes)
-    metrics = run_experiment(cfg, ds, out, device="cpu")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        metrics = run_experiment(cfg, ds, out, device="cpu")
+    finally:
+        torch.set_num_threads(threads)
     folder = cell_folder(cfg, out)
     tokenizer = folder / json.loads((folder / "config.json").read_text())["tokenizer"]
     hashes = {}
@@ -76,9 +82,7 @@ def numbers_of(checkout, names):
 def numbers_at(commit, names):
     """The same for a commit of this repository, kept between calls."""
     head = _git("rev-parse", commit).strip()
-    here = hashlib.sha256(Path(__file__).read_bytes() + rounding().encode()).hexdigest()[
-        :8
-    ]  # these cells, this machine
+    here = hashlib.sha256(Path(__file__).read_bytes() + rounding().encode()).hexdigest()[:8]  # cells, machine
     kept = Path(tempfile.gettempdir()) / f"ncvqvae-pin-{head}-{here}.json"
     found = json.loads(kept.read_text()) if kept.exists() else {}
     missing = [name for name in names if name not in found]

@@ -22,6 +22,10 @@ REPLICATE = (sys.executable, "-m", "ncvqvae_lite.cli", "replicate")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 EVERY = 10.0  # seconds between two lines of progress
 TERMINATED = 143  # exit code where a signal asks to end
+STAGES = (
+    "each arm: a tokenizer learns to write series as symbols and back; a prior learns which symbols go together;\n"
+    "samples are drawn and scored; a classifier learns from them alone and is tried on real series (cas)"
+)
 say = partial(print, flush=True)
 
 
@@ -53,6 +57,7 @@ class Demonstrate:
         left = {column: self._command(cells[column]) for column, folder in folders.items() if not self._done(folder)}
         say(f"{DATASET}, preset quick, seed {self.seed}: {', '.join(map(in_words, ARMS))}")
         if left:
+            say(STAGES)
             say("some minutes; interrupted, the same command continues" if len(left) == 2 else "one arm is finished")
         else:
             say("both arms are finished: nothing is computed again")
