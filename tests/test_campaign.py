@@ -1,5 +1,6 @@
 """Campaign files, plans, states, estimates, jobs and devices: everything but engines at work."""
 
+import dataclasses
 import json
 import os
 import platform
@@ -60,13 +61,14 @@ def campaign(datasets=("ECG5000",), configurations=("regular-none",), seeds=(1,)
 def test_the_shipped_campaigns_have_the_cells_that_they_are_to_have():
     counts = {name: len(load_campaign(name).cells()) for name in shipped()}
     grid = {"thesis": 13 * 7 * 4, "improved": 13 * 7 * 4, "headline": 8 * 7 * 4}
-    assert counts == grid | {"matched-prior": 13 * 3 * 4 * 4, "smoke": 2 * 2 * 2}
+    assert counts == grid | {"matched-prior": 13 * 3 * 4 * 4, "contrastive": 3 * 2 * 4, "smoke": 2 * 2 * 2}
     for name in ("thesis", "improved"):
         cells = {(c.cfg.dataset, c.cfg.method, c.cfg.augmentation, c.cfg.seed) for c in load_campaign(name).cells()}
         assert cells == {(d, *pair, seed) for d in THESIS_DATASETS for pair in CONFIGURATIONS for seed in (1, 2, 3, 5)}
     presets = {name: {cell.cfg.preset_name for cell in load_campaign(name).cells()} for name in shipped()}
-    expected = {"thesis": "paper", "matched-prior": "paper", "headline": "improved", "improved": "improved"}
-    assert presets == {name: {preset} for name, preset in (expected | {"smoke": "quick"}).items()}
+    expected = {"thesis": "paper", "matched-prior": "paper", "smoke": "quick"}
+    expected |= dict.fromkeys(("headline", "contrastive", "improved"), "improved")
+    assert presets == {name: {preset} for name, preset in expected.items()}
 
 
 def test_the_headline_is_the_preset_as_it_is_on_eight_sets_of_improved():
@@ -81,6 +83,16 @@ def test_the_headline_is_the_preset_as_it_is_on_eight_sets_of_improved():
     shared = [{cell.cfg.cell_folder("") for cell in load_campaign(name).cells()} for name in ("headline", "improved")]
     assert len(shared[0]) == 224 and shared[0] < shared[1]
     assert all(cell.cfg.cas for cell in headline.cells())
+
+
+def test_the_arms_of_contrastive_have_company_in_the_headline():
+    """Its cells differ from those of `headline` in the loss, and in CAS, which no other score looks at."""
+    headline, more = load_campaign("headline"), load_campaign("contrastive")
+    assert {*more.datasets} < {*headline.datasets} and more.seeds == headline.seeds
+    assert not {*more.configurations} & {*headline.configurations}
+    company = headline.part(more.datasets, ("vibcreg-warp",), settings={"cas": False}).cells()
+    bare = [{dataclasses.replace(cell.cfg, method="vibcreg") for cell in cells} for cells in (company, more.cells())]
+    assert bare[0] == bare[1] and len(bare[0]) == 3 * 4
 
 
 def test_matched_priors_share_tokenizers_and_default_cells_with_the_thesis(tmp_path):
@@ -726,7 +738,7 @@ def test_export_takes_the_finished_cells(tmp_path, monkeypatch, capsys):
 
 
 def test_a_campaign_is_found_by_name_and_by_path(tmp_path):
-    with pytest.raises(NotFound, match="one of headline, improved, matched-prior, smoke, thesis"):
+    with pytest.raises(NotFound, match="one of contrastive, headline, improved, matched-prior, smoke, thesis"):
         load_campaign(tmp_path / "none.toml")
     file = tmp_path / "mine.toml"
     file.write_text(GOOD)
