@@ -24,7 +24,7 @@ SOME_FAILED = 1
 class _Campaign:
     """What the three commands have in common: which cells, in which folder.
 
-    name NAME_OR_FILE   a campaign that ships (thesis, matched-prior, headline, contrastive, improved, smoke), or a TOML file
+    name NAME_OR_FILE   one that ships (headline, contrastive, thesis, matched-prior, improved, smoke), or a TOML file
     out FOLDER          folder of all runs
     datasets D          only these data sets of the campaign
     configurations C    only these configurations of it, such as regular-none
