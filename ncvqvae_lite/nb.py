@@ -21,7 +21,10 @@ from .nb_checks import CheckFailed, check, check_band, record, refused  # noqa: 
 from .nb_parameters import refuse_unknown_parameters  # chapter 10, which seeds nothing, calls it itself
 from .tables import (  # noqa: F401
     closing_table,
+    family_table,
+    family_values,
     floors_table,
+    paired,
     published_table,
     recorded_cells,
     recorded_demonstration,

@@ -133,6 +133,49 @@ def recorded_runs(chapter):
     return "\n".join(lines)
 
 
+def family_values(chapter, item, metric):
+    """(dataset, setting) -> {seed: value} of one number of an item's recorded runs, data/results/family.csv.
+
+    Two settings are compared seed by seed: `paired`.
+    """
+    found = {}
+    for row in read_csv(data_file("results/family.csv")):
+        if (row["chapter"], row["item"], row["metric"]) == (chapter, item, metric):
+            found.setdefault((row["dataset"], row["setting"]), {})[int(row["seed"])] = float(row["value"])
+    return found
+
+
+def paired(a, b):
+    """Mean of a - b over the seeds that both have, its standard error (NaN for one seed), and how many seeds.
+
+    a, b   {seed: value}, as `family_values` has them
+    """
+    differences = np.array([a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())])
+    error = np.std(differences, ddof=1) / np.sqrt(len(differences)) if len(differences) > 1 else np.nan
+    return float(np.mean(differences)), float(error), len(differences)
+
+
+def family_table(chapter, item, metrics):
+    """An item's recorded runs as text: each data set and setting, and of each number mean and standard error of seeds.
+
+    metrics   name -> head of its column; n is the number of series that the first of them is of
+    """
+    columns = [family_values(chapter, item, metric) for metric in metrics]
+    wanted = (chapter, item, next(iter(metrics)))
+    rows = [r for r in read_csv(data_file("results/family.csv")) if (r["chapter"], r["item"], r["metric"]) == wanted]
+    n = {(row["dataset"], row["setting"]): row["n"] for row in rows}
+    lines = [("data set", *metrics.values(), "seeds", "n", "setting")]
+    for dataset, setting in dict.fromkeys(key for column in columns for key in column):
+        texts = []
+        for column in columns:
+            values = [*column.get((dataset, setting), {}).values()]
+            error = f" ± {np.std(values, ddof=1) / np.sqrt(len(values)):.3f}" if len(values) > 1 else ""
+            texts.append(f"{np.mean(values):.3f}{error}" if values else "-")
+        seeds = max(len(column.get((dataset, setting), ())) for column in columns)
+        lines.append((dataset, *texts, str(seeds), n.get((dataset, setting), "-"), setting))
+    return "\n".join(_columns(lines)) if lines[1:] else f"no recorded runs of {item}, chapter {chapter}"
+
+
 def recorded_cells(dataset, method, augmentation):
     """Recorded runs of one cell as text, one line per run: its seed, preset, changed settings and main scores.
 

@@ -1,5 +1,7 @@
 """Tables as text: to the byte as notebooks show them, and open to scores that are registered elsewhere."""
 
+import numpy as np
+
 from ncvqvae_lite import nb, tables, thesis
 from ncvqvae_lite.names import SCORES, Score
 
@@ -53,6 +55,38 @@ def test_recorded_runs_show_the_scores_of_the_thesis_tables():
     assert tables.recorded_cells("TwoPatterns", "regular", "none").splitlines()[0] == head
 
 
+ROWS = """chapter,item,dataset,setting,seed,metric,value,n,commit
+11,methods,CBF,simclr,1,probe,0.9,200,c
+11,methods,CBF,simclr,2,probe,0.8,200,c
+11,methods,CBF,vicreg,2,probe,0.7,200,c
+11,methods,CBF,vicreg,1,probe,0.6,200,c
+11,methods,CBF,vicreg,1,rank,4,200,c
+12,methods,CBF,vicreg,1,probe,0.1,200,c
+"""
+
+
+def test_recorded_runs_of_the_family_are_means_over_seeds(monkeypatch, tmp_path):
+    (tmp_path / "family.csv").write_text(ROWS)
+    monkeypatch.setattr(tables, "data_file", lambda name: tmp_path / "family.csv")
+    assert tables.family_table("11", "methods", {"probe": "probe on h", "rank": "rank"}).splitlines() == [
+        "data set     probe on h   rank  seeds    n  setting",
+        "CBF       0.850 ± 0.050      -      2  200  simclr",
+        "CBF       0.650 ± 0.050  4.000      2  200  vicreg",
+    ]
+    assert tables.family_table("11", "none", {"probe": "probe"}) == "no recorded runs of none, chapter 11"
+
+
+def test_settings_are_compared_seed_by_seed(monkeypatch, tmp_path):
+    (tmp_path / "family.csv").write_text(ROWS)
+    monkeypatch.setattr(tables, "data_file", lambda name: tmp_path / "family.csv")
+    found = tables.family_values("11", "methods", "probe")
+    assert found == {("CBF", "simclr"): {1: 0.9, 2: 0.8}, ("CBF", "vicreg"): {2: 0.7, 1: 0.6}}
+    mean, error, seeds = tables.paired(*found.values())
+    assert seeds == 2 and abs(mean - 0.2) < 1e-9 and abs(error - 0.1) < 1e-9  # differences 0.3 and 0.1
+    assert np.isnan(tables.paired({1: 0.9}, {1: 0.5, 2: 0.1})[1])
+
+
 def test_notebooks_find_the_tables_in_nb():
-    for name in ("published_table", "floors_table", "recorded_runs", "recorded_cells"):
+    names = "published_table floors_table recorded_runs recorded_cells family_table family_values paired"
+    for name in names.split():
         assert getattr(nb, name) is getattr(tables, name)
