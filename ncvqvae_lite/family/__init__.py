@@ -7,6 +7,7 @@ views     the eight views of a series in VIEWS, and how pairs of views are made 
 contrast  losses that set one series against the others: NT-Xent, InfoNCE, queues, debiased and hard negatives, mixup;
           SimSiam, which has no others
 peel      what is left when parts of VICReg are taken away: neighbours for views, free tables, Laplacian eigenmaps
+representation  `Representation`: a system as an estimator of scikit-learn's protocol, for series of one's own
 
 Letters: B batch, C channels, L steps, n series; h (B, 64) features of an encoder, z (B, D) projections of them. `g` is
 a torch.Generator, on the device of the series; None is torch's own. Nothing else of the package imports this folder.
