@@ -12,6 +12,7 @@ class Evaluate:
 
     Files: .npz with X (n, L) or (n, C, L) and perhaps y (n,); .csv, .tsv, .txt with the label first, or without labels;
     .ts. Of a .npz with both splits of a data set, REAL and SYNTHETIC are the test split and --train is the train split.
+    SYNTHETIC may be the folder of a finished run, too: then its samples are judged.
 
     real REAL            series that the generator has not seen: a test split
     synthetic SYNTHETIC  series of the generator, of any number

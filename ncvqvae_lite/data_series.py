@@ -1,9 +1,10 @@
-"""One file of series, for those who compare sets rather than train on a data set.
+"""Series of one file or finished run, for those who compare sets rather than train on a data set.
 
 .npz                 X (n, L) or (n, C, L), perhaps y (n,), in capitals or not; or the splits of a data set, X_train and
                      X_test (y_train, y_test), of which the asked-for one is read
 .tsv .txt .csv .ts   as `data_text` says, also compressed. A table has its label first, or none: where the first column
                      cannot be labels, because it holds numbers with decimals or nearly all different ones, it is values
+a run's folder       the samples that its own scores are of, by class where it has classes
 """
 
 from pathlib import Path
@@ -15,6 +16,7 @@ from .data_files import OTHERS, TEXT, npz_array, npz_keys
 from .data_labels import check_classes, label_names
 from .data_text import read_columns
 from .errors import BadInput, NotFound
+from .files import read_json
 
 
 class SeriesFile(NamedTuple):
@@ -24,15 +26,17 @@ class SeriesFile(NamedTuple):
 
 
 def read_series(path, split):
-    """The series of a file; `split`, "train" or "test", says which ones of a whole data set.
+    """The series of a file, or the samples of a run; `split`, "train" or "test", says which ones of a whole data set.
 
     raises  NotFound if there is no such file; BadInput if it is of another format, or is not what its format promises
     """
     path = Path(path).expanduser()
-    if not path.is_file():
-        raise NotFound(f"no file {path}, expected one with series: correct the path")
     name = path.name.lower()
-    if name.endswith(".npz"):
+    if path.is_dir():
+        found = _run(path)
+    elif not path.is_file():
+        raise NotFound(f"no file {path}, expected one with series: correct the path")
+    elif name.endswith(".npz"):
         found = _npz(path, split)
     elif name.endswith(TEXT):
         found = _text(path)
@@ -43,6 +47,18 @@ def read_series(path, split):
     channels, length = shape if len(shape) == 2 else (1, *shape)
     classes = f"{len(set(map(str, found.y)))} classes" if found.y is not None else "no labels"
     return found._replace(told=f"{n} series of {channels} channel(s) and {length} steps, {classes}{found.told}")
+
+
+def _run(folder):
+    config, samples = read_json(folder / "config.json"), folder / "samples.npz"
+    if not isinstance(config, dict) or not (folder / "metrics.json").is_file() or not samples.is_file():
+        raise NotFound(f"no finished run in {folder}, expected its metrics.json and samples.npz: name a file, or a run")
+    keys = npz_keys(samples, ("x", "x_by_class", "class"))
+    if "class" not in keys:
+        return SeriesFile(npz_array(samples, "x"), None, " (samples of the run)")
+    x, classes = npz_array(samples, "x_by_class"), npz_array(samples, "class")
+    names = config.get("class_names") or [str(index) for index in range(classes.max() + 1)]  # earlier runs kept none
+    return SeriesFile(x, [names[index] for index in classes], " (samples of the run, by class)")
 
 
 def _npz(path, split):

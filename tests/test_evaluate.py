@@ -413,6 +413,24 @@ class TestFiles:
         assert len(read_series(tmp_path / "set.npz", "train").x) == 2
         assert "test split" in read_series(tmp_path / "set.npz", "test").told
 
+    def test_the_folder_of_a_finished_run_is_its_samples(self, tmp_path):
+        """By class and with the names of the classes; without classes as they are."""
+        x = np.arange(32.0).reshape(2, 1, 16)
+        (tmp_path / "config.json").write_text('{"class_names": ["calm", "storm"]}')
+        np.savez(tmp_path / "samples.npz", **{"x": x, "x_by_class": x + 1, "class": np.array([1, 0]), "tokens": x})
+        with pytest.raises(NotFound, match="no finished run"):
+            read_series(tmp_path, "test")
+        (tmp_path / "metrics.json").write_text("{}")
+        found = read_series(tmp_path, "test")
+        np.testing.assert_array_equal(found.x, x + 1)
+        assert found.y == ["storm", "calm"] and "samples of the run, by class" in found.told
+        (tmp_path / "config.json").write_text("{}")
+        assert read_series(tmp_path, "test").y == ["1", "0"]
+        np.savez(tmp_path / "samples.npz", x=x, tokens=x)
+        found = read_series(tmp_path, "test")
+        np.testing.assert_array_equal(found.x, x)
+        assert found.y is None
+
     def test_what_is_no_file_of_series(self, tmp_path):
         with pytest.raises(NotFound, match="no file"):
             read_series(tmp_path / "nothing.csv", "test")
