@@ -7,6 +7,8 @@ views     the eight views of a series in VIEWS, and how pairs of views are made 
 contrast  losses that set one series against the others: NT-Xent, InfoNCE, queues, debiased and hard negatives, mixup;
           SimSiam, which has no others
 peel      what is left when parts of VICReg are taken away: neighbours for views, free tables, Laplacian eigenmaps
+scales    TS2Vec: crops of series with gaps, contrasted at every scale of time; `svm` scores its features
+reduced   TS-TCC, TF-C and CLOCS, and in `expert` ExpCLR: views and losses that the common loop takes
 representation  `Representation`: a system as an estimator of scikit-learn's protocol, for series of one's own
 
 Letters: B batch, C channels, L steps, n series; h (B, 64) features of an encoder, z (B, D) projections of them. `g` is

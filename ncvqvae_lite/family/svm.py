@@ -1,0 +1,51 @@
+"""The protocol by which TS2Vec and T-Loss score features: a support vector machine with a search for its C."""
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.svm import SVC
+
+from .scores import _labelled
+
+COSTS = [*(10.0**e for e in range(-4, 5)), np.inf]  # C: among these cross-validation chooses
+FOLDS = 5
+
+
+class Svm(NamedTuple):
+    accuracy: float
+    auprc: float  # area under precision against recall (average precision), the mean over the classes that test has
+    auroc: float  # area under the ROC curve, likewise; NaN where test has one class
+    cost: float  # the C that was taken
+
+
+def svm_probe(f_tr, y_tr, f_te, y_te):
+    """Scores on test of an SVM with a Gaussian kernel on train features (arXiv 2106.10466, appendix C.1 and code).
+
+    f_tr, f_te   (n, D), (m, D), not scaled; y_tr, y_te (n,), (m,) labels of at least two classes
+
+    The kernel's gamma is 1 / (D var(f_tr)). C is infinite (a hard margin) if n < 50 or n // classes < 5, else the best
+    of 1e-4, 1e-3, ..., 1e4 and infinity on 5 folds of train, in their order.
+    """
+    f_tr, y_tr, f_te, y_te = _labelled(f_tr, y_tr, f_te, y_te)
+    names, svm = np.unique(y_tr), SVC(C=np.inf, gamma="scale")
+    if len(f_tr) < 50 or len(f_tr) // len(names) < FOLDS:
+        svm.fit(f_tr, y_tr)
+    else:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # folds may lack a rare class
+            search = GridSearchCV(svm, {"C": COSTS}, cv=StratifiedKFold(FOLDS), error_score="raise").fit(f_tr, y_tr)
+        svm = search.best_estimator_
+    margins = svm.decision_function(f_te)  # (m,) of two classes, else (m, classes)
+    if margins.ndim == 1:
+        margins, names = margins[:, None], names[1:]
+    is_class = y_te[:, None] == names
+    found = [c for c in range(len(names)) if 0 < is_class[:, c].sum() < len(y_te)]
+    curves = [
+        np.mean([score(is_class[:, c], margins[:, c]) for c in found]) if found else np.nan
+        for score in (average_precision_score, roc_auc_score)
+    ]
+    accuracy = np.mean(svm.predict(f_te) == y_te)
+    return Svm(float(accuracy), float(curves[0]), float(curves[1]), float(svm.C))
