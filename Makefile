@@ -58,7 +58,7 @@ else
 endif
 
 test: $(STAMP)
-	$(BIN)/ruff check .
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope tests
 	$(AS_BUILT) $(BIN)/python notebooks/tools/build.py --check
 	out=$$(mktemp -d) && trap 'rm -rf "$$out"' EXIT && $(AS_BUILT) NCVQVAE_OUT="$$out" PYTHONPATH=notebooks/tools $(BIN)/python \

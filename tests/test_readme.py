@@ -5,7 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from ncvqvae_lite import ExperimentConfig
+from ncvqvae_lite.augmentations import AUGMENTATIONS
 from ncvqvae_lite.cli import COMMANDS
 from ncvqvae_lite.data import two_patterns
 
@@ -41,6 +44,15 @@ def test_your_own_series_in_ten_lines(tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     scores = [line.split()[0] for line in printed.splitlines() if re.search(r" (as real|close|worse|far)$", line)]
     assert {"fid", "coverage", "nearest_train", "tstr"} <= {*scores}, printed
+
+
+def test_a_view_of_series_is_added_as_the_page_says(monkeypatch):
+    monkeypatch.setitem(AUGMENTATIONS, "backwards", None)  # so that it goes again
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    exec(re.search(r"```python\n(.*?)```", page, flags=re.S).group(1), {})
+    x = two_patterns(n_train=4, n_test=4).x_train
+    assert torch.equal(AUGMENTATIONS["backwards"](x), x.flip(2))
+    ExperimentConfig.preset("quick", dataset="TwoPatternsGenerated", method="barlowtwins", augmentation="backwards")
 
 
 def commands_in(text, program):
