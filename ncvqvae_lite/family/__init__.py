@@ -9,7 +9,7 @@ contrast  losses that set one series against the others: NT-Xent, InfoNCE, queue
 peel      what is left when parts of VICReg are taken away: neighbours for views, free tables, Laplacian eigenmaps
 scales    TS2Vec: crops of series with gaps, contrasted at every scale of time; `svm` scores its features
 reduced   TS-TCC, TF-C and CLOCS, and in `expert` ExpCLR: views and losses that the common loop takes
-tables    SCARF: rows of tables, some columns of which come from other rows; four rows of scores; the rank of the partner
+tables    SCARF: rows of tables with columns from other rows; four rows of scores; the rank of the partner
 representation  `Representation`: a system as an estimator of scikit-learn's protocol, for series of one's own
 
 Letters: B batch, C channels, L steps, n series; h (B, 64) features of an encoder, z (B, D) projections of them. `g` is

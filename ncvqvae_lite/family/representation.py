@@ -22,6 +22,7 @@ from ..errors import BadInput
 from ..files import load_module, save_module
 from ..inference import batched
 from ..ssl_losses import vicreg
+from . import scales
 from .common import ResNet1d, pretrain, with_projector
 from .contrast import nt_xent
 from .views import simclr_views
@@ -37,12 +38,15 @@ class System:
     make      channels -> network; weights are drawn here
     train     (net, x (n, C, L), steps=, batch=, lr=, g=) -> the loss of each step; `net` is left in eval mode
     features  (net, x (n, C, L)) -> (n, d)
+    steps, batch   where the user leaves them open; steps None is what `train` takes then
     gaps      True where NaN, missing values, may be among the series
     """
 
     make: Callable
     train: Callable
     features: Callable
+    steps: int | None = 600
+    batch: int = 64
     gaps: bool = False
 
 
@@ -65,6 +69,7 @@ SYSTEMS = {
     "vicreg": System(
         _projected(64, 256, 256, 256), functools.partial(pretrain, views=simclr_views, loss=_vicreg), _of_encoder
     ),
+    "ts2vec": System(scales.DilatedNet, scales.ts2vec, scales.features, steps=None, batch=8, gaps=True),
 }
 
 
@@ -88,15 +93,16 @@ class Representation(TransformerMixin, BaseEstimator):
 
     method   simclr: views of a series attract, other series repel (arXiv 2002.05709)
              vicreg: views agree, features keep their spread and are not alike (arXiv 2105.04906)
-    steps    of Adam
-    batch    series a step, at most as many as there are
+             ts2vec: each step agrees with itself in another crop, at all scales (arXiv 2106.10466); NaN is missing
+    steps    of training, None: 600; ts2vec 200, of more than 100,000 numbers 600
+    batch    series a step, at most as many as there are; None: 64, ts2vec 8
     lr       learning rate
     seed     of weights, order and views: equal seeds give equal features
 
     After `fit`: `losses_` (steps,), `n_features_in_` L, `channels_` C.
     """
 
-    def __init__(self, method="simclr", *, steps=600, batch=64, lr=1e-3, seed=0):
+    def __init__(self, method="simclr", *, steps=None, batch=None, lr=1e-3, seed=0):
         self.method, self.steps, self.batch, self.lr, self.seed = method, steps, batch, lr, seed
 
     def fit(self, X, y=None):
@@ -108,7 +114,8 @@ class Representation(TransformerMixin, BaseEstimator):
         raises    BadInput for other series, parameters that cannot be, fewer than two series
         """
         system = SYSTEMS[choice("method", SYSTEMS)(self.method, "method")]
-        steps, batch = count(self.steps, "steps"), count(self.batch, "batch")
+        steps = system.steps if self.steps is None else count(self.steps, "steps")
+        batch = system.batch if self.batch is None else count(self.batch, "batch")
         lr, seed = positive(self.lr, "lr"), seed_number(self.seed, "seed")
         x = _series(X, system.gaps, at_least=2)
         if batch < 2:
