@@ -112,9 +112,7 @@ def method(dataset, setting, seed):
     """Features of an encoder trained by one loss, or by none; both flips are views that destroy labels."""
     d, g = splits(dataset, TEST), source(seed)
     if setting == "untrained":
-        net = with_projector(ResNet1d(d.x_train.shape[1]), *NARROW)
-        pretrain(net, views.simclr_views, nt_xent, d.x_train, g=g, **(TRAINING | dict(steps=50, lr=0.0)))
-        return worth(net, d, g)
+        return worth(with_projector(ResNet1d(d.x_train.shape[1]), *NARROW).eval(), d, g)
     loss, widths, pairs = METHODS[setting]
     net, history = trained(d.x_train, g, loss(g), widths, pairs)
     return worth(net, d, g) | {"loss": (float(np.mean(history[-20:])), TRAINING["batch"])}
