@@ -1,5 +1,8 @@
 """An encoder as an estimator: scikit-learn's own checks, features that tell classes, a file that gives it back."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -97,6 +100,17 @@ def test_missing_values_are_taken_where_the_method_can(method, control):
     gaps[3] = np.nan
     with pytest.raises(BadInput, match="no value at all in series 3"):
         learned.transform(gaps)
+
+
+def test_the_page_for_users_runs_as_it_stands_there(control, tmp_path, monkeypatch):
+    page = (Path(representation.__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n((?:(?!```).)*family\.representation.*?)```", page, flags=re.S)
+    monkeypatch.chdir(tmp_path)
+    np.save("my_series.npy", control[0])
+    np.save("my_labels.npy", control[1])
+    names = {}
+    exec(code.replace('"simclr")', '"simclr", steps=40)'), names)
+    assert names["probe"].score(names["learned"].transform(control[2]), control[3]) > 0.7
 
 
 def test_neither_offset_nor_scale_of_the_units_matter(control):
