@@ -10,6 +10,8 @@ peel      what is left when parts of VICReg are taken away: neighbours for views
 scales    TS2Vec: crops of series with gaps, contrasted at every scale of time; `svm` scores its features
 reduced   TS-TCC, TF-C and CLOCS, and in `expert` ExpCLR: views and losses that the common loop takes
 tables    SCARF: rows of tables with columns from other rows; four rows of scores; the rank of the partner
+masked    MAE and BEiT: a transformer over patches of a series, some of which are hidden
+pretexts  other hidden things: which flip, which order of segments, another channel; training on test series
 representation  `Representation`: a system as an estimator of scikit-learn's protocol, for series of one's own
 
 Letters: B batch, C channels, L steps, n series; h (B, 64) features of an encoder, z (B, D) projections of them. `g` is
