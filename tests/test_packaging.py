@@ -241,7 +241,7 @@ def test_the_family_is_apart():
     assert len(outside) > 100 and not [path for path in outside if "family" in imported(path, ROOT)]
     assert not {module for module in imported_by("experiment_cell") if module.startswith("family")}
     lines = {path.name: len(path.read_text().splitlines()) for path in (PACKAGE / "family").glob("*.py")}
-    assert sum(lines.values()) <= 3000 and max(lines.values()) <= 250, lines
+    assert sum(lines.values()) <= 3300 and max(lines.values()) <= 250, lines
 
 
 # ---- size --------------------------------------------------------------------------------------------------------
