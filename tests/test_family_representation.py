@@ -89,6 +89,14 @@ def test_it_stands_in_a_pipeline_and_equal_seeds_give_equal_features(control):
     assert not np.array_equal(one.transform(x), Representation(steps=3, seed=1).fit_transform(x))
 
 
+@pytest.mark.parametrize("shape", [(2, 1, 16), (5, 3, 16), (6, 2, 41)])
+@pytest.mark.parametrize("method", SYSTEMS)
+def test_short_series_of_several_channels(method, shape):
+    x = np.random.default_rng(0).normal(size=shape)
+    features = Representation(method, steps=2).fit_transform(x)
+    assert len(features) == shape[0] and features.ndim == 2 and np.isfinite(features).all()
+
+
 @pytest.mark.parametrize("method", [name for name, system in SYSTEMS.items() if system.gaps])
 def test_missing_values_are_taken_where_the_method_can(method, control):
     x, y, x_test, y_test = control

@@ -25,6 +25,8 @@ from ..ssl_losses import vicreg
 from . import scales
 from .common import ResNet1d, pretrain, with_projector
 from .contrast import nt_xent
+from .loop import learn
+from .masked import MAE, PatchNet
 from .views import simclr_views
 
 FILE = "representation.safetensors"
@@ -35,7 +37,7 @@ LEAST_STD = 1e-8  # a channel that is constant in all train series stays at 0
 class System:
     """A method.
 
-    make      channels -> network; weights are drawn here
+    make      (channels, length) -> network; weights are drawn here
     train     (net, x (n, C, L), steps=, batch=, lr=, g=) -> the loss of each step; `net` is left in eval mode
     features  (net, x (n, C, L)) -> (n, d)
     steps, batch   where the user leaves them open; steps None is what `train` takes then
@@ -55,7 +57,16 @@ def _of_encoder(net, x):
 
 
 def _projected(*widths):
-    return lambda channels: with_projector(ResNet1d(channels), *widths)
+    return lambda channels, length: with_projector(ResNet1d(channels), *widths)
+
+
+def _masked(channels, length):
+    """Patches of 8 steps, of short series smaller ones, so that there are four at least."""
+    return MAE(PatchNet(length, channels, patch=min(8, length // 4)))
+
+
+def _fill_in(net, x, **how):
+    return learn(net, net.masked_loss(), x, **how)
 
 
 def _vicreg(a, b):
@@ -69,7 +80,10 @@ SYSTEMS = {
     "vicreg": System(
         _projected(64, 256, 256, 256), functools.partial(pretrain, views=simclr_views, loss=_vicreg), _of_encoder
     ),
-    "ts2vec": System(scales.DilatedNet, scales.ts2vec, scales.features, steps=None, batch=8, gaps=True),
+    "ts2vec": System(
+        lambda channels, length: scales.DilatedNet(channels), scales.ts2vec, scales.features, None, batch=8, gaps=True
+    ),
+    "mae": System(_masked, _fill_in, _of_encoder),
 }
 
 
@@ -79,7 +93,7 @@ class _Learned(nn.Module):
     def __init__(self, channels, length, **parameters):
         super().__init__()
         self.arguments = {"channels": channels, "length": length, **parameters}
-        self.net = SYSTEMS[parameters["method"]].make(channels)
+        self.net = SYSTEMS[parameters["method"]].make(channels, length)
         for name, value in (("mean", 0.0), ("std", 1.0)):
             self.register_buffer(name, torch.full((channels, 1), value, dtype=torch.float64))
 
@@ -94,6 +108,7 @@ class Representation(TransformerMixin, BaseEstimator):
     method   simclr: views of a series attract, other series repel (arXiv 2002.05709)
              vicreg: views agree, features keep their spread and are not alike (arXiv 2105.04906)
              ts2vec: each step agrees with itself in another crop, at all scales (arXiv 2106.10466); NaN is missing
+             mae: three in four patches are hidden and filled in (arXiv 2111.06377)
     steps    of training, None: 600; ts2vec 200, of more than 100,000 numbers 600
     batch    series a step, at most as many as there are; None: 64, ts2vec 8
     lr       learning rate
