@@ -13,6 +13,7 @@ tables    SCARF: rows of tables with columns from other rows; four rows of score
 masked    MAE and BEiT: a transformer over patches of a series, some of which are hidden
 pretexts  other hidden things: which flip, which order of segments, another channel; training on test series
 game      SS-GAN: a generator and a discriminator that also tells flips
+pairs     series and captions (`captions` makes both) in one space: CLIP, zero shot, LiT, the modality gap
 representation  `Representation`: a system as an estimator of scikit-learn's protocol, for series of one's own
 
 Letters: B batch, C channels, L steps, n series; h (B, 64) features of an encoder, z (B, D) projections of them. `g` is
