@@ -32,6 +32,7 @@ NOT_CORE = ("lab", "demonstration", "tables", "plots", "nb", "cli")
 TOP_LEVEL = {
     *("README.md", "environment.yml", "pyproject.toml", "constraints.txt", "Makefile", "LICENSE", "CITATION.cff"),
     *("notebooks", "ncvqvae_lite", "benchmarks", "data", "tests", ".ci", ".github", ".gitignore"),
+    *("CONTRIBUTING.md", "CHANGELOG.md", ".pre-commit-config.yaml", ".devcontainer"),
 }
 
 

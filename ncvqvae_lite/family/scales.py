@@ -168,7 +168,7 @@ def ts2vec(net, x, *, g, steps=None, batch=8, lr=1e-3):
 
     steps    None: 200 for up to 100,000 numbers in x, else 600
     batch    at most n are taken
-    g        of the batches, crops, masks and dropout, on the device of x
+    g        of the batches, crops, masks and dropout, on the device of the net
     returns  the loss of each step; the weights of the net are left at their mean over all steps, the start included
     raises   BadInput for infinite values or fewer than 2 series with values
 
