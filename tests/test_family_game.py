@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from toy_family import made, seeded
+from toy_training import operations_of
 
 from ncvqvae_lite.errors import BadInput
 from ncvqvae_lite.family import game
@@ -137,6 +138,12 @@ def test_each_player_moves_its_own_weights_from_its_own_series(monkeypatch):
     rows = {tuple(series.flatten().tolist()) for series in x}
     real = [all(tuple(series.flatten().tolist()) in rows for series in batch) for batch in asked]
     assert real == [False, True] * 2
+
+
+def test_a_step_never_waits_for_the_device():
+    engine = game._engine(*new(), ramps(30), 4, 20, 0, 0.2, 1.0)
+    full, remainder = (operations_of(engine, size) for size in (20, 10))
+    assert len(full) > 30 and full == remainder
 
 
 # --- scores ---

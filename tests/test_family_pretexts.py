@@ -137,7 +137,8 @@ X = torch.ones(3, 1, 8)
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: flips(X * math.nan, None), "fill gaps first"),
+        (lambda: flips(X[0], None), r"as \(n, C, L\), got \(1, 8\)"),
+        (lambda: Pretext(ResNet1d(), flips, 4).loss(X * math.nan, None), "fill gaps first"),
         (lambda: segments(X[..., :3], None), "at least 4 steps, got 3"),
         (lambda: other_channels(0)(X), "no channel 0 beside others in series of 1"),
         (lambda: other_channels(3)(torch.ones(3, 2, 8)), "no channel 3"),

@@ -7,6 +7,7 @@ views     the eight views of a series in VIEWS, and how pairs of views are made 
 contrast  losses that set one series against the others: NT-Xent, InfoNCE, queues, debiased and hard negatives, mixup;
           SimSiam, which has no others
 peel      what is left when parts of VICReg are taken away: neighbours for views, free tables, Laplacian eigenmaps
+loop      `learn`, the loop of systems without a pair of views
 scales    TS2Vec: crops of series with gaps, contrasted at every scale of time; `svm` scores its features
 reduced   TS-TCC, TF-C and CLOCS, and in `expert` ExpCLR: views and losses that the common loop takes
 tables    SCARF: rows of tables with columns from other rows; four rows of scores; the rank of the partner

@@ -38,6 +38,7 @@ _SAID = [word for pairs in SYNONYMS.values() for pair in pairs for word in pair]
 WORDS = ("", *_SAID, "then", "and", "a", "series", "that", "steps", "with", "in")  # by token; 0 fills up short captions
 LONGEST = 10  # words of a caption
 SHORTEST = 32  # steps of a series
+ON_CPU = torch.empty(0)
 
 
 class Captioned(NamedTuple):
@@ -113,8 +114,8 @@ def encode(captions):
 
 
 def swap_words(captions, *, g):
-    """Texts, two words of each in each other's place: an order of steps may become another one."""
-    out = []
+    """Texts, two words of each in each other's place: an order of steps may become another one. g is on the CPU."""
+    out, g = [], source(g, ON_CPU)
     for words in (caption.split() for caption in captions):
         if len(words) > 1:
             i, j = torch.randperm(len(words), generator=g)[:2].tolist()
@@ -125,8 +126,8 @@ def swap_words(captions, *, g):
 
 @checked(chance=share)
 def drop_words(captions, chance=0.1, *, g):
-    """Texts without some of their words, each of which goes with this chance; one is left at least."""
-    out = []
+    """Texts without some of their words, each of which goes with this chance; one is left at least. g is on the CPU."""
+    out, g = [], source(g, ON_CPU)
     for words in (caption.split() for caption in captions):
         is_kept = (torch.rand(len(words), generator=g) >= chance).tolist()
         kept = list(itertools.compress(words, is_kept))

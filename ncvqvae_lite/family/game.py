@@ -150,7 +150,13 @@ def play(generator, discriminator, x, *, g, steps=600, batch=64, alpha=0.2, beta
     if not 2 <= batch <= len(x):
         raise BadInput(f"batch must be from 2 to the number of series, {len(x)}, got {batch}: change it")
     seed = int(torch.randint(2**31 - 1, (), generator=source(g, x), device=x.device))
+    history = _engine(generator, discriminator, x, steps, batch, seed, alpha, beta).run()
+    generator.eval()
+    discriminator.eval()
+    return history
 
+
+def _engine(generator, discriminator, x, steps, batch, seed, alpha, beta):
     def make(real, g):
         return generator(torch.randn(len(real), NOISE, generator=g, device=real.device))
 
@@ -167,13 +173,10 @@ def play(generator, discriminator, x, *, g, steps=600, batch=64, alpha=0.2, beta
         return CriticTerms(*discriminator_loss(*scores, discriminator(seen)[1], which, beta))
 
     optim = Optim(steps=steps, batch_size=batch, lr=RATE, weight_decay=0.0, betas=BETAS)
-    engine = StepEngine(
+    return StepEngine(
         generator, lambda index, g: (x[index],), maker_loss, terms=MakerTerms._fields, n=len(x), optim=optim, seed=seed,
         optimizers=_adam, second=Player(discriminator, critic_loss, CriticTerms._fields, _adam),
     )  # fmt: skip
-    history = engine.run()
-    generator.eval(), discriminator.eval()
-    return history
 
 
 def _adam(module, lr, optim, capturable):

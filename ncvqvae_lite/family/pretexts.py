@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..arguments import checked, count, count_from_0, function, not_negative
-from ..arguments_tensors import parameter_of, source
+from ..arguments_tensors import a_split, parameter_of, source
 from ..errors import BadInput
 from ..inference import batched, eval_mode
 from .views import clean
@@ -27,9 +27,9 @@ ORDERS = torch.tensor(list(itertools.permutations(range(SEGMENTS))))  # (24, 4),
 # --- tasks ---
 
 
-@checked(x=clean)
+@checked(x=a_split)
 def flipped(x, which):
-    """Series (B, C, L), of each the flip `which` (B,): 0 none, 1 of time, 2 of sign, 3 of both."""
+    """Series (B, C, L), of each the flip `which` (B,): 0 none, 1 of time, 2 of sign, 3 of both; no look at values."""
     which = which[:, None, None]
     x = torch.where(which % 2 == 1, x.flip(2), x)
     return torch.where(which >= 2, -x, x)
@@ -85,8 +85,8 @@ class Pretext(nn.Module):
         return self.head(self.encoder(seen))
 
     def loss(self, x, g):
-        """What `learn` takes as loss."""
-        seen, answer = self.task(x, g)
+        """What `learn` takes as loss; it refuses NaN."""
+        seen, answer = self.task(clean(x, "series"), g)
         made = self(seen)
         return F.mse_loss(made, answer) if answer.is_floating_point() else F.cross_entropy(made, answer)
 

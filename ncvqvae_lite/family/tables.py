@@ -117,14 +117,14 @@ def four_rows(net, x_tr, y_tr, x_te, y_te, *, g, epochs=100):
     """
     x_tr = finite(_table(x_tr, "train rows"), "train rows")
     x_te = finite(_table(x_te, "test rows", x_tr), "test rows")
-    _labelled(x_tr, y_tr, x_te, y_te)
+    a, y_a, b, y_b = _labelled(x_tr, y_tr, x_te, y_te)  # as arrays
     seed = int(torch.randint(2**31 - 1, (), generator=source(g, x_tr), device=x_tr.device))
-    forest = RandomForestClassifier(100, random_state=seed).fit(x_tr.cpu().numpy(), np.asarray(y_tr))
+    forest = RandomForestClassifier(100, random_state=seed).fit(a, y_a)
     tuned = fine_tune(net, x_tr[:, None], y_tr, per_class=None, g=g, epochs=epochs)
     return FourRows(
-        linear_probe(x_tr, y_tr, x_te, y_te),
-        float(np.mean(forest.predict(x_te.cpu().numpy()) == np.asarray(y_te))),
-        linear_probe(batched(net, x_tr), y_tr, batched(net, x_te), y_te),
+        linear_probe(a, y_a, b, y_b),
+        float(np.mean(forest.predict(b) == y_b)),
+        linear_probe(batched(net, x_tr), y_a, batched(net, x_te), y_b),
         accuracy(tuned, x_te[:, None], y_te),
     )
 
