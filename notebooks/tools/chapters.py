@@ -133,8 +133,10 @@ def navigation(source, folder, has_exercises):
     if folder:
         links.append(f"[chapter]({up}{source.stem}.ipynb)")
     topic = source.stem.split("_", 1)[1]
-    if (NOTEBOOKS.parent / "ncvqvae_lite" / f"{topic}.py").is_file():
-        links.append(f"module [{topic}]({up}../ncvqvae_lite/{topic}.py), [its tests]({up}../tests/test_{topic}.py)")
+    for folder_of, prefix in (("ncvqvae_lite", "test"), ("ncvqvae_lite/family", "test_family")):
+        if (NOTEBOOKS.parent / folder_of / f"{topic}.py").is_file():
+            tests = f"{up}../tests/{prefix}_{topic}.py"
+            links.append(f"module [{topic}]({up}../{folder_of}/{topic}.py), [its tests]({tests})")
     others = [name for name in ("exercises", "solutions") if has_exercises and name != folder]
     links += [f"[{name}]({up}{name}/{source.stem}.ipynb)" for name in others]
     return new_markdown_cell(" · ".join([*links, colab_badge(source.stem, folder)]), metadata={"tags": ["nav"]})
