@@ -24,7 +24,7 @@
 #   needed
 # - **Time**: 70 minutes of reading, 90 seconds of computing
 # - **Data**: TwoPatterns, CBF and SyntheticControl series, made by the package at half their usual length; our recorded
-#   runs, which ship with it
+#   runs, FacesUCR (UCR archive) among them, which ship with it
 # - **Answers**: the VICReg exercise on CIFAR-10, a sheet for students that peels VICReg (Bardes et al. 2022,
 #   [arXiv 2105.04906](https://arxiv.org/abs/2105.04906)) down to Laplacian eigenmaps (Belkin and Niyogi 2003), and what
 #   three reports on it conclude. Balestriero and LeCun 2022
@@ -346,7 +346,7 @@ nb.check("rank of equal embeddings", effective_rank(torch.ones(64, 256)), 1.0, r
 #   the deviation is below 0.001, less than a five-hundredth of the length of $c$. "The rank is fine" says nothing about a collapse,
 #   and "the rank is 1.5" is true of an *untrained* network without batch normalisation, too.
 # - **A collapsed $z$ need not have a useless $h$.** With batch normalisation the network without variance term reads
-#   *better* than the untrained one: agreement went on teaching the encoder while the last layer went silent. Only
+#   *better* than the untrained one on these series (not so on FacesUCR, at the end): agreement went on teaching the encoder while the last layer went silent. Only
 #   without batch normalisation does it do what the exercise reports: at chance as is, and below the untrained network
 #   even when standardised. (The complete VICReg learns little in so few steps without batch normalisation. So this twin
 #   shows a collapse, and not how well one could train without.)
@@ -535,7 +535,8 @@ nb.check("recorded: raw over random, in standard errors", margin, low=5)
 # partners differ each time, right ones agree with each other. Two points do not lie on the line. Neighbours in learned
 # space are purer than those of the series and bring nothing more, since little is left to bring. And partners drawn from
 # the whole class, with a purity of exactly 1, do *worse* than near ones in 5-NN: purity is not all, a partner should also
-# be near. So a score of this method is first a score of its neighbours. The three reports differ in the model
+# be near. So a score of this method is first a score of its neighbours. (FacesUCR, at the end, adds a
+# warning.) The three reports differ in the model
 # that chose theirs; that alone could make 34.9 % or 70.2 %.
 #
 # ## What remains
@@ -887,7 +888,8 @@ for name in spaces:
 # %% [markdown]
 # Raw distances, without any learning, have an AUC of 0.99 and more against three of the four, and 0.88 against slow sine waves. An
 # AUC of 1 against *another data set* proves that the sets differ. The test that means something is *near*: leave one class
-# out of train, and find it. For raw series that is one line; for VICReg it would be a training for each class left out.
+# out of train, and find it. For raw series that is one line, and for VICReg a training for each class left out: the recorded runs have it for
+# SyntheticControl.
 
 # %%
 near, kept = {}, {}
@@ -896,6 +898,10 @@ for label in range(4):
     kept[label] = score[y_test != label], score[y_test == label]
     near[label] = rank_auc(*kept[label])
 print("TwoPatterns, class left out, raw series: " + "  ".join(f"{k + 1} {a:.2f}" for k, a in near.items()))
+print("SyntheticControl, recorded, mean over the 6 classes left out, and the worst:")
+for setting in ("raw", "views"):
+    wanted = "near anomaly", "SyntheticControlGenerated", setting
+    print(f"{setting:6}", text(*wanted, "mean AUC"), "; worst", text(*wanted, "least AUC"))
 
 # %%
 fig, axes = plots.figure(1, 2, height=3.7)
@@ -932,10 +938,15 @@ nb.check_band(
     np.mean(list(near.values())),
     {"chance": 0.5, "perfect": 1.0},
 )
+area = [recorded("near anomaly", "SyntheticControlGenerated", s, "mean AUC")[0] for s in ("views", "raw")]
+nb.check("recorded: near AUC of VICReg over raw series", area[0] - area[1], low=0.05)
 for name in ("VICReg", "neighbours"):
     nb.record("12", f"far AUC, worst of four, {name}", min(far[name, kind] for kind in others))
 
 # %% [markdown]
+# Near is where learning pays: with each class of SyntheticControl left out in turn, VICReg's features, which never saw it, find it better than
+# distances of series do, by far in the worst case.
+#
 # ### One set a point, and the most anomalous
 #
 # Two more of the exercise's pictures. On a map of both sets MNIST "shrinks to a point". The number behind it is the spread of
@@ -1046,12 +1057,37 @@ nb.check("one AUC by counting pairs, 60 x 60", rank_auc(value[~mark][:60], value
 #
 # ## Recorded runs
 #
-# The numbers of this chapter over seeds.
+# The numbers of this chapter over seeds, then a set of the archive, FacesUCR: outlines of 14 faces as series, 200 to learn from.
+# Nothing was chosen on it.
 
 # %%
 print(nb.recorded_runs("12"))
 
+# %%
+faces = {}
+print("FacesUCR, first 1,000 test series   5-NN                           probe")
+for setting in ("raw", "untrained", "views", "no variance", "neighbours"):
+    faces[setting] = recorded("peeled", "FacesUCR", setting, "probe")[0]
+    print(f"{setting:31}", *(text("peeled", "FacesUCR", setting, m) for m in ("knn", "probe")), sep="   ")
+print("purity of neighbours:", text("peeled", "FacesUCR", "neighbours", "purity"))
+for metric in ("sd of z", "rank of z"):
+    print(f"{metric} without variance term:", text("peeled", "FacesUCR", "no variance", metric))
+
+# %% tags=["nbval-check-output"]
+nb.check("recorded, FacesUCR: probe, VICReg minus raw series", faces["views"] - faces["raw"], low=0.01)
+nb.check("recorded, FacesUCR: probe, VICReg minus no variance", faces["views"] - faces["no variance"], low=0.1)
+nb.check("recorded, FacesUCR: probe, neighbours minus raw series", faces["neighbours"] - faces["raw"], high=0.0)
+deviation, rank = (recorded("peeled", "FacesUCR", "no variance", m)[0] for m in ("sd of z", "rank of z"))
+nb.check("recorded, FacesUCR: no variance, deviation of z", deviation, low=0, high=0.05)
+nb.check("recorded, FacesUCR: no variance, rank of z", rank, low=10)
+
 # %% [markdown]
+# A real set keeps some findings and corrects two. The collapse is there, the deviation sees it and the rank does not. But a network
+# without variance term is here about as good as an untrained one, not better. And neighbours of a purity of 0.65, which was plenty
+# on TwoPatterns, teach *less* than the series themselves know: with 200 series of 14 classes the wrong neighbours are of
+# similar faces, not random, so their errors agree with each other. That is the exercise's 34.9 % against 72.4 %, in small. Purity
+# is not the whole dose; who the wrong neighbours are counts too. (The reason is a guess, the numbers are not.)
+#
 # ## Item by item
 #
 # What the exercise on CIFAR-10 asks for, where it is in this chapter, and whether its finding was found on series.
@@ -1061,11 +1097,11 @@ print(nb.recorded_runs("12"))
 # | losses by step; variance falls first | The three terms | found: at first the only one that falls; covariance rises |
 # | PCA against t-SNE | Features on a map | found, and empty: t-SNE keeps neighbours better also of raw series and of an untrained network |
 # | linear probe of VICReg | Reading out | found: above raw series and untrained |
-# | no variance term: 17.6 % (14.7, 17.5) | Reading out | found without batch normalisation only; with it $z$ collapses and $h$ improves |
+# | no variance term: 17.6 % (14.7, 17.5) | Reading out | at chance without batch normalisation only; with it $z$ collapses, $h$ stays at the untrained network or above |
 # | a collapse has effective rank below 2 | What the deviation of z says | not found: only where the deviation is below 0.001 |
 # | latent optimisation: a free table | Next layer off: the encoder | found: 5-NN at chance |
 # | latent optimisation: an auto-decoder | Next layer off: the encoder | found on CBF; on TwoPatterns hardly above chance |
-# | neighbours for views: 34.9 % (50.1, 70.2) | Next layer off: the views | not found: nearly as good as views, until most neighbours are wrong |
+# | neighbours for views: 34.9 % (50.1, 70.2) | Next layer off: the views | not found on TwoPatterns, where neighbours teach nearly as well as views; found on FacesUCR |
 # | random neighbours teach nothing | Next layer off: the views | found |
 # | neighbours as positives in a contrastive loss | Next layer off: the views | left to text: the neighbours decide, whichever loss reads them; `vicreg` above takes them as views |
 # | Laplacian eigenmaps; no neighbours, no structure | No neighbours, no structure? | not found on clean series, found under drift |
@@ -1074,7 +1110,7 @@ print(nb.recorded_runs("12"))
 # | VICReg on a free table is the eigenmap | Is it true? | found, up to a rotation |
 # | nearest and farthest; the same farthest for all queries and methods | Nearest and farthest | hubs found, made by learning; not the same for two methods |
 # | anomalies, far: AUC 1.00 | Anomalies, far and near | found, and nearly so for raw series: proves that the sets differ |
-# | anomalies, near | Anomalies, far and near | raw series: well below 1; not settled for VICReg |
+# | anomalies, near | Anomalies, far and near | found: VICReg above raw series, recorded on SyntheticControl |
 # | PCA maps the anomalies to a point | One set a point | not found |
 # | the most anomalous are ambiguous | One set a point | found where errors are not rare; methods share one of seven at most |
 # | units and concepts | Which unit says what | found, and a nuisance is among them |
@@ -1082,7 +1118,8 @@ print(nb.recorded_runs("12"))
 # ## What to take along
 #
 # - A score of a collapsed model is about a term, a normalisation, a layer and a probe. Name all four.
-# - Whatever takes the place of views is the teacher. Measure the purity of the teacher first.
+# - Whatever takes the place of views is the teacher. Measure its purity first, and see whether its errors
+#   agree with each other.
 # - VICReg without encoder and views is Laplacian eigenmaps. What an encoder adds is a code for new series, and a way
 #   past a bad distance.
 # - Put the raw series and an untrained network beside every picture, every retrieval and every AUC.
