@@ -273,6 +273,34 @@ def headline():
     return "\n\n".join(parts)
 
 
+LOSSES = ("regular-none", "barlowtwins-warp", "vibcreg-warp", "vicreg-warp", "simclr-warp")
+WITHOUT_CLASSIFIER = (
+    "",
+    "cas=False",
+)  # the cells of `headline`, and of `contrastive`, whose other scores are like them
+
+
+def contrastive():
+    """What other losses do in the tokenizer: mean and deviation over the seeds that all of them have, set by set."""
+    scores = {
+        name: OF_SAMPLES[name] for name in ("knn_acc", "svm_acc", "fid", "fid_by_class", "is_by_class", "coverage")
+    }
+    rows = recorded()
+    rows = rows[(rows.preset == "improved") & rows.ablation.isin(WITHOUT_CLASSIFIER) & rows.metric.isin(scores)]
+    rows = rows.assign(arm=rows.method + "-" + rows.augmentation)
+    lines = []
+    for dataset in sets_in(rows):
+        part = rows[rows.dataset == dataset].pivot_table(index=["arm", "seed"], columns="metric", values="value")
+        having = [{seed for name, seed in part.index if name == loss} for loss in LOSSES]
+        if seeds := sorted(set.intersection(*having)):
+            for configuration in LOSSES:
+                found = part.loc[[(configuration, seed) for seed in seeds]].agg(["mean", "std"])
+                values = [beside(*found[name], digits) for name, (_, digits) in scores.items()]
+                named = arm(*configuration.split("-"))
+                lines.append([f"{dataset}, {named}", ", ".join(map(str, seeds)), *values])
+    return table(["", "seeds", *(name for name, _ in scores.values())], lines)
+
+
 # --- which part of the prior ---
 
 PRIORS = {"kept tied": "kept, tied (reference, naive)", "kept untied": "kept, untied"}
@@ -416,6 +444,6 @@ def course():
     )
 
 
-BLOCKS = (replication, thesis, versions, leak, bf16, improved, headline, priors, pairs, random_start)
+BLOCKS = (replication, thesis, versions, leak, bf16, improved, headline, contrastive, priors, pairs, random_start)
 BLOCKS = (*BLOCKS, demonstration, questions, speed, course)
 BLOCKS = {block.__name__: block for block in BLOCKS}

@@ -27,6 +27,7 @@ FROM_CELLS = (
     "bf16",
     "improved",
     "headline",
+    "contrastive",
     "priors",
     "pairs",
     "random_start",
