@@ -157,11 +157,11 @@ nb.record("12", "VICReg: sim, first over last steps", drop["sim"])
 nb.check_band(cfg, "12", "VICReg: deviation of z at the end", logs["VICReg"][-5:, 3].mean(), {"collapse": 0.05})
 
 # %% [markdown]
-# The variance term falls first, as one expects, and for a while it is the only one that falls. An untrained network gives
-# nearly the same $z$ for every series, so the blue curve starts high, and the whole run is a fight about it. Agreement
-# at first gets *worse*: series that are told apart are told apart from their views, too. Covariance rises to many
-# times its start, because features that vary can be correlated. A sum of the three shows none of this. On the right, without the variance term, nothing holds the other two: they fall by
-# orders of magnitude, and the blue dashes go to 49.5, the price of saying nothing.
+# The variance term falls first, as one expects, and for a while it is the only one that falls: it starts at 33 of 49.5,
+# and the whole run is a fight about it. Agreement at first gets *worse*: series that are told apart are told apart from
+# their views, too. Covariance rises to many times its start, because features that vary can be correlated. A sum of the
+# three shows none of this. On the right, without the variance term, nothing holds the other two: they fall by orders of
+# magnitude, and the blue dashes go to 49.5, the price of saying nothing.
 #
 # ## Features on a map
 #
@@ -222,8 +222,8 @@ nb.check_band(
 
 # %% [markdown]
 # t-SNE keeps neighbours better than PCA on *every* row, also where nothing was learned: that is what it was made for,
-# and no finding about VICReg. The raw series, too, fall into patches of one colour. What VICReg adds is the difference
-# between the columns, not the look of the last one.
+# and no finding about VICReg. Classes lie together on its maps alone; what VICReg adds is the difference between the
+# columns, not the look of the last one.
 #
 # ## Reading out: of what, and how scaled?
 #
@@ -340,11 +340,12 @@ nb.check("rank of equal embeddings", effective_rank(torch.ones(64, 256)), 1.0, r
 # %% [markdown]
 # What to learn from this:
 #
-# - **The deviation sees the collapse** first and without doubt: below 0.05 in both runs without the variance term.
-# - **The rank does not**, as long as there is batch normalisation. At a deviation of 0.02 it is still near 30: singular
-#   values are added up, and 250 small ones weigh as much as one large. In the model the rank comes below 2 only where
-#   the deviation is below 0.001, less than a five-hundredth of the length of $c$. "The rank is fine" says nothing about a collapse,
-#   and "the rank is 1.5" is true of an *untrained* network without batch normalisation, too.
+# - **A collapse to a point is seen by the deviation**: below 0.05 in both runs without the variance term. The rank does
+#   not see it as long as there is batch normalisation: at a deviation of 0.02 it is still near 30. Singular values are
+#   added up, and the 63 small ones of a batch of 64 weigh as much as one large. In the model the rank comes below 2 only
+#   where the deviation is below 0.001, less than a five-hundredth of the length of $c$.
+# - **A collapse to a line is seen by the rank**: VICReg without batch normalisation (light blue) has a deviation of 0.3, six
+#   times the usual mark, and a rank of 1 to 2: its features vary, and all in the same way. So print both numbers.
 # - **A collapsed $z$ need not have a useless $h$.** With batch normalisation the network without variance term reads
 #   *better* than the untrained one on these series (not so on FacesUCR, at the end): agreement went on teaching the encoder while the last layer went silent. Only
 #   without batch normalisation does it do what the exercise reports: at chance as is, and below the untrained network
@@ -353,7 +354,8 @@ nb.check("rank of equal embeddings", effective_rank(torch.ones(64, 256)), 1.0, r
 # - **As is or standardised**: the untrained network is at chance or far above, by this choice alone.
 #
 # So "17.6 % without the variance term" is a number about a term, a normalisation, a layer and a probe. Write down all
-# four, or it cannot be compared.
+# four, or it cannot be compared. (The exercise's network *has* batch normalisation, and ours with it does not do what
+# the exercise reports. Why is open: its networks are deeper and were trained for longer.)
 #
 # ## Next layer off: the encoder
 #
@@ -532,10 +534,10 @@ nb.check("recorded: raw over random, in standard errors", margin, low=5)
 
 # %% [markdown]
 # Accuracy rises with purity, steeply at first. Half of the neighbours may be random and the classes are still found: wrong
-# partners differ each time, right ones agree with each other. Two points do not lie on the line. Neighbours in learned
+# partners point every way, right ones agree with each other. (Views, at 0.99, have about a tenth of the errors that are then left.) Two points do not lie on the line. Neighbours in learned
 # space are purer than those of the series and bring nothing more, since little is left to bring. And partners drawn from
 # the whole class, with a purity of exactly 1, do *worse* than near ones in 5-NN: purity is not all, a partner should also
-# be near. So a score of this method is first a score of its neighbours. (FacesUCR, at the end, adds a
+# be near (a likely reason, not tested). So a score of this method is first a score of its neighbours. (FacesUCR, at the end, adds a
 # warning.) The three reports differ in the model
 # that chose theirs; that alone could make 34.9 % or 70.2 %.
 #
@@ -551,8 +553,8 @@ nb.check("recorded: raw over random, in standard errors", margin, low=5)
 #    larger. Series $i$ stands in $d_i$ of the pairs' $2m$ places, so the mean over both views weighs it by $d_i$.
 # 3. *Covariance* asks two columns to be uncorrelated, with the same weights. Together with 2 and centred columns:
 #    $Y^T D Y = 2m I$ and $Y^T D \mathbf 1 = 0$.
-# 4. So VICReg minimises $\operatorname{tr}(Y^T L Y)$ under $Y^T D Y \propto I$. Its solutions are known since the 19th
-#    century (Rayleigh, Ritz): the columns span the eigenvectors of $L y = \lambda D y$ with the $d$ smallest
+# 4. So VICReg minimises $\operatorname{tr}(Y^T L Y)$ under $Y^T D Y \propto I$. Its solutions are classical
+#    (Rayleigh and Ritz): the columns span the eigenvectors of $L y = \lambda D y$ with the $d$ smallest
 #    eigenvalues, without the constant one, which step 3 excludes.
 #
 # (Two liberties: the views have each their own mean and variance, and a hinge of weight 25 is no equation, so columns end
@@ -717,8 +719,10 @@ nb.check("a fixed shuffle of the time axis changes nothing", same, 1.0, rtol=1e-
 # %% [markdown]
 # On clean series the method finds the classes without any learning: nearly all of CBF and SyntheticControl, much of
 # TwoPatterns. (Good neighbours, mind; on TwoPatterns the linear probe finds far less.) It knows nothing of time: shuffle the steps,
-# the same way for all series, and not a distance changes. Then the drift comes, and classes are gone. Same method,
-# same series, same classes. *No neighbours, no structure* is a sentence about a nuisance: about what fills the distance.
+# the same way for all series, and not a distance changes. Then the drift comes, and most of the classes go: on
+# TwoPatterns all, down to chance; of SyntheticControl and CBF some are left. Raw distance suffers too, but less: the
+# map loses 0.06 to 0.17 that 5-NN on the drifting series still has. Same method, same series, same classes. *No
+# neighbours, no structure* is a sentence about a nuisance: about what fills the distance.
 #
 # Can learning repair what the graph lost? Three answers on CBF with a drift of 3: views, the usual ones; neighbours in the
 # drifting series; and, the decisive one, neighbours taken from the series *before* the drift, while the network sees
@@ -785,11 +789,11 @@ for name in ("CBF", "SyntheticControl"):
 # %% [markdown]
 # Three findings, of which one is not what was expected:
 #
-# - **The graph fails, not the method.** With neighbours from before the drift the same loss on the same drifting series
-#   finds the classes. What a neighbour graph lost is lost for what learns from it: by 5-NN the network comes out about as
-#   poor as the drifting series themselves.
-# - **Views repair it**: they need no neighbour, so no distance can mislead them. A likely
-#   reason that crops suffice: a crop of a slow wave is a slow wave of another phase and height.
+# - **It is the neighbours that fail.** With neighbours from before the drift the same loss on the same drifting series
+#   finds many of the classes; with those of the drifting series the network comes out, by 5-NN, about as poor as these
+#   series themselves. (The neighbours from before the drift are no better than views where these do well.)
+# - **Views repair a good part**: from 0.58 to 0.80 on CBF, of 1.00 without drift. They need no neighbour, so no distance
+#   can mislead them. A likely reason that crops suffice: a crop of a slow wave is a slow wave of another phase and height.
 # - **Views with a drift of their own were expected to do best, and do worse** than the same views without, on both sets. A
 #   likely reason: they double the nuisance in what the network sees, and in so few steps the harder task teaches less.
 #   Knowing the nuisance is not the same as learning to ignore it.
@@ -819,7 +823,7 @@ fig
 
 # %%
 retrieval = {}
-for name, f in methods.items():
+for name, f in (methods | {"untrained": features(untrained, x_test)}).items():
     hubs = farthest_hubs(f, 5)
     retrieval[name] = precision_at(f, y_test), hubs.share, set(hubs.index.tolist())
     print(
@@ -835,15 +839,20 @@ for name in ("VICReg", "neighbours"):
     nb.check_band(cfg, "12", f"share of the farthest that are hubs, {name}", retrieval[name][1], {"chance": chance})
 nb.record("12", "share of the farthest that are hubs, raw series", retrieval["raw series"][1])
 nb.record("12", "hubs in common, VICReg and neighbours", len(shared))
+nb.check("hubs without any learning: an untrained network", retrieval["untrained"][1], low=0.2)
+plain = {dim: farthest_hubs(np.random.default_rng(0).normal(size=(800, dim)), 5).share for dim in (1, 64)}
+nb.check("hubs of a normal cloud in one dimension", plain[1], low=0.5)
+nb.check("and in 64", plain[64], high=0.25)
 
 # %% [markdown]
 # Learning improves the near end: nearly all neighbours have the query's class. (One picture says little: a query may
 # well have all its neighbours wrong where 90 of 100 are right in all.)
 #
-# At the far end, five series collect 2 % of all places in raw distance, three times what chance gives, and 30 to 40 % in both
-# learned spaces: there *are* hubs, and learning makes them, by drawing most series together and leaving a few outside. But
-# the two methods have hardly one of five in common. So on series the same farthest samples for many queries are found;
-# that all methods share them is not.
+# At the far end, five series collect 2 % of all places in raw distance, three times what chance gives, and a third or
+# more in both learned spaces: there *are* hubs. But learning did not make them: the *untrained* network has more. Hubs
+# need no outlier and no loss, only few directions that count: of a plain normal cloud they collect most places in one
+# dimension, and a fifth in 64. And the two methods have hardly one of five in common. So on series the same farthest
+# samples for many queries are found; that they say something about a method is not.
 #
 # ## Anomalies, far and near
 #
@@ -987,11 +996,6 @@ for name in spaces:
     nb.record("12", f"5-NN error, most anomalous minus others, {name}", errors[name][0] - errors[name][1])
 for (a, b), many in overlap.items():
     nb.record("12", f"top 7 in common, {a} and {b}", many)
-nb.check(
-    "anomalies by raw distance are the farthest from train",
-    bool((normal["raw series"][strange["raw series"]] >= np.sort(normal["raw series"])[-7]).all()),
-    True,
-)
 nb.check_band(cfg, "12", "spread of CBF over TwoPatterns, raw series", ratios["raw series"], {"a point": 0.0})
 
 # %% [markdown]
@@ -1046,8 +1050,9 @@ nb.check_band(
 )
 unit = int(areas["VICReg"][:, 0].argmax())
 value, mark = features(nets["VICReg"], x_test)[:, unit], has[:, 0].numpy()
-area = auc_of_pairs(value[~mark][:60], value[mark][:60])
-nb.check("one AUC by counting pairs, 60 x 60", rank_auc(value[~mark][:60], value[mark][:60]), area, rtol=1e-9)
+above, ties = (np.mean(compare(value[mark][:, None], value[~mark])) for compare in (np.greater, np.equal))
+area = above + ties / 2
+nb.check("the best unit's AUC by counting all pairs", areas["VICReg"][unit, 0], max(area, 1 - area), rtol=1e-6)
 
 # %% [markdown]
 # Trained units tell which pattern comes first or second almost alone; untrained ones do not. No single unit says
@@ -1098,7 +1103,7 @@ nb.check("recorded, FacesUCR: no variance, rank of z", rank, low=10)
 # | PCA against t-SNE | Features on a map | found, and empty: t-SNE keeps neighbours better also of raw series and of an untrained network |
 # | linear probe of VICReg | Reading out | found: above raw series and untrained |
 # | no variance term: 17.6 % (14.7, 17.5) | Reading out | at chance without batch normalisation only; with it $z$ collapses, $h$ stays at the untrained network or above |
-# | a collapse has effective rank below 2 | What the deviation of z says | not found: only where the deviation is below 0.001 |
+# | a collapse has effective rank below 2 | What the deviation of z says | with batch normalisation not found; in a model of a collapse to a point only where the deviation is below 0.001 |
 # | latent optimisation: a free table | Next layer off: the encoder | found: 5-NN at chance |
 # | latent optimisation: an auto-decoder | Next layer off: the encoder | found on CBF; on TwoPatterns hardly above chance |
 # | neighbours for views: 34.9 % (50.1, 70.2) | Next layer off: the views | not found on TwoPatterns, where neighbours teach nearly as well as views; found on FacesUCR |
@@ -1106,9 +1111,9 @@ nb.check("recorded, FacesUCR: no variance, rank of z", rank, low=10)
 # | neighbours as positives in a contrastive loss | Next layer off: the views | left to text: the neighbours decide, whichever loss reads them; `vicreg` above takes them as views |
 # | Laplacian eigenmaps; no neighbours, no structure | No neighbours, no structure? | not found on clean series, found under drift |
 # | amortisation matters | Next layer off: the encoder; No neighbours ...? | found as a cost for new series; for structure the graph decides |
-# | views with drift repair it | No neighbours, no structure? | views do; a drift in the views does not help in so few steps |
+# | views with drift repair it | No neighbours, no structure? | views do, in part; a drift in the views does not help in so few steps |
 # | VICReg on a free table is the eigenmap | Is it true? | found, up to a rotation |
-# | nearest and farthest; the same farthest for all queries and methods | Nearest and farthest | hubs found, made by learning; not the same for two methods |
+# | nearest and farthest; the same farthest for all queries and methods | Nearest and farthest | hubs found, most of them in an untrained network; not the same for two methods |
 # | anomalies, far: AUC 1.00 | Anomalies, far and near | found, and nearly so for raw series: proves that the sets differ |
 # | anomalies, near | Anomalies, far and near | found: VICReg above raw series, recorded on SyntheticControl |
 # | PCA maps the anomalies to a point | One set a point | not found |
@@ -1156,7 +1161,7 @@ def density(reference, x=None, k=2):
     x          (n, D) features to be scored; None: the reference itself, each row by the others
     returns    (n,) array, the larger the more anomalous
     """
-    # solution: all distances, infinity for a row to itself where x is None, sort each row, mean of the first k
+    # solution: all distances first; then say who may be a neighbour of whom
     rows = reference if x is None else x
     distance = np.linalg.norm(rows[:, None] - reference[None], axis=2)  # (n, m)
     if x is None:
@@ -1176,6 +1181,11 @@ def check_density(answer):
              hint="neighbours come from the reference, never from the series that are scored")  # fmt: skip
     nb.check("a copy of a train series", answer(line, line[:1], k=1), [0.0], atol=1e-12,
              hint="a new series may lie on a train series; only in the reference itself is that the row itself")  # fmt: skip
+    plane = np.array([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0], [0.0, 1.0]])
+    nb.check("three neighbours in the plane, at 0, 1 and 5", answer(plane, plane[:1], k=3), [2.0], rtol=1e-9,
+             hint="the mean of k Euclidean distances, over all columns")  # fmt: skip
+    nb.check("a series that is there twice", answer(np.array([[0.0], [0.0], [2.0]]), k=1), [0.0, 0.0, 2.0], atol=1e-12,
+             hint="two rows may be equal and are neighbours all the same")  # fmt: skip
 
 
 check_density(density)
@@ -1204,7 +1214,35 @@ def wrong_skips_first(reference, x=None, k=2):
     return np.sort(np.linalg.norm(rows[:, None] - reference[None], axis=2), axis=1)[:, 1 : k + 1].mean(axis=1)
 
 
+def wrong_manhattan(reference, x=None, k=2):
+    """adds up the differences of the columns"""
+    rows = reference if x is None else x
+    distance = np.abs(rows[:, None] - reference[None]).sum(axis=2)
+    if x is None:
+        np.fill_diagonal(distance, np.inf)
+    return np.sort(distance, axis=1)[:, :k].mean(axis=1)
+
+
+def wrong_median(reference, x=None, k=2):
+    """takes the median of the k distances"""
+    rows = reference if x is None else x
+    distance = np.linalg.norm(rows[:, None] - reference[None], axis=2)
+    if x is None:
+        np.fill_diagonal(distance, np.inf)
+    return np.median(np.sort(distance, axis=1)[:, :k], axis=1)
+
+
+def wrong_zero_is_itself(reference, x=None, k=2):
+    """takes any row at distance 0 for the row itself when the reference is scored"""
+    rows = reference if x is None else x
+    distance = np.linalg.norm(rows[:, None] - reference[None], axis=2)
+    if x is None:
+        distance[distance == 0] = np.inf
+    return np.sort(distance, axis=1)[:, :k].mean(axis=1)
+
+
 nb.refused(check_density, wrong_counts_itself, wrong_neighbours_in_test, wrong_skips_first)
+nb.refused(check_density, wrong_manhattan, wrong_median, wrong_zero_is_itself)
 
 # %% [markdown]
 # ### 12.2 Laplacian eigenmaps `**`
@@ -1220,7 +1258,7 @@ def spectral_codes(w, dim):
     w        (n, n) symmetric, zeros on the diagonal, connected
     returns  (n, dim) codes, columns in the order of their lambda
     """
-    # solution: eigh of I - D^-1/2 W D^-1/2, drop the first eigenvector, divide the rows by the root of the degrees
+    # solution: change variables, solve the symmetric problem, change back
     root = np.sqrt(w.sum(axis=1))  # (n,)
     _, vectors = np.linalg.eigh(np.eye(len(w)) - w / root / root[:, None])
     return vectors[:, 1 : dim + 1] / root[:, None]
@@ -1235,7 +1273,7 @@ def check_spectral_codes(answer):
     np.put_along_axis(w, near, 1.0, axis=1)
     w = np.maximum(w, w.T)
     codes, degree = np.asarray(answer(w, 4)), np.diag(w.sum(axis=1))
-    nb.check("shape", codes.shape, (60, 4))
+    nb.check("shapes", [codes.shape, np.shape(answer(w, 2))], [(60, 4), (60, 2)])
     nb.check("constant left out", np.ones(60) @ degree @ codes, np.zeros(4), atol=1e-8,
              hint="the eigenvector of lambda 0 says nothing of a series: start from the second")  # fmt: skip
     nb.check("orthogonal by degree", codes.T @ degree @ codes, np.eye(4), atol=1e-8,
@@ -1274,7 +1312,12 @@ def wrong_largest(w, dim):
     return np.linalg.eigh(np.eye(len(w)) - w / root / root[:, None])[1][:, ::-1][:, :dim] / root[:, None]
 
 
-nb.refused(check_spectral_codes, wrong_keeps_constant, wrong_no_degrees, wrong_largest)
+def wrong_dim(w, dim):
+    """always gives four codes"""
+    return spectral_codes(w, 4)
+
+
+nb.refused(check_spectral_codes, wrong_keeps_constant, wrong_no_degrees, wrong_largest, wrong_dim)
 
 # %% [markdown]
 # ### 12.3 The near and the far end of a retrieval `**`
@@ -1290,7 +1333,7 @@ def retrieval_ends(f, y, k):
     f        (n, D) features; y (n,) labels
     returns  two numbers in 0..1
     """
-    # solution: all Euclidean distances, sort each row; leave out the query; np.bincount counts the farthest
+    # solution: one order of the series for each query serves both numbers
     distance = np.linalg.norm(f[:, None] - f[None], axis=2)  # (n, n)
     np.fill_diagonal(distance, -1.0)  # the query comes first
     order = distance.argsort(axis=1)
@@ -1316,6 +1359,12 @@ def check_retrieval_ends(answer):
     right = sum(kinds[j] == kinds[i] for i in range(62) for j in others[i][:2])
     nb.check("cloud: precision at 2", precision, right / 124, rtol=1e-9, hint="k nearest others of every query")
     nb.check("cloud with two outliers: hubs", hubs, 122 / 124, rtol=1e-9, hint="how often is each series far?")
+    places = [0] * 60
+    for i in range(60):
+        for j in sorted((j for j in range(60) if j != i), key=distance[i].__getitem__)[-3:]:
+            places[j] += 1
+    nb.check("cloud alone: hubs", answer(cloud, labels, 3)[1], sum(sorted(places)[-3:]) / 180, rtol=1e-9,
+             hint="count how often each series is among the k farthest; being remote is not the same")  # fmt: skip
 
 
 check_retrieval_ends(retrieval_ends)
@@ -1351,4 +1400,12 @@ def wrong_share_of_series(f, y, k):
     return precision, len(np.unique(distance.argsort(axis=1)[:, -k:])) / len(f)
 
 
-nb.refused(check_retrieval_ends, wrong_query_in_list, wrong_dot_product, wrong_share_of_series)
+def wrong_remote(f, y, k):
+    """takes the series farthest from the mean for the most frequent ones"""
+    precision, _ = retrieval_ends(f, y, k)
+    order = np.linalg.norm(f[:, None] - f[None], axis=2).argsort(axis=1)
+    counts = np.bincount(order[:, -k:].ravel(), minlength=len(f))
+    return precision, float(counts[np.linalg.norm(f - f.mean(axis=0), axis=1).argsort()[-k:]].sum() / (len(f) * k))
+
+
+nb.refused(check_retrieval_ends, wrong_query_in_list, wrong_dot_product, wrong_share_of_series, wrong_remote)
