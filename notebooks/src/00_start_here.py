@@ -191,6 +191,8 @@ print(nb.closing_table(closing_rows({"naive": about["metrics"]}, ds.name), {"nai
 # | [8. One cell of the thesis](08_replicate.ipynb) | nothing: it runs everything | all scores, beside the published ones |
 # | [9. Your own series](09_own_series.ipynb) | a data set from a table | how to choose the settings, and when not to trust the samples |
 # | [10. The thesis' tables again](10_thesis_report.ipynb) | nothing: it reads recorded runs | which published numbers come back, and what the prior has to do with them |
+# | [11. Two views and no labels](11_two_views.ipynb) | eight views, the contrastive loss, probes with few labels | what a wrong claim about series costs, and what can be known of it before training |
+# | [12. Peeling VICReg](12_peel.ipynb) | neighbours, eigenmaps, a density score | what is left of a loss when its parts are taken away, one by one |
 #
 # ## Four routes
 #
