@@ -318,9 +318,7 @@ nb.check("all embeddings equal: log(2B - 1)", nt_xent(equal, equal, cfg.tau), ma
 (slope,) = torch.autograd.grad(nt_xent(equal, equal, cfg.tau), equal)
 nb.check("and its gradient there: a standstill", float(slope.abs().max()), 0.0, atol=1e-12)
 apart = nt_xent(equal.detach(), -equal.detach(), cfg.tau)
-nb.check(
-    "partners opposite, all others equal: more than a guess", float(apart) - math.log(2 * cfg.batch - 1), low=1.0
-)
+nb.check("partners opposite, all others equal: more than a guess", float(apart) - math.log(2 * cfg.batch - 1), low=1.0)
 nb.check("pencil: the floor of B 2", nt_xent_floor(2, 1.0), math.log(1 + 2 * math.exp(-2)), rtol=1e-9)
 
 # %% [markdown]
@@ -1009,6 +1007,7 @@ def by_runs(said, item, *pairs):
     return f"{said}: {'found' if found == {'found'} else 'seen, not settled'}"
 
 
+# %%
 INDEX += (
     (
         "SimSiam needs its stop",
@@ -1193,9 +1192,8 @@ def nt_xent_matrix(a, b, tau):
 def check_nt_xent_matrix(answer):
     g = torch.Generator().manual_seed(5)
     a, b = torch.randn(2, 6, 4, dtype=torch.float64, generator=g)
-    one = torch.ones(6, 4, dtype=torch.float64)
-    nb.check("equal embeddings: log(2B - 1)", answer(one, one, 0.5), torch.tensor(11.0).double().log(), rtol=1e-6,
-             hint="how many candidates has a view? itself is none")  # fmt: skip
+    one, guess = torch.ones(6, 4, dtype=torch.float64), torch.tensor(11.0).double().log()
+    nb.check("equal embeddings: log(2B - 1)", answer(one, one, 0.5), guess, rtol=1e-6, hint="itself is no candidate")
 
     def by_loop(a, b, tau):
         rows, total = [z / z.norm() for z in (*a, *b)], 0.0
@@ -1208,12 +1206,13 @@ def check_nt_xent_matrix(answer):
     for tau in (0.5, 0.1):
         nb.check(f"random embeddings, tau {tau}", answer(a, b, tau).detach(), by_loop(a, b, tau).detach(), rtol=1e-6,
                  hint="the partner of row i is i + B for the first view, i - B for the second; divide by tau")  # fmt: skip
-    slopes = [torch.autograd.grad(loss(a, b, 0.5), a, allow_unused=True)[0] if loss(a, b, 0.5).requires_grad else None
-              for loss in (answer, by_loop)]  # fmt: skip
-    nb.check("it has a gradient", slopes[0] is not None, True, hint="nothing may be detached on the way")
-    nb.check("the gradient", slopes[0], slopes[1], rtol=1e-6, atol=1e-9)
-    nb.check("only directions count", answer(7 * a, b / 3, 0.5).detach(), by_loop(a, b, 0.5).detach(), rtol=1e-6,
-             hint="unit vectors")  # fmt: skip
+    value = answer(a, b, 0.5)
+    nb.check("it has a gradient", value.requires_grad, True, hint="nothing may be detached on the way")
+    slopes = [torch.autograd.grad(loss, a)[0] for loss in (value, by_loop(a, b, 0.5))]
+    nb.check("the gradient", *slopes, rtol=1e-6, atol=1e-9)
+    nb.check(
+        "only directions count", answer(7 * a, b / 3, 0.5).detach(), value.detach(), rtol=1e-6, hint="unit vectors"
+    )
 
 
 check_nt_xent_matrix(nt_xent_matrix)
@@ -1303,9 +1302,7 @@ def check_few_label_features(answer):
     moved = sum(not torch.equal(before[name], value) for name, value in encoder.state_dict().items())
     nb.check("tensors of the encoder that changed", moved, 0, hint="BatchNorm learns from batches in training mode")
     nb.check("the mode it came in", encoder.training, True, hint="it came in training mode")
-    nb.check(
-        "labels of each class", torch.bincount(labels, minlength=3).tolist(), (5, 5, 5), hint="draw for each class"
-    )
+    nb.check("labels of each class", labels.bincount(minlength=3).tolist(), (5, 5, 5), hint="draw for each class")
     nb.check("different series", len({tuple(row.tolist()) for row in f}), 15, hint="without replacement")
     with torch.no_grad():
         rows = torch.cdist(f, copy.deepcopy(encoder).eval()(x)).argmin(dim=1)
