@@ -1191,7 +1191,7 @@ def nt_xent_matrix(a, b, tau):
 # %% tags=["nbval-check-output"]
 def check_nt_xent_matrix(answer):
     g = torch.Generator().manual_seed(5)
-    a, b = torch.randn(2, 6, 4, dtype=torch.float64, generator=g)
+    a, b = (z.requires_grad_() for z in torch.randn(2, 6, 4, dtype=torch.float64, generator=g))
     one, guess = torch.ones(6, 4, dtype=torch.float64), torch.tensor(11.0).double().log()
     nb.check("equal embeddings: log(2B - 1)", answer(one, one, 0.5), guess, rtol=1e-6, hint="itself is no candidate")
 
@@ -1202,7 +1202,6 @@ def check_nt_xent_matrix(answer):
             total = total - torch.log(torch.exp(rows[i] @ rows[(i + 6) % 12] / tau) / sum(terms)) / 12
         return total
 
-    a.requires_grad_()
     for tau in (0.5, 0.1):
         nb.check(f"random embeddings, tau {tau}", answer(a, b, tau).detach(), by_loop(a, b, tau).detach(), rtol=1e-6,
                  hint="the partner of row i is i + B for the first view, i - B for the second; divide by tau")  # fmt: skip
@@ -1210,9 +1209,8 @@ def check_nt_xent_matrix(answer):
     nb.check("it has a gradient", value.requires_grad, True, hint="nothing may be detached on the way")
     slopes = [torch.autograd.grad(loss, a)[0] for loss in (value, by_loop(a, b, 0.5))]
     nb.check("the gradient", *slopes, rtol=1e-6, atol=1e-9)
-    nb.check(
-        "only directions count", answer(7 * a, b / 3, 0.5).detach(), value.detach(), rtol=1e-6, hint="unit vectors"
-    )
+    scaled = answer(7 * a, b / 3, 0.5).detach()
+    nb.check("only directions count", scaled, value.detach(), rtol=1e-6, hint="unit vectors")
 
 
 check_nt_xent_matrix(nt_xent_matrix)
