@@ -274,18 +274,13 @@ def headline():
 
 
 LOSSES = ("regular-none", "barlowtwins-warp", "vibcreg-warp", "vicreg-warp", "simclr-warp")
-WITHOUT_CLASSIFIER = (
-    "",
-    "cas=False",
-)  # the cells of `headline`, and of `contrastive`, whose other scores are like them
+WITHOUT_CLASSIFIER = ("", "cas=False")  # `headline`, and `contrastive`: no other score looks at CAS
 
 
 def contrastive():
     """What other losses do in the tokenizer: mean and deviation over the seeds that all of them have, set by set."""
-    scores = {
-        name: OF_SAMPLES[name] for name in ("knn_acc", "svm_acc", "fid", "fid_by_class", "is_by_class", "coverage")
-    }
-    rows = recorded()
+    shown = ("knn_acc", "svm_acc", "fid", "fid_by_class", "is_by_class", "coverage")
+    scores, rows = {name: OF_SAMPLES[name] for name in shown}, recorded()
     rows = rows[(rows.preset == "improved") & rows.ablation.isin(WITHOUT_CLASSIFIER) & rows.metric.isin(scores)]
     rows = rows.assign(arm=rows.method + "-" + rows.augmentation)
     lines = []

@@ -118,10 +118,10 @@ def pretrain(net, views, loss, x, *, steps, batch, lr, g, slow=None):
     optimizer, history = torch.optim.Adam(trained, lr=lr), []
     net.train()
     with training_numerics(device):
-        for step, rows in enumerate(_batches(n, batch, steps, x.device, g)):
+        for step, rows in enumerate(batches(n, batch, steps, x.device, g)):
             a, b = views(x[rows], g)
             value = loss(net(a), net(b) if slow is None else slow(b))
-            history.append(_number(value, step))
+            history.append(one_number(value, step))
             optimizer.zero_grad()
             value.backward()
             optimizer.step()
@@ -141,7 +141,7 @@ def _rows(x):
     return finite(x, "x")
 
 
-def _batches(n, batch, steps, device, g):
+def batches(n, batch, steps, device, g):
     """Row numbers (batch,) for each of so many steps."""
     in_a_pass = n // batch
     for step in range(steps):
@@ -151,7 +151,8 @@ def _batches(n, batch, steps, device, g):
         yield order[place : place + batch]
 
 
-def _number(value, step):
+def one_number(value, step):
+    """A loss as a float; raises BadInput unless it is one number, TrainingDiverged unless it is finite."""
     if not isinstance(value, torch.Tensor) or value.numel() != 1:
         raise BadInput(
             f"a loss must return one number as a tensor, got {shown(value)}: return its sum, as in "

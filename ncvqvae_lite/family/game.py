@@ -29,7 +29,7 @@ from ..inference import in_eval_mode
 from ..training_engine import StepEngine
 from ..training_optim import Optim, Player, adamw_over
 from .pretexts import FLIPS, flips
-from .scores import _both, neighbours
+from .scores import neighbours, two_sets
 
 NOISE = 32  # dimensions of the generator's input
 RATE, BETAS = 2e-4, (0.5, 0.9)  # of Adam, for both
@@ -192,7 +192,7 @@ def two_sample_accuracy(real, fake):
 
     arXiv 1610.06545. real, fake   (n, C, L) or features (n, D), as many of each; near 0 where fakes are copies
     """
-    real, fake = _both(real, fake, ("real series", "generated series"))
+    real, fake = two_sets(real, fake, ("real series", "generated series"))
     if len(real) != len(fake):
         raise BadInput(f"{len(real)} real and {len(fake)} generated series, expected as many of each")
     is_fake = np.arange(2 * len(real)) >= len(real)
@@ -202,7 +202,7 @@ def two_sample_accuracy(real, fake):
 
 def spread(real, fake):
     """Root mean square deviation of generated series from their mean, in units of that of real ones: 0 at collapse."""
-    real, fake = _both(real, fake, ("real series", "generated series"))
+    real, fake = two_sets(real, fake, ("real series", "generated series"))
     if not (real != real[0]).any():
         raise BadInput("the real series are all the same, expected some that vary")
     return float(np.sqrt(fake.var(axis=0).sum() / real.var(axis=0).sum()))

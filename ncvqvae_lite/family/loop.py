@@ -6,7 +6,7 @@ from ..arguments import checked, count, count_from_0, function, not_negative
 from ..arguments_tensors import floats, integers, parameter_of, source
 from ..errors import BadInput
 from ..numerics import training_numerics
-from .common import _batches, _number
+from .common import batches, one_number
 
 
 @checked(loss=function, steps=count_from_0, batch=count, lr=not_negative, weight_decay=not_negative)
@@ -33,9 +33,9 @@ def learn(module, loss, x, *, steps, batch, lr, g, weight_decay=0.01, after=None
     optimizer, history = torch.optim.AdamW(trained, lr=lr, weight_decay=weight_decay), []
     module.train()
     with training_numerics(device):
-        for step, rows in enumerate(_batches(n, batch, steps, x.device, g)):
+        for step, rows in enumerate(batches(n, batch, steps, x.device, g)):
             value = loss(x[rows], g)
-            history.append(_number(value, step))
+            history.append(one_number(value, step))
             optimizer.zero_grad()
             value.backward()
             optimizer.step()

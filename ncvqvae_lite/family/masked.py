@@ -220,7 +220,8 @@ class BEiT(nn.Module):
     def forward(self, x, is_hidden):
         """Logits (B, P, tokens a patch, k)."""
         net = self.encoder
-        h = torch.where(_mask(is_hidden, net.embed(x))[..., None], self.mask, net.inputs(net.patches(x)))
+        h = net.inputs(net.patches(x))
+        h = torch.where(_mask(is_hidden, h)[..., None], self.mask, h)
         return self.head(net.encode(h + net.positions)).unflatten(2, (-1, self.tokens.k))
 
     def loss(self, x, is_hidden):

@@ -8,7 +8,6 @@ one record in SYSTEMS; what it does is in its own module.
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -167,14 +166,13 @@ class Representation(TransformerMixin, BaseEstimator):
     @classmethod
     def load(cls, folder):
         """The fitted estimator that `save` wrote; its `losses_` are not kept."""
-        learned = load_module(Path(path(folder, "folder")) / FILE, _Learned)
+        learned = load_module(path(folder, "folder") / FILE, _Learned)
         names = cls().get_params()
         return cls(**{name: learned.arguments[name] for name in names})._keep(learned)
 
     def _keep(self, learned):
-        self.learned_, self.channels_, self.n_features_in_ = (
-            learned, learned.arguments["channels"], learned.arguments["length"],
-        )  # fmt: skip
+        self.learned_ = learned
+        self.channels_, self.n_features_in_ = learned.arguments["channels"], learned.arguments["length"]
         return self
 
     def __sklearn_tags__(self):

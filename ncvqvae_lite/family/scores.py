@@ -27,7 +27,7 @@ def as_rows(values, name, at_least=1):
     return matrix(array.reshape(len(array), -1) if array.ndim == 3 and array.size else array, name, at_least)
 
 
-def _both(reference, x, names=("reference", "x")):
+def two_sets(reference, x, names=("reference", "x")):
     """Two sets of rows of one width."""
     reference, x = as_rows(reference, names[0]), as_rows(x, names[1])
     if reference.shape[1] != x.shape[1]:
@@ -53,7 +53,7 @@ def neighbours(reference, x=None, k=5):
     if x is None:
         reference = as_rows(reference, "features")
         return _sorted(reference, reference, k, nearest=True, itself=False)
-    return _sorted(*_both(reference, x), k, nearest=True)
+    return _sorted(*two_sets(reference, x), k, nearest=True)
 
 
 def _sorted(reference, x, k, nearest, itself=True):
@@ -83,7 +83,7 @@ def linear_probe(f_tr, y_tr, f_te, y_te, standardise=True):
     standardise  scale the columns by train's means and deviations; a collapse of the features may be undone by it
     """
     standardise = flag(standardise, "standardise")
-    f_tr, y_tr, f_te, y_te = _labelled(f_tr, y_tr, f_te, y_te)
+    f_tr, y_tr, f_te, y_te = labelled_sets(f_tr, y_tr, f_te, y_te)
     border = LogisticRegression(C=1.0, max_iter=10_000)
     classifier = make_pipeline(StandardScaler(), border) if standardise else border
     return float(np.mean(classifier.fit(f_tr, y_tr).predict(f_te) == y_te))
@@ -92,15 +92,16 @@ def linear_probe(f_tr, y_tr, f_te, y_te, standardise=True):
 @checked(k=count)
 def knn_probe(f_tr, y_tr, f_te, y_te, k=5):
     """Accuracy on test of the majority of the k nearest train features; the smallest of labels that tie."""
-    f_tr, y_tr, f_te, y_te = _labelled(f_tr, y_tr, f_te, y_te)
+    f_tr, y_tr, f_te, y_te = labelled_sets(f_tr, y_tr, f_te, y_te)
     names, number = np.unique(y_tr, return_inverse=True)
     votes = number[_sorted(f_tr, f_te, k, nearest=True).index]  # (m, k)
     counts = (votes[:, :, None] == np.arange(len(names))).sum(axis=1)  # (m, classes)
     return float(np.mean(names[counts.argmax(axis=1)] == y_te))
 
 
-def _labelled(f_tr, y_tr, f_te, y_te):
-    f_tr, f_te = _both(f_tr, f_te, ("train features", "test features"))
+def labelled_sets(f_tr, y_tr, f_te, y_te):
+    """Features and labels of train and test as arrays, of one width and of at least two train classes."""
+    f_tr, f_te = two_sets(f_tr, f_te, ("train features", "test features"))
     y_tr, y_te = label_array(y_tr, "train", len(f_tr)), label_array(y_te, "test", len(f_te))
     if len(np.unique(y_tr)) < 2:
         raise BadInput(f"all train labels are {y_tr[0]}: a probe needs at least two classes")
@@ -198,14 +199,15 @@ def class_separation(f, y):
     return float(((means[number] - f.mean(axis=0)) ** 2).sum() / within)
 
 
-def _unit(z, name):
+def unit_rows(z, name):
+    """(n, D) as rows of length 1; rows of zeros stay."""
     z = as_rows(z, name)
     return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
 
 
 def alignment(a, b):
     """Mean squared distance of the unit vectors of partners a, b (n, D): 0 to 4 (arXiv 2005.10242, with alpha 2)."""
-    a, b = _unit(a, "first view"), _unit(b, "second view")
+    a, b = unit_rows(a, "first view"), unit_rows(b, "second view")
     if a.shape != b.shape:
         raise BadInput(f"expected two views of one shape (n, D), got {a.shape} and {b.shape}")
     return float(((a - b) ** 2).sum(axis=1).mean())
@@ -217,7 +219,7 @@ def uniformity(z, t=2.0):
 
     -4 t for two opposite points; near -2 t for many, spread evenly over a sphere of many dimensions.
     """
-    u = _unit(z, "embeddings")
+    u = unit_rows(z, "embeddings")
     if len(u) < 2:
         raise BadInput(f"uniformity needs at least 2 embeddings, got {len(u)}")
     squared = np.maximum(2 - 2 * u @ u.T, 0)

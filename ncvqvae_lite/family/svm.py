@@ -8,7 +8,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.svm import SVC
 
-from .scores import _labelled
+from .scores import labelled_sets
 
 COSTS = [*(10.0**e for e in range(-4, 5)), np.inf]  # C: among these cross-validation chooses
 FOLDS = 5
@@ -29,7 +29,7 @@ def svm_probe(f_tr, y_tr, f_te, y_te):
     The kernel's gamma is 1 / (D var(f_tr)). C is infinite (a hard margin) if n < 50 or n // classes < 5, else the best
     of 1e-4, 1e-3, ..., 1e4 and infinity on 5 folds of train, in their order.
     """
-    f_tr, y_tr, f_te, y_te = _labelled(f_tr, y_tr, f_te, y_te)
+    f_tr, y_tr, f_te, y_te = labelled_sets(f_tr, y_tr, f_te, y_te)
     names, svm = np.unique(y_tr), SVC(C=np.inf, gamma="scale")
     if len(f_tr) < 50 or len(f_tr) // len(names) < FOLDS:
         svm.fit(f_tr, y_tr)

@@ -23,7 +23,7 @@ from ..arguments_tensors import finite, floats, integers, rows_of, source
 from ..errors import BadInput
 from ..inference import batched
 from .few import accuracy, fine_tune
-from .scores import _labelled, _unit, linear_probe
+from .scores import labelled_sets, linear_probe, unit_rows
 
 
 class Mlp(nn.Module):
@@ -117,7 +117,7 @@ def four_rows(net, x_tr, y_tr, x_te, y_te, *, g, epochs=100):
     """
     x_tr = finite(_table(x_tr, "train rows"), "train rows")
     x_te = finite(_table(x_te, "test rows", x_tr), "test rows")
-    a, y_a, b, y_b = _labelled(x_tr, y_tr, x_te, y_te)  # as arrays
+    a, y_a, b, y_b = labelled_sets(x_tr, y_tr, x_te, y_te)  # as arrays
     seed = int(torch.randint(2**31 - 1, (), generator=source(g, x_tr), device=x_tr.device))
     forest = RandomForestClassifier(100, random_state=seed).fit(a, y_a)
     tuned = fine_tune(net, x_tr[:, None], y_tr, per_class=None, g=g, epochs=epochs)
@@ -134,7 +134,7 @@ def positive_rank(a, b):
 
     B: the partner is always the most similar one; (B + 1) / 2: a guess; rows that tie share their mean rank.
     """
-    a, b = _unit(a, "first view"), _unit(b, "second view")
+    a, b = unit_rows(a, "first view"), unit_rows(b, "second view")
     if a.shape != b.shape or len(a) < 2:
         raise BadInput(f"expected two views (B, D) of one shape, B at least 2, got {a.shape} and {b.shape}")
     return float(np.diag(rankdata(a @ b.T, axis=1)).mean())
