@@ -115,7 +115,8 @@ nets, logs = {}, {}
 nets["VICReg"], logs["VICReg"] = train(x)
 nets["no variance"], logs["no variance"] = train(x, var=0.0)
 untrained = new_network().eval()
-print("sim, var, cov of VICReg at the last step:", logs["VICReg"][-1, :3].round(3))
+for step in (0, -1):
+    print("sim, var, cov of VICReg, in their weights:", (logs["VICReg"][step, :3] * (25, 25, 1)).round(2))
 
 # %% [markdown]
 # ## The three terms
@@ -534,7 +535,7 @@ nb.check("recorded: raw over random, in standard errors", margin, low=5)
 
 # %% [markdown]
 # Accuracy rises with purity, steeply at first. Half of the neighbours may be random and the classes are still found: wrong
-# partners point every way, right ones agree with each other. (Views, at 0.99, have about a tenth of the errors that are then left.) Two points do not lie on the line. Neighbours in learned
+# partners point every way, right ones agree with each other. Two points do not lie on the line. Neighbours in learned
 # space are purer than those of the series and bring nothing more, since little is left to bring. And partners drawn from
 # the whole class, with a purity of exactly 1, do *worse* than near ones in 5-NN: purity is not all, a partner should also
 # be near (a likely reason, not tested). So a score of this method is first a score of its neighbours. (FacesUCR, at the end, adds a
