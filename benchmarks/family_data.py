@@ -16,6 +16,7 @@ from ncvqvae_lite.data_files import names_in
 from ncvqvae_lite.generators import GENERATORS
 
 GESTURES = "GesturesGenerated"
+CAPTIONED = "CaptionedGenerated"  # `captions.captioned`: chapter 15 draws series and captions anew for each seed
 BUNDLED = ("BasicMotions", "GunPoint", "ItalyPowerDemand")  # those of aeon's sets that the chapters use
 
 
@@ -45,7 +46,7 @@ def splits(name, most_test=None):
 
 def missing(name):
     """Why a data set cannot be read here, in one sentence; None where it can."""
-    if name in (GESTURES, *GENERATORS, *BUNDLED):
+    if name in (GESTURES, CAPTIONED, *GENERATORS, *BUNDLED):
         return None
     folder = os.environ.get("NCVQVAE_DATA")
     if not folder:
