@@ -18,6 +18,7 @@ from ncvqvae_lite.generators import GENERATORS
 GESTURES = "GesturesGenerated"
 CAPTIONED = "CaptionedGenerated"  # `captions.captioned`: chapter 15 draws series and captions anew for each seed
 BUNDLED = ("BasicMotions", "GunPoint", "ItalyPowerDemand")  # those of aeon's sets that the chapters use
+TABLES = ("breast_cancer", "wine", "digits")  # scikit-learn's
 
 
 class Item(NamedTuple):
@@ -46,7 +47,7 @@ def splits(name, most_test=None):
 
 def missing(name):
     """Why a data set cannot be read here, in one sentence; None where it can."""
-    if name in (GESTURES, CAPTIONED, *GENERATORS, *BUNDLED):
+    if name in (GESTURES, CAPTIONED, *GENERATORS, *BUNDLED, *TABLES):
         return None
     folder = os.environ.get("NCVQVAE_DATA")
     if not folder:

@@ -10,7 +10,17 @@ from toy_family import seeded
 
 from ncvqvae_lite.errors import BadInput
 from ncvqvae_lite.family import views
-from ncvqvae_lite.family.views import VIEWS, chain, drop_values, fill_missing, flip_channels, maybe, noisy_labels, pair
+from ncvqvae_lite.family.views import (
+    VIEWS,
+    chain,
+    drop_values,
+    fill_missing,
+    flip_channels,
+    interpolate_missing,
+    maybe,
+    noisy_labels,
+    pair,
+)
 
 ANY = {**VIEWS, "flip_channels": flip_channels, "drift": views.drift}
 SHAPES = [(5, 1, 30), (4, 3, 41), (1, 2, 10)]
@@ -243,6 +253,21 @@ def test_gaps_are_filled_forward_then_backward():
     assert torch.equal(fill_missing(y), loop) and not loop.isnan().any()
     with pytest.raises(BadInput, match="row 1 of 4 has no value at all"):
         fill_missing(torch.tensor([[[1.0], [nan]], [[2.0], [3.0]]]))
+
+
+def test_gaps_are_interpolated_as_numpy_does():
+    x = series(9, 3, 20, dtype=torch.float64)
+    gaps = drop_values(x, 0.6, g=seeded())
+    gaps[0, 0, :5] = gaps[1, 0, -4:] = math.nan
+    filled, steps = interpolate_missing(gaps), np.arange(20)
+    for i in range(9):
+        for c in range(3):
+            known = ~gaps[i, c].isnan().numpy()
+            expected = np.interp(steps, steps[known], x[i, c].numpy()[known])
+            assert np.allclose(filled[i, c], expected, atol=1e-12)
+    assert torch.equal(filled[~gaps.isnan()], x[~gaps.isnan()]) and torch.equal(interpolate_missing(x), x)
+    with pytest.raises(BadInput, match="no value at all"):
+        interpolate_missing(torch.full((1, 1, 3), math.nan))
 
 
 def test_wrong_labels_are_of_other_classes():

@@ -273,6 +273,7 @@ GOOD = {
     "blockout": lambda: (views.blockout, dict(x=normal(2, 1, 20), g=seeded(), share=0.1)),
     "drop_values": lambda: (views.drop_values, dict(x=normal(2, 1, 20), share=0.2, g=seeded())),
     "fill_missing": lambda: (views.fill_missing, dict(x=normal(2, 1, 20))),
+    "interpolate_missing": lambda: (views.interpolate_missing, dict(x=normal(2, 1, 20))),
     "noisy_labels": lambda: (views.noisy_labels, dict(y=whole(12), share=0.2, g=seeded())),
     "info_nce": lambda: (contrast.info_nce, dict(logits=normal(4, 4))),
     "debiased": lambda: (contrast.debiased, dict(a=normal(4, 3), b=normal(4, 3), tau=0.2, prior=0.1)),

@@ -218,6 +218,21 @@ def fill_missing(x):
     return x.gather(-1, torch.where(last < 0, first, last))
 
 
+def interpolate_missing(x):
+    """Arrays (..., L) without their NaN: linear between the values on both sides, at the ends the nearest value.
+
+    x        a tensor; other values, type and device stay as they are
+    raises   BadInput where all L values of a row are missing
+    """
+    before, after = fill_missing(x), fill_missing(floats(x, "x").flip(-1)).flip(-1)
+    known, steps = ~x.isnan(), torch.arange(x.shape[-1], device=x.device)
+    last = torch.where(known, steps, -1).cummax(dim=-1).values  # last step with a value so far, or -1
+    behind = torch.where(known.flip(-1), steps, -1).cummax(dim=-1).values.flip(-1)  # likewise from the end
+    to_last, to_next = (steps - last).to(before), x.shape[-1] - 1 - behind - steps
+    weight = torch.where((last < 0) | (behind < 0), 0, to_last / (to_last + to_next).clamp(min=1))
+    return torch.where(last < 0, after, before + weight * (after - before))
+
+
 @checked(share=inner_share)
 def noisy_labels(y, share, *, g):
     """Labels y (n,) in 0..k-1, each replaced by another class with probability `share`; which one is uniform."""
