@@ -171,6 +171,7 @@ def told(dataset, setting, seed):
 
 # --- pretexts ---
 
+REST = "untrained, without a channel"
 TASKS = {"flips": (flips, FLIPS), "segments": (segments, len(ORDERS))}
 
 
@@ -180,10 +181,12 @@ def pretext(dataset, setting, seed):
     channels, length = d.x_train.shape[1:]
     if setting == "untrained":
         return probe(ResNet1d(channels).eval(), d)
+    rest = d._replace(x_train=d.x_train[:, 1:], x_test=d.x_test[:, 1:])
+    if setting == REST:
+        return probe(ResNet1d(channels - 1).eval(), rest)
     if setting == "other channel":
         model = Pretext(ResNet1d(channels - 1), other_channels(0), length)
         learned(model, model.loss, d.x_train, g, steps=200)
-        rest = d._replace(x_train=d.x_train[:, 1:], x_test=d.x_test[:, 1:])
         seen, answer = other_channels(0)(d.x_test)
         error = F.mse_loss(batched(model, seen), answer).item()
         mean = F.mse_loss(d.x_train[:, 0].mean(dim=0).expand_as(answer), answer).item()
@@ -385,7 +388,9 @@ SHARES = ("patches 0.25", "patches 0.5", "patches 0.75", "patches 0.9", "points 
 ITALY = "ItalyPowerDemand"
 ITEMS = {
     "pretexts": Item(pretext, (ITALY, TWO, "ECG200"), ("untrained", *TASKS)),
-    "channels": Item(pretext, ("BasicMotions",), ("untrained", "other channel", *TASKS)),
+    "channels": Item(
+        pretext, ("BasicMotions",), ("untrained", "untrained, without a channel", "other channel", *TASKS)
+    ),
     "mae": Item(masked, (TWO,), SHARES),
     "game": Item(game, (ITALY,), (*PLAYERS, "tokenizer")),
     "pattern": Item(pattern, (TWO,), ("untrained", *TEACHERS)),
