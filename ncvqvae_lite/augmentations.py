@@ -14,13 +14,13 @@ import torch
 from .arguments import checked, flag, integer, number, two_numbers
 from .arguments_tensors import any_series, source
 from .errors import BadInput
+from .shapes import ArrayLike, Float, Tensor
 
 
 @checked(x=any_series, ratio=number, scale=two_numbers)
-def window_warp(x, ratio=0.4, scale=(0.9, 2.0), generator=None):
+def window_warp(x: Float[Tensor, "B C L"], ratio=0.4, scale=(0.9, 2.0), generator=None) -> Float[Tensor, "B C L"]:
     """Stretch or squeeze one random window of each series, then resample the whole to L steps.
 
-    x        (B, C, L)
     ratio    window length as a fraction of L, in (0, 1)
     scale    (low, high) of the uniform stretch factor; at 1 the series is unchanged
     raises   ValueError for a window of no or of all steps, or a factor that is not positive
@@ -52,14 +52,16 @@ def _interpolate(x, position):
 
 
 @checked(x=any_series, std=number)
-def amplitude_resize(x, std=0.2, generator=None):
+def amplitude_resize(x: Float[Tensor, "B C L"], std=0.2, generator=None) -> Float[Tensor, "B C L"]:
     """Multiply each series by one factor 1 + N(0, std^2)."""
     generator = source(generator, x)
     return x * (1 + std * torch.randn(len(x), 1, 1, device=x.device, dtype=x.dtype, generator=generator))
 
 
 @checked(x=any_series, n_segments=integer, distinct=flag)
-def slice_and_shuffle(x, n_segments=4, distinct=False, generator=None):
+def slice_and_shuffle(
+    x: Float[Tensor, "B C L"], n_segments=4, distinct=False, generator=None
+) -> Float[Tensor, "B C L"]:
     """Cut each series into segments and put them together in a random order.
 
     n_segments  number of segments, at least 2 (at most 8 when `distinct`)
@@ -96,13 +98,13 @@ def _permutation(rank, n):
 
 
 @checked(x=any_series, std=number)
-def gaussian_noise(x, std=0.05, generator=None):
+def gaussian_noise(x: Float[Tensor, "B C L"], std=0.05, generator=None) -> Float[Tensor, "B C L"]:
     """Add independent N(0, std^2) to every step of every channel."""
     generator = source(generator, x)
     return x + std * torch.randn(x.shape, device=x.device, dtype=x.dtype, generator=generator)
 
 
-def zero_tail(x, multiple=8):
+def zero_tail(x: Float[Tensor, "B C L"], multiple=8) -> Float[Tensor, "B C L"]:
     """Zero the last L mod `multiple` steps: the effect of the reference's second STFT on its views (Q9)."""
     keep = x.shape[-1] // multiple * multiple
     return torch.nn.functional.pad(x[..., :keep], (0, x.shape[-1] - keep))
@@ -116,7 +118,7 @@ def _warp(x, generator=None):
 class Augmentation:
     """A family of views.
 
-    fn              (x, generator=None, **arguments) -> views of x (B, C, L), of the same shape; x itself is untouched
+    fn              (x, generator=None, **arguments) -> views of x, of the same shape; x itself is untouched
     label, colour   in figures
     settings        argument of fn -> the setting (of ExperimentConfig) that gives its value
     """
@@ -126,7 +128,7 @@ class Augmentation:
     colour: str
     settings: Mapping[str, str] = field(default_factory=dict)
 
-    def __call__(self, x, generator=None, **arguments):
+    def __call__(self, x: Float[ArrayLike, "B C L"], generator=None, **arguments) -> Float[Tensor, "B C L"]:
         return self.fn(x, generator=generator, **arguments)
 
 

@@ -1,8 +1,9 @@
 """Eight hex digits that name settings and the code that computes with them: what makes the name of a run folder.
 
 The code of a stage is that of its module and of every module of this package that it imports, directly or not. Only
-what can change a number counts: comments, docstrings, annotations, the order of imports, and the texts of errors and
-messages do not, and neither do modules that decide where things are written, how they are called, what is refused.
+what can change a number counts: comments, docstrings, annotations and imports for them, the order of imports, and the
+texts of errors and messages do not, and neither do modules that decide where things are written, how they are called,
+what is refused.
 """
 
 import ast
@@ -21,6 +22,7 @@ PACKAGE = Path(__file__).parent
 ARGUMENTS = {"arguments", "arguments_arrays", "arguments_tensors"}  # of what is right they change nothing
 NO_NUMBERS = ARGUMENTS | {"config", "config_digest", "errors", "files", "names"}
 NO_NUMBERS |= {"experiment_folders", "experiment_parts"}
+TYPES = {"shapes"}  # modules whose names stand in annotations only
 
 
 def digest(settings, module):
@@ -40,7 +42,7 @@ def imported_by(module):
     found, left = set(), [module]
     while left:
         name = left.pop()
-        if name not in found and name not in NO_NUMBERS:
+        if name not in found and name not in NO_NUMBERS | TYPES:
             found.add(name)
             left += _imports(name, _source(name))
     return found
@@ -138,6 +140,8 @@ def bare_code(source):
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             place = getattr(node, "level", 0) * "." + (getattr(node, "module", "") or "")
+            if place.lstrip(".") in TYPES:
+                continue
             imports += [f"{place} {alias.name} {alias.asname}" for alias in node.names]
     return "\n".join([repr(_code(tree)), *sorted(imports)])
 

@@ -17,6 +17,7 @@ from .arguments_tensors import finite, series_for
 from .errors import BadInput, NotFound
 from .files import atomic, writing_to
 from .inference import batched, eval_mode, in_eval_mode  # noqa: F401 (the first two: used beside an FCN everywhere)
+from .shapes import ArrayLike, Float, Tensor
 
 FEATURE_DIM = 128
 
@@ -58,23 +59,23 @@ class FCN(nn.Module):
         return self.head.out_features
 
     @in_eval_mode
-    def features(self, x):
-        """x (B, C, L) -> (B, 128): the last feature maps, averaged over time. FID compares these."""
+    def features(self, x: Float[ArrayLike, "B C L"]) -> Float[Tensor, "B 128"]:
+        """The last feature maps, averaged over time. FID compares these."""
         return self.pooled(finite(self._series(x), "series"))
 
     @in_eval_mode
-    def probabilities(self, x):
-        """x (B, C, L) -> (B, k) class probabilities. The Inception score is computed from these."""
+    def probabilities(self, x: Float[ArrayLike, "B C L"]) -> Float[Tensor, "B k"]:
+        """Class probabilities. The Inception score is computed from these."""
         return self(finite(self._series(x), "series")).softmax(dim=-1)
 
-    def forward(self, x):
-        """x (B, C, L) -> (B, k) class logits."""
+    def forward(self, x: Float[ArrayLike, "B C L"]) -> Float[Tensor, "B k"]:
+        """Class logits."""
         return self.head(self.pooled(x))
 
     def _series(self, x):
         return series_for(self.head.weight, self.channels, None, x)
 
-    def pooled(self, x):
+    def pooled(self, x: Float[ArrayLike, "B C L"]) -> Float[Tensor, "B 128"]:
         """`features` in the net's own mode; looks at no value."""
         x = self._series(x)
         x = F.pad(x, (0, self.dilation[0]))  # (B, C, L + d1); with conv1's padding 3 d1 zeros on the left, 4 d1 right

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 import torch
 
+from .shapes import Shaped, Tensor
+
 LONG = 4096  # steps: of longer series, fewer make a batch, so that no batch needs more memory than these do
 
 
@@ -36,13 +38,12 @@ def in_eval_mode(method):
     return wrapped
 
 
-def batched(fn, x, batch_size=64):
+def batched(fn, x: Shaped[Tensor, "n ..."], batch_size=64) -> Shaped[Tensor, "n ..."]:
     """Run a net over many series, in eval mode, without gradient, a batch at a time; its mode is restored afterwards.
 
-    fn        a net or a method of one that maps (B, C, L) to (B, ...): `fcn`, `fcn.features`, `tokenizer.features`
-    x         (n, C, L); each batch is moved to the device of the net
-    returns   (n, ...) on the device of x. Batches of 64 keep the activations in a CPU's cache: faster there than 512;
-              series of more than LONG steps come in smaller ones
+    fn   a net or a method of one that maps (B, C, L) to (B, ...): `fcn`, `fcn.features`, `tokenizer.features`
+    x    (n, C, L); each batch is moved to the device of the net, what comes of it to that of x. Batches of 64 keep the
+         activations in a CPU's cache: faster there than 512; series of more than LONG steps come in smaller ones
     """
     net = getattr(fn, "__self__", fn)
     device = next((p.device for p in net.parameters()), x.device)

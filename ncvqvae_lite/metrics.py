@@ -21,6 +21,7 @@ from .arguments_arrays import float_array, label_array, matrix, token_array
 from .arguments_tensors import a_split, parameter_of
 from .errors import BadInput
 from .inference import eval_mode
+from .shapes import ArrayLike, Float, Int
 
 CODES = 2000  # whose cosines with all others are held at a time
 SVM_STEPS = 10_000_000  # libsvm's own limit, which scikit-learn lifts; real features take thousands
@@ -32,16 +33,15 @@ class ReconstructionError(NamedTuple):
 
 
 @checked(batch_size=count)
-def reconstruction_error(tokenizer, x, batch_size=128):
+def reconstruction_error(tokenizer, x: Float[ArrayLike, "n C L"], batch_size=128) -> ReconstructionError:
     """MSE(x, x_hat) + MSE(u, u_hat) of a tokenizer, in eval mode (restored afterwards), without gradients.
 
     u is the STFT of x, u_hat the decoder's spectrogram (real and imaginary parts), x_hat its inverse STFT.
 
     tokenizer   nn.Module whose `reconstruction_loss(x)` gives the two errors as scalar tensors, quantising by argmax
-    x           (n, C, L) tensor, scaled series in file order; each batch is moved to the device of the tokenizer
+    x           scaled series in file order; each batch is moved to the device of the tokenizer
     batch_size  128 in the thesis; it decides which series make up the last batch: n mod 128, or 128
     returns     ReconstructionError(mean, last_batch)
-    raises      BadInput if x is not (n, C, L) with n >= 1
     """
     device, x = parameter_of(tokenizer, "tokenizer").device, a_split(x, "series")
     batches = x.split(batch_size)
@@ -52,17 +52,17 @@ def reconstruction_error(tokenizer, x, batch_size=128):
 
 
 @checked(k=count)
-def knn_accuracy(z_train, y_train, z_test, y_test, k=5):
+def knn_accuracy(z_train: Float[ArrayLike, "n D"], y_train, z_test: Float[ArrayLike, "m D"], y_test, k=5) -> float:
     """Accuracy in [0, 1] of k nearest neighbours (uniform weights, Euclidean) fitted on train features.
 
-    z_train, z_test   (n, D) features, scaled to (-1, 1) by the minima and maxima of the train features
-    y_train, y_test   (n,) integer labels
+    z_train, z_test   features, scaled to (-1, 1) by the minima and maxima of the train features
+    y_train, y_test   (n,), (m,) integer labels
     raises            BadInput for shapes that do not match, NaN, one class only, or fewer train series than k
     """
     return _probe(KNeighborsClassifier(k), z_train, y_train, z_test, y_test, n_needed=k)
 
 
-def svm_accuracy(z_train, y_train, z_test, y_test):
+def svm_accuracy(z_train: Float[ArrayLike, "n D"], y_train, z_test: Float[ArrayLike, "m D"], y_test) -> float:
     """Accuracy in [0, 1] of a support vector classifier (linear kernel, C = 1); arguments as `knn_accuracy`."""
     with warnings.catch_warnings():
         # Features of a collapsed tokenizer differ by rounding only: libsvm may then circle around the solution for ever
@@ -84,7 +84,7 @@ def _probe(classifier, z_train, y_train, z_test, y_test, n_needed):
     return float(np.mean(classifier.predict(scaler.transform(z_test)) == y_test))
 
 
-def frechet_distance(features_a, features_b):
+def frechet_distance(features_a: Float[ArrayLike, "n_a D"], features_b: Float[ArrayLike, "n_b D"]) -> float:
     """Frechet distance of two Gaussians fitted to two sets of features (Heusel et al., 2017, arXiv 1706.08500).
 
     ||mu_a - mu_b||^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2)), with unbiased covariances and nothing added to them.
@@ -93,7 +93,7 @@ def frechet_distance(features_a, features_b):
     singular values of A B^T. No matrix root is taken, so fewer rows than columns (rank-deficient covariances) are
     as exact as any. A thin QR replaces A by its small triangular factor.
 
-    features_a, features_b   (n_a, D), (n_b, D); for the FID, `FCN.features` of test and of generated series
+    features_a, features_b   for the FID, `FCN.features` of test and of generated series
     returns                  0 or more; rounding below 0 is cut
     raises                   BadInput for fewer than 2 rows, unequal D, NaN or infinite values
     """
@@ -118,10 +118,10 @@ class InceptionScore(NamedTuple):
 
 
 @checked(n_splits=integer, seed=optional(count_from_0))
-def inception_score(probabilities, n_splits=10, seed=0):
+def inception_score(probabilities: Float[ArrayLike, "n k"], n_splits=10, seed=0) -> InceptionScore:
     """Per split, exp of the mean KL(p(y|x) || p(y)), p(y) the split's mean (Salimans et al., 2016, arXiv 1606.03498).
 
-    probabilities  (n, k), each row sums to 1: `FCN.probabilities` of generated series
+    probabilities  each row sums to 1: `FCN.probabilities` of generated series
     n_splits       splits of floor(n / n_splits) rows; the remainder is left out
     seed           of the shuffle before splitting; None keeps the order
     returns        InceptionScore(mean, std); 1e-16 is added inside both logarithms, as the reference does
@@ -151,10 +151,9 @@ class TokenUsage(NamedTuple):
 
 
 @checked(codebook_size=count)
-def token_usage(tokens, codebook_size):
+def token_usage(tokens: Int[ArrayLike, "..."], codebook_size) -> TokenUsage:
     """Statistics of how often each of K codes occurs.
 
-    tokens   integers in 0..K-1, of any shape, at least one
     raises   BadInput for no tokens, other types, or values outside 0..K-1
     """
     counts = np.bincount(token_array(tokens, codebook_size), minlength=codebook_size)
@@ -165,7 +164,7 @@ def token_usage(tokens, codebook_size):
 
 
 @checked(codebook_size=count)
-def perplexity(tokens, codebook_size):
+def perplexity(tokens: Int[ArrayLike, "..."], codebook_size) -> float:
     """exp(-sum_k p_k log(p_k + 1e-10)), p_k the share of code k among the tokens; arguments as `token_usage`."""
     return _perplexity(np.bincount(token_array(tokens, codebook_size), minlength=codebook_size))
 
@@ -180,14 +179,13 @@ class CodebookSimilarity(NamedTuple):
     abs_cos: float
 
 
-def codebook_similarity(codebook):
+def codebook_similarity(codebook: Float[ArrayLike, "K D"]) -> CodebookSimilarity:
     """Mean |correlation| and mean |cosine| over all pairs of different codes.
 
     Codes that training left unused decay to zero, and their correlation is 0/0. They are left out: all-zero rows of
     the cosine, constant rows (zero included) of the correlation.
 
-    codebook  (K, D)
-    returns   CodebookSimilarity(abs_corr, abs_cos), each in 0..1; nan where fewer than two codes remain
+    returns   both numbers in 0..1; nan where fewer than two codes remain
     raises    BadInput for another shape, NaN or infinite values
     """
     codes = matrix(codebook, "codebook")
@@ -209,7 +207,7 @@ def _mean_abs_cosine(rows):
 
 
 @checked(n_unseen=integer, decay=number)
-def running_accuracy(batch_accuracies, n_unseen=0, decay=0.99):
+def running_accuracy(batch_accuracies: Float[ArrayLike, "..."], n_unseen=0, decay=0.99) -> float:
     """Exponential moving average v <- (1 - decay) accuracy + decay v from v = 0: the reference's CAS (Q16).
 
     batch_accuracies  in the order of training: the test batches of epoch 1, then of epoch 2, ...

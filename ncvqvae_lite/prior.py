@@ -17,6 +17,7 @@ from .errors import BadInput
 from .files import load_module, save_module
 from .inference import in_eval_mode
 from .quantizer import sample_categorical
+from .shapes import ArrayLike, Bool, Float, Int, Tensor
 
 POLARITIES = ("kept", "masked")
 ORDERS = ("confidence", "random")  # config.py, which loads no torch, names them too
@@ -131,12 +132,12 @@ class MaskGIT(nn.Module):
                     nn.init.zeros_(p)
 
     @torch.no_grad()
-    def start_from(self, codebook):
-        """Initialise the token embeddings with the tokenizer's codebook (K, dim); they stay trainable."""
+    def start_from(self, codebook: Float[ArrayLike, "K dim"]):
+        """Initialise the token embeddings with the tokenizer's codebook; they stay trainable."""
         self.table[:-1].copy_(shaped(codebook, "codebook", self.table[:-1]))
 
-    def forward(self, tokens, classes):
-        """tokens (B, N) in 0..K, classes (B,) in 0..n_classes (n_classes: no class) -> logits (B, N, K)."""
+    def forward(self, tokens: Int[ArrayLike, "B N"], classes: Int[ArrayLike, " B"]) -> Float[Tensor, "B N K"]:
+        """Logits for tokens in 0..K and classes in 0..n_classes (n_classes: no class)."""
         tokens, classes = tokens_and_classes(tokens, classes, self)
         h = self.embedding_norm(embedding(tokens, self.table) + self.positions[: self.n_tokens])
         h = torch.cat([embedding(classes, self.classes)[:, None], h], dim=1)  # (B, N+1, dim)
@@ -153,8 +154,8 @@ class MaskGIT(nn.Module):
     def sample(
         self, n, class_index=None, steps=10, choice_temperature=4.0, guidance=1.0, generator=None, batch_size=256,
         order="confidence",
-    ):  # fmt: skip
-        """Draw n token grids by iterative decoding (arXiv 2202.04200, section 3.2).
+    ) -> Int[Tensor, "{n} N"]:  # fmt: skip
+        """Draw n token grids, on the device of the prior, by iterative decoding (arXiv 2202.04200, section 3.2).
 
         class_index         None (no class), an int, or an (n,) tensor of classes
         steps               T; after step k positions are masked again: see `n_masked_after`
@@ -162,7 +163,6 @@ class MaskGIT(nn.Module):
         guidance            s in null + s (conditional - null); at 1 the unconditional pass is skipped
         order               "confidence" keeps the tokens that the prior is surest of; "random" those whose turn it is
                             in a random order of each sample's own, which copies less of small train sets
-        returns             (n, N) int64 on the prior's device
         """
         if steps < 1 or n < 1:
             raise BadInput(f"expected at least one sample and one decoding step, got n={n}, steps={steps}")
@@ -223,8 +223,10 @@ def n_masked_after(n_tokens, steps):
     return counts
 
 
-def mask_positions(batch, n_tokens, polarity="masked", per_sample=True, at_least=1, generator=None, device="cpu"):
-    """Draw the training mask `is_masked` (B, N) bool; with t ~ U(0, 1) the cosine share is floor(cos(pi t / 2) N).
+def mask_positions(
+    batch, n_tokens, polarity="masked", per_sample=True, at_least=1, generator=None, device="cpu"
+) -> Bool[Tensor, "{batch} {n_tokens}"]:
+    """Draw the training mask `is_masked`; with t ~ U(0, 1) the cosine share is floor(cos(pi t / 2) N).
 
     polarity    "masked": that share is hidden (mean 0.64 of N; MaskGIT). "kept": that share stays visible and the rest
                 is hidden (mean 0.36), as in the reference's naive arm (Q3).
@@ -241,8 +243,10 @@ def mask_positions(batch, n_tokens, polarity="masked", per_sample=True, at_least
     return rank < share.clamp(min=at_least)
 
 
-def prior_loss(prior, tokens, classes, is_masked, masked_only=True):
-    """Cross-entropy of the true tokens (B, N), given those that `is_masked` (B, N) leaves visible.
+def prior_loss(
+    prior, tokens: Int[Tensor, "B N"], classes: Int[Tensor, " B"], is_masked: Bool[Tensor, "B N"], masked_only=True
+) -> Float[Tensor, ""]:
+    """Cross-entropy of the true tokens, given those that `is_masked` leaves visible.
 
     masked_only  True: mean over each sample's masked positions, then over samples; False: mean over all positions,
                  visible ones too, as the reference does (Q5)

@@ -15,13 +15,14 @@ from .arguments import below_1, checked, flag, integer, not_negative, number
 from .arguments_tensors import finite, latents, source, tokens_of
 from .errors import BadInput
 from .numerics import full_precision
+from .shapes import ArrayLike, Bool, Float, Int, Tensor
 
 
 class Quantized(NamedTuple):
-    z_q: torch.Tensor  # (B, D, F, W) code vectors; gradients pass straight through to z
-    indices: torch.Tensor  # (B, F, W) int64
-    loss: torch.Tensor  # () commitment loss, 0 in eval mode
-    perplexity: torch.Tensor  # () exp(entropy) of the codes in this batch, 1..K
+    z_q: Float[Tensor, "B D F W"]  # code vectors; gradients pass straight through to z
+    indices: Int[Tensor, "B F W"]  # int64
+    loss: Float[Tensor, ""]  # commitment loss, 0 in eval mode
+    perplexity: Float[Tensor, ""]  # exp(entropy) of the codes in this batch, 1..K
 
 
 class VectorQuantizer(nn.Module):
@@ -51,8 +52,8 @@ class VectorQuantizer(nn.Module):
         self.register_buffer("code_count", torch.zeros(codebook_size))  # (K,) moving count
         self.register_load_state_dict_post_hook(lambda module, _: setattr(module, "needs_init", False))
 
-    def forward(self, z, generator=None):
-        """z (B, D, F, W) -> Quantized. In train mode the codebook moves *after* this batch was quantised with it.
+    def forward(self, z: Float[ArrayLike, "B D F W"], generator=None) -> Quantized:
+        """In train mode the codebook moves *after* this batch was quantised with it.
 
         raises  BadInput in train mode when kmeans_init was asked for and `initialise` has not been called
         """
@@ -74,8 +75,8 @@ class VectorQuantizer(nn.Module):
 
     @torch.no_grad()
     @checked(temperature=not_negative)
-    def encode(self, z, temperature=0.0, generator=None):
-        """z (B, D, F, W) -> indices (B, F, W): the nearest code, or a draw from softmax(-||z - e||^2 / temperature)."""
+    def encode(self, z: Float[ArrayLike, "B D F W"], temperature=0.0, generator=None) -> Int[Tensor, "B F W"]:
+        """The nearest codes of latents, or a draw from softmax(-||z - e||^2 / temperature)."""
         z = finite(latents(z, self.codebook), "latents")
         distances = self.distances(_to_rows(z))
         if temperature > 0:
@@ -85,8 +86,8 @@ class VectorQuantizer(nn.Module):
         return indices.view(z.shape[0], *z.shape[2:])
 
     @torch.no_grad()
-    def undecided(self, z, margin=1e-5):
-        """z (B, D, F, W) -> (B,) bool: whether rounding decides between two codes somewhere in a series.
+    def undecided(self, z: Float[Tensor, "B D F W"], margin=1e-5) -> Bool[Tensor, " B"]:
+        """Whether rounding decides between two codes somewhere in a series.
 
         margin   difference of the two smallest squared distances, in units of what they are differences of
         """
@@ -94,23 +95,23 @@ class VectorQuantizer(nn.Module):
         first, second = self.distances(rows).topk(2, dim=1, largest=False).values.unbind(dim=1)  # (B*F*W,) each
         return (second - first <= margin * (rows.square().sum(dim=1) + second)).view(len(z), -1).any(dim=1)
 
-    def straight_through(self, z):
-        """z (B, D, F, W) -> its codes, with the gradient passed straight through; the codebook does not move."""
+    def straight_through(self, z: Float[Tensor, "B D F W"]) -> Float[Tensor, "B D F W"]:
+        """The codes of z, with the gradient passed straight through; the codebook does not move."""
         nearest = self.distances(_to_rows(z)).argmin(dim=1).view(z.shape[0], *z.shape[2:])
         return z + (F.embedding(nearest, self.codebook).movedim(-1, 1) - z).detach()
 
-    def decode(self, indices):
-        """indices (B, F, W) in 0..K-1 -> z_q (B, D, F, W)."""
+    def decode(self, indices: Int[ArrayLike, "B F W"]) -> Float[Tensor, "B D F W"]:
+        """The codes of indices in 0..K-1."""
         indices = tokens_of(indices, ("B", "F", "W"), self.codebook)
         return F.embedding(indices, self.codebook).movedim(-1, 1)
 
-    def distances(self, rows):
-        """rows (M, D) -> squared Euclidean distance to every code (M, K)."""
+    def distances(self, rows: Float[Tensor, "M D"]) -> Float[Tensor, "M K"]:
+        """Squared Euclidean distance of each row to every code."""
         return _squared_distances(rows, self.codebook)
 
     @torch.no_grad()
-    def initialise(self, z, iterations=10, generator=None):
-        """Start the codebook from k-means of the latents z (B, D, F, W), each code with the count k-means gave it."""
+    def initialise(self, z: Float[ArrayLike, "B D F W"], iterations=10, generator=None):
+        """Start the codebook from k-means of the latents z, each code with the count k-means gave it."""
         rows = _to_rows(finite(latents(z, self.codebook), "latents")).detach()
         centres, counts = kmeans(rows, len(self.codebook), iterations, generator)
         self.codebook.copy_(centres)
@@ -138,18 +139,17 @@ class VectorQuantizer(nn.Module):
         self.code_sum.copy_(torch.where(unused[:, None], fresh * self.expire_below, self.code_sum))
 
 
-def sample_categorical(logits, generator=None):
-    """One draw per row from softmax(logits) (..., K) -> (...) int64, by the Gumbel-max rule: fixed shapes, no sync."""
+def sample_categorical(logits: Float[Tensor, "*rows K"], generator=None) -> Int[Tensor, "*rows"]:
+    """One draw per row from softmax(logits), by the Gumbel-max rule: fixed shapes, no sync."""
     exponential = torch.empty_like(logits).exponential_(generator=generator)
     return (logits - exponential.log()).argmax(dim=-1)
 
 
 @torch.no_grad()
-def kmeans(rows, k, iterations=10, generator=None):
-    """Lloyd's algorithm on rows (M, D) -> centres (k, D), counts (k,). An empty cluster keeps its centre, count 0.
-
-    With fewer rows than clusters some start rows repeat, and the repeats stay empty.
-    """
+def kmeans(
+    rows: Float[Tensor, "M D"], k, iterations=10, generator=None
+) -> tuple[Float[Tensor, "{k} D"], Float[Tensor, " {k}"]]:
+    """Centres and counts of Lloyd's algorithm. An empty cluster, as of a start row drawn again, keeps its centre."""
     start = torch.rand(max(len(rows), k), device=rows.device, generator=generator).argsort()[:k] % len(rows)
     centres = rows[start].clone()
     clusters = torch.arange(k, device=rows.device)

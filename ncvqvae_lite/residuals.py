@@ -12,6 +12,7 @@ from .arguments import checked, count, path
 from .arguments_tensors import source, tokens_of
 from .files import load_module, save_module
 from .inference import batched
+from .shapes import ArrayLike, Float, Int, Tensor
 
 
 class ResidualPieces(nn.Module):
@@ -36,8 +37,8 @@ class ResidualPieces(nn.Module):
         self.register_buffer("counts", torch.zeros(codebook_size, dtype=torch.int64))  # pieces of each code
 
     @classmethod
-    def of(cls, tokenizer, x):
-        """The pieces of series x (n, C, L) for a trained tokenizer, on its device."""
+    def of(cls, tokenizer, x: Float[Tensor, "n C L"]):
+        """The pieces of series for a trained tokenizer, on its device."""
         tokens = batched(tokenizer.encode, x)  # (n, N)
         residuals = x[..., : tokenizer.out_length] - batched(tokenizer.decode, tokens)
         found = cls(*residuals.shape, *tokenizer.grid, tokenizer.codebook_size).to(x.device)
@@ -54,8 +55,8 @@ class ResidualPieces(nn.Module):
         return tokens.view(len(tokens), self.rows, self.frames)[:, 0]
 
     @torch.no_grad()
-    def draw(self, tokens, generator=None):
-        """Residuals (m, C, L) for token grids (m, N); a code that no train series has gets a piece of any code."""
+    def draw(self, tokens: Int[ArrayLike, "m N"], generator=None) -> Float[Tensor, "m C L"]:
+        """Residuals for token grids; a code that no train series has gets a piece of any code."""
         tokens = tokens_of(tokens, ("m", self.rows * self.frames), self.counts)
         codes, generator = self._codes(tokens), source(generator, tokens)
         first = self.counts.cumsum(0) - self.counts  # (K,) where a code's pieces begin

@@ -18,24 +18,25 @@ from .arguments import checked, count, count_from_0, flag, number
 from .arguments_tensors import rows_of, two_views, weight
 from .errors import BadInput
 from .numerics import full_precision
+from .shapes import ArrayLike, Float, Tensor
 
 
 class BarlowTwins(NamedTuple):
-    total: torch.Tensor  # (on_diagonal + offdiagonal * off_diagonal) / D
-    on_diagonal: torch.Tensor  # sum_i (1 - C_ii)^2
-    off_diagonal: torch.Tensor  # sum_{i != j} C_ij^2
+    total: Float[Tensor, ""]  # (on_diagonal + offdiagonal * off_diagonal) / D
+    on_diagonal: Float[Tensor, ""]  # sum_i (1 - C_ii)^2
+    off_diagonal: Float[Tensor, ""]  # sum_{i != j} C_ij^2
 
 
 class VICReg(NamedTuple):
-    total: torch.Tensor  # weighted sum of the three terms
-    sim: torch.Tensor  # mean squared difference of the views
-    var: torch.Tensor  # hinge on the standard deviation of each feature, summed over the views
-    cov: torch.Tensor  # off-diagonal (co)variance, summed over the views
+    total: Float[Tensor, ""]  # weighted sum of the three terms
+    sim: Float[Tensor, ""]  # mean squared difference of the views
+    var: Float[Tensor, ""]  # hinge on the standard deviation of each feature, summed over the views
+    cov: Float[Tensor, ""]  # off-diagonal (co)variance, summed over the views
 
 
 @full_precision
 @checked(offdiagonal=weight)
-def barlow_twins(a, b, offdiagonal=0.005):
+def barlow_twins(a: Float[ArrayLike, "B D"], b: Float[ArrayLike, "B D"], offdiagonal=0.005) -> BarlowTwins:
     """Barlow Twins: the cross-correlation matrix of the views should be the identity (arXiv 2103.03230, eq. 1, / D)."""
     a, b = two_views(a, b)
     batch, dim = a.shape
@@ -48,7 +49,7 @@ def barlow_twins(a, b, offdiagonal=0.005):
 
 @full_precision
 @checked(sim=weight, var=weight, cov=weight)
-def vicreg(a, b, sim=25.0, var=25.0, cov=1.0):
+def vicreg(a: Float[ArrayLike, "B D"], b: Float[ArrayLike, "B D"], sim=25.0, var=25.0, cov=1.0) -> VICReg:
     """VICReg (arXiv 2105.04906, eqs. 1-6): invariance, variance hinge, covariance of each view."""
     a, b = two_views(a, b)
     terms = (F.mse_loss(a, b), variance_hinge(a) + variance_hinge(b), covariance(a) + covariance(b))
@@ -57,28 +58,28 @@ def vicreg(a, b, sim=25.0, var=25.0, cov=1.0):
 
 @full_precision
 @checked(sim=weight, var=weight, cov=weight)
-def vibcreg(a, b, sim=25.0, var=25.0, cov=100.0):
+def vibcreg(a: Float[ArrayLike, "B D"], b: Float[ArrayLike, "B D"], sim=25.0, var=25.0, cov=100.0) -> VICReg:
     """VIbCReg (arXiv 2109.00783): as VICReg, with the *normalised* covariance; meant for IterNorm-whitened a, b."""
     a, b = two_views(a, b)
     terms = (F.mse_loss(a, b), variance_hinge(a) + variance_hinge(b), correlation(a) + correlation(b))
     return VICReg(sim * terms[0] + var * terms[1] + cov * terms[2], *terms)
 
 
-def variance_hinge(z):
-    """mean_j relu(1 - sqrt(var_j + 1e-4)) of z (B, D), unbiased variance over the batch."""
+def variance_hinge(z: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
+    """mean_j relu(1 - sqrt(var_j + 1e-4)), unbiased variance over the batch."""
     return F.relu(1 - torch.sqrt(z.var(dim=0) + 1e-4)).mean()
 
 
-def covariance(z):
-    """Sum of the squared off-diagonal entries of the unbiased covariance of z (B, D), over D."""
+def covariance(z: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
+    """Sum of the squared off-diagonal entries of the unbiased covariance of z, over D."""
     batch, dim = z.shape
     z = z - z.mean(dim=0)
     diagonal = (z**2).sum(dim=0) / (batch - 1)
     return (_squared_norm_of_product(z, z) / (batch - 1) ** 2 - (diagonal**2).sum()) / dim
 
 
-def correlation(z):
-    """Mean over all D^2 entries of the squared off-diagonal correlations of the columns of z (B, D)."""
+def correlation(z: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
+    """Mean over all D^2 entries of the squared off-diagonal correlations of the columns of z."""
     z = F.normalize(z - z.mean(dim=0), dim=0)
     diagonal = (z**2).sum(dim=0)  # 1, or 0 for a constant column
     return (_squared_norm_of_product(z, z) - (diagonal**2).sum()) / z.shape[1] ** 2
@@ -117,8 +118,8 @@ class IterNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(num_features))
         self.register_buffer("running_whitening", torch.eye(width).repeat(num_groups, 1, 1))  # (G, d, d)
 
-    def forward(self, x):
-        """x (B, D) -> whitened (B, D); in train mode B is at least 2."""
+    def forward(self, x: Float[ArrayLike, "B D"]) -> Float[Tensor, "B D"]:
+        """Features whitened; in train mode B is at least 2."""
         x = rows_of(x, "features", self.running_mean, at_least=2 if self.training else 1)
         if self.training:
             mean, whitening = _whitening_matrices(x, self.num_groups, self.iterations, self.eps)
@@ -169,8 +170,8 @@ class Projector(nn.Module):
         self.linear3 = nn.Linear(width, width)
         self.whiten = IterNorm(width, num_groups=groups) if whiten else nn.Identity()
 
-    def forward(self, *views):
-        """views (B, in_features) each -> one projection (B, width) per view, as a tuple."""
+    def forward(self, *views: Float[ArrayLike, "B in_features"]) -> tuple[Float[Tensor, "B width"], ...]:
+        """One projection per view."""
         views = [rows_of(x, "view", self.linear1.weight[0], at_least=2 if self.training else 1) for x in views]
         n = len(views)
         if len({len(view) for view in views}) != 1:

@@ -16,17 +16,18 @@ from torch.nn import functional as F
 from .arguments import checked, positive
 from .arguments_tensors import two_views
 from .numerics import full_precision
+from .shapes import ArrayLike, Float, Tensor
 
 
 class SimCLR(NamedTuple):
-    total: torch.Tensor  # pull + push, in nats
-    pull: torch.Tensor  # minus the mean u . u' of partners, over tau: least where the views agree
-    push: torch.Tensor  # mean log of the sum of exp(u . u' / tau) over the 2B - 1: least where series spread
+    total: Float[Tensor, ""]  # pull + push, in nats
+    pull: Float[Tensor, ""]  # minus the mean u . u' of partners, over tau: least where the views agree
+    push: Float[Tensor, ""]  # mean log of the sum of exp(u . u' / tau) over the 2B - 1: least where series spread
 
 
 @full_precision
 @checked(tau=positive)
-def simclr(a, b, tau=0.2):
+def simclr(a: Float[ArrayLike, "B D"], b: Float[ArrayLike, "B D"], tau=0.2) -> SimCLR:
     """NT-Xent with its two parts; tau 0.2 for series (arXiv 2106.14112, 2206.08496), 0.5 in SimCLR on CIFAR-10."""
     a, b = two_views(a, b)
     u = F.normalize(torch.cat([a, b]), dim=1)  # (2B, D)
@@ -37,6 +38,6 @@ def simclr(a, b, tau=0.2):
     return SimCLR(pull + push, pull, push)
 
 
-def nt_xent(a, b, tau=0.2):
+def nt_xent(a: Float[ArrayLike, "B D"], b: Float[ArrayLike, "B D"], tau=0.2) -> Float[Tensor, ""]:
     """NT-Xent as one number: `simclr(a, b, tau).total`."""
     return simclr(a, b, tau).total

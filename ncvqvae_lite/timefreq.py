@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from .arguments import checked, fft_size, integer
 from .arguments_tensors import any_series, floats
 from .errors import BadInput
+from .shapes import ArrayLike, Float, Tensor
 
 
 def n_frames(length, n_fft=8):
@@ -19,11 +20,11 @@ def n_frames(length, n_fft=8):
 
 
 @checked(x=any_series, n_fft=fft_size)
-def stft(x, n_fft=8):
+def stft(x: Float[Tensor, "B C L"], n_fft=8) -> Float[Tensor, "B 2*C {n_fft//2+1} W"]:
     """Spectrogram of a batch of series.
 
-    x        (B, C, L) float; L > n_fft/2, because the ends are reflected
-    returns  (B, 2C, n_fft//2+1, W): the real parts of all channels, then the imaginary parts; W = L // hop + 1
+    x        L > n_fft/2, because the ends are reflected
+    returns  the real parts of all channels, then the imaginary parts; W = L // hop + 1
     """
     if x.shape[-1] <= n_fft // 2:
         raise BadInput(f"series of {x.shape[-1]} steps are too short for n_fft {n_fft}")
@@ -35,12 +36,11 @@ def stft(x, n_fft=8):
 
 
 @checked(u=floats, length=integer, n_fft=fft_size)
-def istft(u, length, n_fft=8):
+def istft(u: Float[ArrayLike, "B C2 F W"], length, n_fft=8) -> Float[Tensor, "B C2//2 {length}"]:
     """Series of a batch of spectrograms: least-squares overlap-add, the inverse of `stft`.
 
     u        (B, 2C, n_fft//2+1, W) as `stft` makes it, or any other spectrogram of that shape
     length   samples to return, at most hop * W - 1
-    returns  (B, C, length)
     """
     if u.ndim != 4 or u.shape[2] != n_fft // 2 + 1 or u.shape[1] % 2 or 0 in u.shape:
         raise BadInput(f"expected a spectrogram (B, 2C, {n_fft // 2 + 1}, W) for n_fft {n_fft}, got {tuple(u.shape)}")

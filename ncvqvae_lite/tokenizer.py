@@ -18,6 +18,7 @@ from .errors import BadInput
 from .files import load_module, save_module
 from .inference import in_eval_mode
 from .quantizer import VectorQuantizer
+from .shapes import ArrayLike, Float, Int, Tensor
 from .timefreq import istft, n_frames, stft
 
 WEIGHED = 1 << 22  # values of series whose spectrograms are held at a time for `row_weights`
@@ -63,7 +64,7 @@ class Encoder(nn.Module):
             layers += [ResidualBlock(dim, norm=True, rows=rows), nn.BatchNorm2d(dim)]
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, u):
+    def forward(self, u: Float[ArrayLike, "B C2 F W"]) -> Float[Tensor, "B D F w"]:
         u = pictures(u, "spectrogram", self.layers[0], self.least)
         return self.layers(u.contiguous(memory_format=torch.channels_last))
 
@@ -86,7 +87,7 @@ class Decoder(nn.Module):
         layers += [_doubling(dim, 2 * channels, rows), _doubling(2 * channels, 2 * channels, rows)]
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, z):
+    def forward(self, z: Float[ArrayLike, "B D F w"]) -> Float[Tensor, "B C2 F W"]:
         z = pictures(z, "latents", next(m for m in self.layers.modules() if hasattr(m, "in_channels")))
         u = self.layers(z.contiguous(memory_format=torch.channels_last)).float()  # (B, 2C, F, W' * 2^(m+1))
         return F.interpolate(u, size=(u.shape[2], self.frames), mode="bilinear", align_corners=True)
@@ -132,11 +133,11 @@ class Tokenizer(nn.Module):
         self.decoder = Decoder(pictures // 2, dim, halvings, n_blocks, frames, rows=self.kernel_rows)
         self.to(memory_format=torch.channels_last)
 
-    def fold(self, u):
-        """The spectrogram u (B, 2C, F, W) as the encoder reads it: as it is."""
+    def fold(self, u: Float[Tensor, "B C2 F W"]) -> Float[Tensor, "B C3 f W"]:
+        """The spectrogram u as the encoder reads it: as it is."""
         return u
 
-    def unfold(self, u):
+    def unfold(self, u: Float[Tensor, "B C3 f W"]) -> Float[Tensor, "B C2 F W"]:
         """The inverse of `fold`."""
         return u
 
@@ -145,30 +146,29 @@ class Tokenizer(nn.Module):
         return self.grid[0] * self.grid[1]
 
     @property
-    def codebook(self):
-        """(K, D)"""
+    def codebook(self) -> Float[Tensor, "K D"]:
         return self.quantizer.codebook
 
     @property
     def codebook_size(self):
         return len(self.codebook)
 
-    def latents(self, x):
-        """x (B, C, L) -> continuous latents z (B, D, F, W')."""
+    def latents(self, x: Float[ArrayLike, "B C L"]) -> Float[Tensor, "B D f w"]:
+        """Continuous latents of series."""
         x = series_for(self.codebook, self.channels, self.length, x)
         return self.encoder(self.fold(stft(x, self.n_fft)))
 
     @torch.no_grad()
-    def start_codebook(self, x, generator=None):
-        """K-means of the latents of series x (B, C, L) as the first codebook, if `kmeans_init` still waits for one.
+    def start_codebook(self, x: Float[ArrayLike, "B C L"], generator=None):
+        """K-means of the latents of series as the first codebook, if `kmeans_init` still waits for one.
 
         The latents are those of train mode, as in the first step.
         """
         if self.quantizer.needs_init:
             self.quantizer.initialise(self.train().latents(x), generator=generator)
 
-    def generate(self, z):
-        """Latents (B, D, F, W'), quantised or not -> series (B, C, L) and spectrogram (B, 2C, F, W)."""
+    def generate(self, z: Float[ArrayLike, "B D f w"]) -> tuple[Float[Tensor, "B C L"], Float[Tensor, "B 2*C F W"]]:
+        """Series and spectrogram of latents, quantised or not."""
         u = self.unfold(self.decoder(z))
         return istft(u, self.out_length, self.n_fft), u
 
@@ -177,8 +177,8 @@ class Tokenizer(nn.Module):
 
     @in_eval_mode
     @torch.no_grad()
-    def encode(self, x, temperature=0.0, generator=None):
-        """x (B, C, L) -> tokens (B, N) int64, row-major over (frequency, time); at temperature 0 whatever the batch."""
+    def encode(self, x: Float[ArrayLike, "B C L"], temperature=0.0, generator=None) -> Int[Tensor, "B N"]:
+        """Tokens of series, int64, row-major over (frequency, time); at temperature 0 whatever the batch."""
         z = self.latents(x := self._series(x))
         tokens = self.quantizer.encode(z, temperature, generator).flatten(1)
         if temperature == 0 and len(x) > 1:  # where rounding, which differs with the batch, decides, encode alone
@@ -188,32 +188,32 @@ class Tokenizer(nn.Module):
 
     @in_eval_mode
     @torch.no_grad()
-    def decode(self, tokens):
-        """tokens (B, N) in 0..K-1 -> series (B, C, L)."""
+    def decode(self, tokens: Int[ArrayLike, "B N"]) -> Float[Tensor, "B C L"]:
+        """Series of tokens in 0..K-1."""
         tokens = tokens_of(tokens, ("B", self.n_tokens), self.codebook)
         return self.generate(self.quantizer.decode(tokens.view(-1, *self.grid)))[0]
 
     @in_eval_mode
     @torch.no_grad()
-    def token_logits(self, x):
-        """x (B, C, L) -> -||z - e_k||^2 for every token position and code (B, N, K)."""
+    def token_logits(self, x: Float[ArrayLike, "B C L"]) -> Float[Tensor, "B N K"]:
+        """-||z - e_k||^2 for every token position and code."""
         z = self.latents(self._series(x))  # (B, D, F, W')
         return -self.quantizer.distances(z.movedim(1, -1).flatten(0, 2)).view(len(z), self.n_tokens, -1)
 
     @in_eval_mode
     @torch.no_grad()
-    def features(self, x):
-        """x (B, C, L) -> quantised latents averaged over the grid (B, D): what the probes read."""
+    def features(self, x: Float[ArrayLike, "B C L"]) -> Float[Tensor, "B D"]:
+        """Quantised latents averaged over the grid: what the probes read."""
         return self.mean_codes(self._series(x))
 
-    def mean_codes(self, x, generator=None):
+    def mean_codes(self, x: Float[ArrayLike, "B C L"], generator=None) -> Float[Tensor, "B D"]:
         """`features` in the tokenizer's own mode: in train mode statistics and codebook move (Q2)."""
         return self.quantizer(self.latents(x), generator).z_q.mean(dim=(2, 3))
 
     @in_eval_mode
     @torch.no_grad()
-    def reconstruction_loss(self, x):
-        """x (B, C, L) -> mean squared errors in time and over the spectrogram, without gradients."""
+    def reconstruction_loss(self, x: Float[ArrayLike, "B C L"]) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """Mean squared errors in time and over the spectrogram, without gradients."""
         x = self._series(x)
         return squared_errors(self, x, self.quantizer(self.latents(x)).z_q)
 
@@ -235,12 +235,10 @@ class FoldTokenizer(Tokenizer):
 
     kernel_rows = 1
 
-    def fold(self, u):
-        """u (B, 2C, F, W) -> (B, 2CF, 1, W)."""
+    def fold(self, u: Float[Tensor, "B C2 F W"]) -> Float[Tensor, "B C2*F 1 W"]:
         return u.flatten(1, 2)[:, :, None]
 
-    def unfold(self, u):
-        """u (B, 2CF, 1, W) -> (B, 2C, F, W)."""
+    def unfold(self, u: Float[Tensor, "B C2F 1 W"]) -> Float[Tensor, "B C2 F W"]:
         return u[:, :, 0].unflatten(1, (2 * self.channels, -1))
 
 
@@ -253,16 +251,18 @@ def load_tokenizer(folder):
 
 
 class TokenizerLoss(NamedTuple):
-    total: torch.Tensor
-    time: torch.Tensor  # MSE(x, x_hat)
-    spectrum: torch.Tensor  # MSE(u, u_hat), and with a spectrum weight its weighted part
-    commitment: torch.Tensor
-    perplexity: torch.Tensor  # of the codes in this batch
-    augmented: torch.Tensor  # the two, of the view
-    ssl: torch.Tensor  # weighted non-contrastive loss
+    total: Float[Tensor, ""]
+    time: Float[Tensor, ""]  # MSE(x, x_hat)
+    spectrum: Float[Tensor, ""]  # MSE(u, u_hat), and with a spectrum weight its weighted part
+    commitment: Float[Tensor, ""]
+    perplexity: Float[Tensor, ""]  # of the codes in this batch
+    augmented: Float[Tensor, ""]  # the two, of the view
+    ssl: Float[Tensor, ""]  # weighted non-contrastive loss
 
 
-def squared_errors(tokenizer, x, z, row_weights=None):
+def squared_errors(
+    tokenizer, x: Float[Tensor, "B C L"], z: Float[Tensor, "B D f w"], row_weights=None
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Mean squared errors of the series and of the spectrogram decoded from latents z; the longer series is cut.
 
     row_weights   (2C, F, 1) of the spectrogram's rows, see `row_weights`; None: all 1
@@ -274,8 +274,8 @@ def squared_errors(tokenizer, x, z, row_weights=None):
     return time, (row_weights * (u_hat - u).square()).mean()
 
 
-def row_weights(x, n_fft, weight):
-    """1 + weight / (mean square of a row of the spectrogram over all series x (n, C, L)): (2C, F, 1).
+def row_weights(x: Float[Tensor, "n C L"], n_fft, weight) -> Float[Tensor, "2*C F 1"]:
+    """1 + weight / (mean square of a row of the spectrogram over all series).
 
     So faint rows, which hold the fine texture, count in the error too. Rows that are 0 in all series stay at 1.
     """
@@ -284,7 +284,7 @@ def row_weights(x, n_fft, weight):
     return torch.where(power > 1e-6, 1 + weight / power.clamp(min=1e-6), 1.0)
 
 
-def naive_loss(tokenizer, x, generator=None, row_weights=None):
+def naive_loss(tokenizer, x: Float[Tensor, "B C L"], generator=None, row_weights=None) -> TokenizerLoss:
     """MSE(x, x_hat) + MSE(u, u_hat) + commitment: the VQVAE alone. `generator` serves the restart of unused codes."""
     q = tokenizer.quantizer(tokenizer.latents(x), generator)
     time, spectrum = squared_errors(tokenizer, x, q.z_q, row_weights)
@@ -293,14 +293,13 @@ def naive_loss(tokenizer, x, generator=None, row_weights=None):
 
 
 def non_contrastive_loss(
-    tokenizer, projector, ssl_loss, x, view, aug_recon=0.2, ssl_latents="mixed", quantise_view=False, generator=None,
-    row_weights=None,
-):  # fmt: skip
+    tokenizer, projector, ssl_loss, x: Float[Tensor, "B C L"], view: Float[Tensor, "B C L"], aug_recon=0.2,
+    ssl_latents="mixed", quantise_view=False, generator=None, row_weights=None,
+) -> TokenizerLoss:  # fmt: skip
     """The naive loss, plus the augmented view's reconstruction, plus the loss between the projected views.
 
     projector      maps pooled latents of both views, (B, 2D) each, to their projections
     ssl_loss       (a, b) -> weighted scalar
-    view           (B, C, L) augmented x
     aug_recon      weight of the view's reconstruction
     ssl_latents    what enters the projector (Q7): "mixed", the original quantised and the view continuous, as in the
                    reference; "quantised" or "continuous", both alike
@@ -322,6 +321,6 @@ def non_contrastive_loss(
     return TokenizerLoss(total, time, spectrum, q.loss, q.perplexity, augmented, ssl)
 
 
-def pool(z):
-    """z (B, D, F, W) -> global average and global maximum, side by side (B, 2D)."""
+def pool(z: Float[Tensor, "B D F W"]) -> Float[Tensor, "B 2*D"]:
+    """Global average and global maximum, side by side."""
     return torch.cat([z.mean(dim=(2, 3)), z.amax(dim=(2, 3))], dim=1)

@@ -1,13 +1,36 @@
-"""Fixtures of all tests. Real series are used where $NCVQVAE_DATA names a folder that has them, else visibly not."""
+"""Fixtures of all tests. Real series are used where $NCVQVAE_DATA names a folder that has them, else visibly not.
+
+Beartype checks each call of a function whose types say shapes, by jaxtyping's import hook: what it is given after
+`arguments.checked` has seen it, and what it returns. Nothing of the package may be imported before the hook is there.
+Without jaxtyping, as in the weekly test of the core's bounds, the first line that pytest prints says so.
+"""
 
 import os
+import re
 import signal
 from pathlib import Path
 
 import pytest
 import torch
 
-from ncvqvae_lite.data import load_dataset
+try:
+    from jaxtyping import install_import_hook
+except ImportError:
+    install_import_hook = None
+
+ROOT = Path(__file__).resolve().parents[1]
+TYPED = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in sorted((ROOT / "ncvqvae_lite").rglob("*.py"))
+    if re.search(r"^from \.+shapes import", path.read_text(encoding="utf-8"), re.MULTILINE)
+]
+if install_import_hook is not None:
+    install_import_hook(TYPED, "beartype.beartype")
+
+
+def pytest_report_header():
+    checked = "are checked" if install_import_hook else "are NOT checked: jaxtyping is not installed"
+    return f"shapes: types of {len(TYPED)} modules {checked}"
 
 
 def pytest_configure(config):
@@ -30,6 +53,8 @@ def generator():
 @pytest.fixture(scope="session")
 def real_data():
     """`real_data(name)` -> TimeSeriesDataset of real series, or a visible skip."""
+
+    from ncvqvae_lite.data import load_dataset
 
     def load(name):
         root = os.environ.get("NCVQVAE_DATA")

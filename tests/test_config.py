@@ -553,6 +553,7 @@ def g():
         ("    \'\'\'Another quote.\'\'\'\n", ""), ("        return x", "\n        # here\n        return x"),
         ('"""One line."""', '"""One,\n\n        two, # three lines."""'),
         ("import os  # why\nfrom a import b, c", "from a import (\n    c,\n    b,\n)\nimport os"),
+        ("import os", "import os\nfrom .shapes import Float"), ("import os", "from ..shapes import Int\nimport os"),
         ("x: float, *rest: int", "x, *rest"), (" -> float:", ":"), ("-> float", "-> Float[Tensor,\n        'B C']"),
         ("size: int", "size: float"), ("return [A(\n        ", "return [A("),
         ('f"x is {x}: make it positive"', '\n            f"{x!r} was given"  # two lines\n            "so",\n        '),
@@ -569,7 +570,8 @@ def test_prose_does_not_change_the_digest(old, new):
     ("old", "new"),
     [
         ("x + 1", "x + 2"), ("# no comment", "# a comment"), ("import os", "import sys"), ("not a doc", "no doc"),
-        ("class A", "class B"), ("        return x + 1, text\n", ""), ("        return x", "    return x"),
+        ("import os", "import os\nfrom .shape import Float"), ("class A", "class B"),
+        ("        return x + 1, text\n", ""), ("        return x", "    return x"),
         ("b, c", "b as c, c"), ("size: int = 3", "size: int = 4"), ("x < 0", "x < 1"), ("ValueError", "KeyError"),
         ("float, *rest", "float = 3, *rest"), ("*rest", "*others"), ("raise ValueError", "ValueError"),
     ],
@@ -614,7 +616,7 @@ RENAMES |= {room: {"tokenizer", "cell"} for room in TOKENIZERS} | {room: {"cell"
 NO_NUMBERS = (
     *("experiment", "experiment_parts", "experiment_run", "experiment_card"),
     *("experiment_budget", "experiment_counts", "experiment_machine"),
-    *("files", "errors", "names", "config", "data", "thesis", "plots", "nb"),
+    *("files", "errors", "names", "shapes", "config", "data", "thesis", "plots", "nb"),
     *sorted(config_digest.ARGUMENTS),
 )
 

@@ -24,7 +24,7 @@ PACKAGE = ROOT / "ncvqvae_lite"
 
 # The order in which the course reads the package. A room imports from rooms above it; `<room>_*.py` belongs to <room>.
 ROOMS = (
-    "errors arguments numerics inference files names data_arrays data_labels data_text data_files data_archive "
+    "errors shapes arguments numerics inference files names data_arrays data_labels data_text data_files data_archive "
     "generators data timefreq quantizer ssl_losses augmentations tokenizer residuals prior fcn metrics training family "
     "plots evaluation config thesis demonstration tables experiment nb lab cli"
 ).split()
@@ -118,6 +118,7 @@ def test_wheel_carries_tables_and_the_notebook_that_runs_a_cell(wheel):
     assert shipped >= {"ncvqvae_lite/_data/thesis_tables.csv", "ncvqvae_lite/_data/author_runs.csv"}
     shipped |= {f"ncvqvae_lite/_data/judges/{name}.safetensors" for name in GENERATORS}
     assert names >= shipped | {"ncvqvae_lite/_data/README.md", "ncvqvae_lite/_notebooks/08_replicate.py"}
+    assert "ncvqvae_lite/py.typed" in names
     tops = {name.split("/")[0] for name in names}
     assert tops == {"ncvqvae_lite", f"ncvqvae_lite-{ncvqvae_lite.__version__}.dist-info"}
 
