@@ -30,7 +30,7 @@ class RMSNorm(nn.Module):
         super().__init__()
         self.gain = nn.Parameter(torch.ones(width))
 
-    def forward(self, x):
+    def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
         return x * (torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + 1e-12) * self.gain)
 
 
@@ -43,7 +43,7 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * heads * head_width, bias=False)
         self.out = nn.Linear(heads * head_width, width, bias=False)
 
-    def forward(self, x):
+    def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
         batch, positions, _ = x.shape
         q, k, v = self.qkv(x).view(batch, positions, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (B, heads, N, d) each
         weights = torch.softmax(q @ k.transpose(-1, -2) * self.scale, dim=-1)  # (B, heads, N, N)
@@ -59,7 +59,7 @@ class Block(nn.Module):
         self.norm2 = RMSNorm(width)
         self.feed_forward = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
 
-    def forward(self, x):
+    def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
         x = x + self.attention(self.norm1(x))
         return x + self.feed_forward(self.norm2(x))
 
@@ -71,7 +71,7 @@ class TiedHead(nn.Module):
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(n_tokens, codebook_size + 1))
 
-    def forward(self, h, table):
+    def forward(self, h: Float[Tensor, "B N D"], table: Float[Tensor, "M D"]) -> Float[Tensor, "B N K"]:
         return (h @ table.T + self.bias)[..., :-1]  # (B, N, K): [MASK] is never predicted
 
 
@@ -82,7 +82,7 @@ class UntiedHead(nn.Module):
         super().__init__()
         self.linear = nn.Linear(dim, codebook_size)
 
-    def forward(self, h, table):
+    def forward(self, h: Float[Tensor, "B N D"], table: Float[Tensor, "M D"]) -> Float[Tensor, "B N K"]:
         return self.linear(h)  # (B, N, K)
 
 

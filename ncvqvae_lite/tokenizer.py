@@ -42,7 +42,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(dim, dim, 1)
         self.norm = nn.BatchNorm2d(dim) if norm else nn.Identity()
 
-    def forward(self, x):
+    def forward(self, x: Float[Tensor, "B D F W"]) -> Float[Tensor, "B D F W"]:
         return x + self.conv2(F.leaky_relu(self.norm(self.conv1(F.leaky_relu(x)))))
 
 

@@ -18,6 +18,7 @@ import torch
 from ..arguments import checked, count, integer, share
 from ..arguments_tensors import source
 from ..errors import BadInput
+from ..shapes import Float, Int, Tensor
 
 ORDERS = ("up up", "up down", "down up", "down down")  # the classes 0..3
 SYNONYMS = {
@@ -42,14 +43,14 @@ ON_CPU = torch.empty(0)
 
 
 class Captioned(NamedTuple):
-    x: torch.Tensor  # (n, 1, L) float32, not normalised: levels are about -4 to 4
-    tokens: torch.Tensor  # (n, LONGEST) int64
+    x: Float[Tensor, "n 1 L"]  # float32, not normalised: levels are about -4 to 4
+    tokens: Int[Tensor, "n 10"]  # int64, LONGEST a caption
     captions: list  # n texts
     factors: dict  # order (n,) in 0..3, as ORDERS; size, noise, position, ripple (n,) in 0..1
 
 
 @checked(n=count)
-def captioned(n, length=128, *, g):
+def captioned(n, length=128, *, g) -> Captioned:
     """n series of L steps, at least 32, each with a caption; all of it is drawn from g.
 
     From 0 a series goes up or down by 1 (small) or 2 (large) at a first step, and again at a second one, L/8 to 3L/8
@@ -88,13 +89,13 @@ def _caption(order, size, noise, position, choices):
 
 
 @checked(order=lambda value, name: integer(value, name, low=0, high=3))
-def phrasings(order):
+def phrasings(order) -> list[str]:
     """The six FRAMES of an order, a number of ORDERS, in its first words: what a class is called in zero-shot."""
     words = [SYNONYMS["step"][sign][0] for sign in (order // 2, order % 2)]
     return [" ".join(frame.format(*words, about="").split()) for frame in FRAMES]
 
 
-def encode(captions):
+def encode(captions) -> Int[Tensor, "n 10"]:
     """Tokens (n, LONGEST) int64 of texts: each word's number in WORDS, then 0.
 
     raises   BadInput for an empty caption, a longer one, or a word that is not among the 24
@@ -113,7 +114,7 @@ def encode(captions):
 # --- captions changed at random (EDA, arXiv 1901.11196) ---
 
 
-def swap_words(captions, *, g):
+def swap_words(captions, *, g) -> list[str]:
     """Texts, two words of each in each other's place: an order of steps may become another one. g is on the CPU."""
     out, g = [], source(g, ON_CPU)
     for words in (caption.split() for caption in captions):
@@ -125,7 +126,7 @@ def swap_words(captions, *, g):
 
 
 @checked(chance=share)
-def drop_words(captions, chance=0.1, *, g):
+def drop_words(captions, chance=0.1, *, g) -> list[str]:
     """Texts without some of their words, each of which goes with this chance; one is left at least. g is on the CPU."""
     out, g = [], source(g, ON_CPU)
     for words in (caption.split() for caption in captions):

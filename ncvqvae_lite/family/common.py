@@ -15,6 +15,7 @@ from ..arguments import checked, count, count_from_0, function, integer, not_neg
 from ..arguments_tensors import finite, floats, integers, parameter_of, series_for, source
 from ..errors import BadInput, TrainingDiverged
 from ..numerics import training_numerics
+from ..shapes import ArrayLike, Float, Shaped, Tensor
 from .few import accuracy, few_labels, fine_tune, from_scratch
 from .scores import (
     alignment,
@@ -57,7 +58,7 @@ class ResNet1d(nn.Module):
         )
         self.blocks = nn.Sequential(_Residual(32, 32, 1), _Residual(32, 64, 2), _Residual(64, 64, 2))
 
-    def forward(self, x):
+    def forward(self, x: Float[ArrayLike, "B C L"]) -> Float[Tensor, "B 64"]:
         x = series_for(self.stem[0].weight, self.channels, None, x)
         return self.blocks(self.stem(x)).mean(dim=2)  # (B, 64, L / 8) -> (B, 64)
 
@@ -97,7 +98,7 @@ def with_projector(encoder, *widths):
 
 
 @checked(views=function, loss=function, steps=count_from_0, batch=count, lr=not_negative)
-def pretrain(net, views, loss, x, *, steps, batch, lr, g, slow=None):
+def pretrain(net, views, loss, x: Shaped[ArrayLike, "n ..."], *, steps, batch, lr, g, slow=None) -> list[float]:
     """Train a network so that the views of a series agree, and whatever else the loss asks for; by Adam.
 
     net      module that maps a view to z (B, D); each view passes alone, so that its batch statistics are its own
@@ -107,7 +108,7 @@ def pretrain(net, views, loss, x, *, steps, batch, lr, g, slow=None):
     batch    series a step, 2 or more; pieces of a shuffled order, the rest of which is shuffled anew with all others
     g        of the order and the views, on the device of x
     slow     `contrast.Momentum`: it embeds view b in place of the network, and follows it after each step
-    returns  the loss of each step, a list of floats; the network is left in eval mode
+    returns  the loss of each step; the network is left in eval mode
     raises   BadInput for other arguments; TrainingDiverged when the loss is NaN or infinite
     """
     x, device = _rows(x), parameter_of(net, "net").device

@@ -17,6 +17,7 @@ from ..arguments import below_1, checked, count, not_negative, positive, share
 from ..arguments_tensors import finite, floats, integers, source, two_views
 from ..errors import BadInput
 from ..numerics import full_precision
+from ..shapes import ArrayLike, Float, Int, Tensor
 from ..ssl_losses_contrastive import SimCLR, nt_xent, simclr
 from .views import clean
 
@@ -30,8 +31,8 @@ __all__ = [
 
 
 @full_precision
-def info_nce(logits):
-    """Cross entropy of the pair (i, i) among (i, 1..N), from scores (N, N): log N for a guess (arXiv 1807.03748).
+def info_nce(logits: Float[ArrayLike, "N N"]) -> Float[Tensor, ""]:
+    """Cross entropy of the pair (i, i) among (i, 1..N), from their scores: log N for a guess (arXiv 1807.03748).
 
     log N - info_nce is a lower bound of the mutual information in nats, and never more than log N.
     """
@@ -42,8 +43,8 @@ def info_nce(logits):
 
 
 @full_precision
-def nce(real, shuffled):
-    """Logistic loss of telling real pairs (n,) from shuffled ones (m,) by scores: log 2 for a guess.
+def nce(real: Float[ArrayLike, " n"], shuffled: Float[ArrayLike, " m"]) -> Float[Tensor, ""]:
+    """Logistic loss of telling real pairs from shuffled ones by scores: log 2 for a guess.
 
     The best score is log p(x, y) / (p(x) p(y)) (Gutmann and Hyvarinen, AISTATS 2010, with as many pairs of each).
     """
@@ -66,7 +67,7 @@ def nt_xent_floor(batch, tau=0.2):
 
 @full_precision
 @checked(tau=positive, prior=below_1)
-def debiased(a, b, tau=0.2, prior=0.1):
+def debiased(a: Float[ArrayLike, "B D"], b: Float[ArrayLike, "B D"], tau=0.2, prior=0.1) -> Float[Tensor, ""]:
     """NT-Xent whose negatives are corrected for those of the anchor's own class, a share `prior` (arXiv 2007.00224).
 
     The mean of exp(s / tau) over the negatives becomes (mean - prior exp(s+ / tau)) / (1 - prior), at least
@@ -82,7 +83,7 @@ def debiased(a, b, tau=0.2, prior=0.1):
 
 @full_precision
 @checked(tau=positive, beta=not_negative)
-def hard_negatives(a, b, tau=0.2, beta=1.0):
+def hard_negatives(a: Float[ArrayLike, "B D"], b: Float[ArrayLike, "B D"], tau=0.2, beta=1.0) -> Float[Tensor, ""]:
     """NT-Xent whose negatives weigh by softmax(beta s), s their cosine to the anchor (arXiv 2010.04592); 0 is NT-Xent.
 
     (The paper's code has s / tau in the weight, and corrects as `debiased` does.)
@@ -107,8 +108,8 @@ def _cross_entropy(positive, log_mean, n):
 # --- no negatives ---
 
 
-def negative_cosine(p, z):
-    """-cos(p, z), the mean over rows (B, D)."""
+def negative_cosine(p: Float[ArrayLike, "B D"], z: Float[ArrayLike, "B D"]) -> Float[Tensor, ""]:
+    """-cos(p, z), the mean over rows."""
     return -F.cosine_similarity(*two_views(p, z), dim=1).mean()
 
 
@@ -125,7 +126,7 @@ class SimSiam(nn.Module):
         super().__init__()
         self.predict = nn.Sequential(nn.Linear(dim, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, dim))
 
-    def forward(self, a, b):
+    def forward(self, a: Float[ArrayLike, "B D"], b: Float[ArrayLike, "B D"]) -> Float[Tensor, ""]:
         a, b = two_views(a, b)
         one, other = negative_cosine(self.predict(a), b.detach()), negative_cosine(self.predict(b), a.detach())
         return (one + other) / 2
@@ -164,8 +165,8 @@ class Queue:
         self.vectors = F.normalize(torch.randn(size, dim, generator=g, device=device), dim=1)
         self.place = 0  # of the oldest
 
-    def push(self, u):
-        """Unit vectors (B, D) take the place of the oldest; of more than `size` the last ones."""
+    def push(self, u: Float[Tensor, "B D"]):
+        """Unit vectors take the place of the oldest; of more than `size` the last ones."""
         u = u.detach()[-len(self.vectors) :]
         rows = (self.place + torch.arange(len(u), device=u.device)) % len(self.vectors)
         self.vectors = self.vectors.index_copy(0, rows, u.to(self.vectors))  # anew: a gradient may need the old ones
@@ -182,7 +183,7 @@ class MoCo:
     def __init__(self, queue, tau=0.2):
         self.queue, self.tau = queue, tau
 
-    def __call__(self, a, b):
+    def __call__(self, a: Float[ArrayLike, "B D"], b: Float[ArrayLike, "B D"]) -> Float[Tensor, ""]:
         u, v = (F.normalize(z, dim=1) for z in two_views(a, b))
         partner = (u * v).sum(dim=1, keepdim=True)  # (B, 1)
         logits = torch.cat([partner, u @ self.queue.vectors.T.to(u.dtype)], dim=1) / self.tau  # (B, 1 + size)
@@ -200,7 +201,7 @@ class NNCLR:
     def __init__(self, queue, tau=0.2):
         self.queue, self.tau = queue, tau
 
-    def __call__(self, a, b):
+    def __call__(self, a: Float[ArrayLike, "B D"], b: Float[ArrayLike, "B D"]) -> Float[Tensor, ""]:
         u, v = (F.normalize(z, dim=1) for z in two_views(a, b))
         losses = [info_nce(self._nearest(one) @ other.T / self.tau) for one, other in ((u, v), (v, u))]
         self.queue.push(u)
@@ -215,8 +216,10 @@ class NNCLR:
 
 
 @checked(x=clean, alpha=positive)
-def mixup(x, *, g, alpha=1.0):
-    """Each series mixed with another row of the batch: (share x_i + (1 - share) x_other, other (B,), share (B,)).
+def mixup(
+    x: Float[Tensor, "B C L"], *, g, alpha=1.0
+) -> tuple[Float[Tensor, "B C L"], Int[Tensor, " B"], Float[Tensor, " B"]]:
+    """Each series mixed with another row of the batch: (share x_i + (1 - share) x_other, other, share).
 
     share   from Beta(alpha, alpha): uniform at 1, near 0 or 1 below
     """
@@ -230,10 +233,10 @@ def mixup(x, *, g, alpha=1.0):
 
 @full_precision
 @checked(tau=positive)
-def mixup_loss(mixed, z, other, share, tau=0.2):
+def mixup_loss(mixed: Float[ArrayLike, "B D"], z: Float[ArrayLike, "B D"], other, share, tau=0.2) -> Float[Tensor, ""]:
     """Cross entropy of finding both parents of a mixture among the clean embeddings (arXiv 2203.09270; 2010.08887).
 
-    mixed, z       (B, D) projections of the mixtures and of the clean series
+    mixed, z       projections of the mixtures and of the clean series
     other, share   as `mixup` gives them: the target is `share` for row i and 1 - share for row other[i]; share 1 is
                    `info_nce` of the cosines over tau
     """

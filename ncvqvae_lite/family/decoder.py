@@ -12,13 +12,14 @@ from ..arguments import checked, count, count_from_0, not_negative
 from ..arguments_tensors import finite_series, source
 from ..errors import BadInput
 from ..numerics import training_numerics
+from ..shapes import ArrayLike, Float, Tensor
 from ..ssl_losses import covariance, variance_hinge
 from .views import clean, flip_sign, flip_time, smooth
 
 SPREAD = 0.1  # weight of variance and covariance of the codes
 
 
-def identity(x, *, g=None):
+def identity(x: Float[Tensor, "B C L"], *, g=None) -> Float[Tensor, "B C L"]:
     return x
 
 
@@ -31,7 +32,7 @@ class AutoDecoder(nn.Module):
     codes   (n, dim) of the series that it was trained on, by `auto_decoder`
     """
 
-    def __init__(self, codes, channels, length, augmentations=FIXED):
+    def __init__(self, codes: Float[Tensor, "n D"], channels, length, augmentations=FIXED):
         super().__init__()
         self.codes, self.augmentations = nn.Parameter(codes), tuple(augmentations)
         self.channels, self.length = channels, length
@@ -40,19 +41,19 @@ class AutoDecoder(nn.Module):
             nn.Linear(128, channels * length),
         )  # fmt: skip
 
-    def forward(self, codes, number):
+    def forward(self, codes: Float[Tensor, "B D"], number) -> Float[Tensor, "B C L"]:
         which = F.one_hot(torch.tensor(number, device=codes.device), len(self.augmentations))
         inputs = torch.cat([codes, which.to(codes.dtype).expand(len(codes), -1)], dim=1)
         return self.net(inputs).view(len(codes), self.channels, self.length)
 
-    def error(self, codes, x):
-        """Mean squared error of all augmentations of x (B, C, L), made from its codes (B, dim)."""
+    def error(self, codes: Float[Tensor, "B D"], x: Float[Tensor, "B C L"]) -> Float[Tensor, ""]:
+        """Mean squared error of all augmentations of series, made from their codes."""
         made = [F.mse_loss(self(codes, a), view(x)) for a, view in enumerate(self.augmentations)]
         return torch.stack(made).mean()
 
     @checked(steps=count_from_0, lr=not_negative)
-    def encode(self, x, steps=100, lr=0.05):
-        """Codes (B, dim) of new series (B, C, L): so many Adam steps from 0, each series for itself."""
+    def encode(self, x: Float[ArrayLike, "B C L"], steps=100, lr=0.05) -> Float[Tensor, "B D"]:
+        """Codes of new series: so many Adam steps from 0, each series for itself."""
         x = finite_series(self.codes, self.channels, self.length, x)
         codes = torch.zeros(len(x), self.codes.shape[1], device=x.device, requires_grad=True)
         optimizer = torch.optim.Adam([codes], lr=lr)
@@ -63,8 +64,8 @@ class AutoDecoder(nn.Module):
 
 
 @checked(x=clean, dim=count, steps=count_from_0, lr=not_negative)
-def auto_decoder(x, *, g, dim=16, steps=400, lr=0.01, augmentations=FIXED):
-    """Train codes and decoder together on series x (n, C, L), n at least 2, all at each Adam step.
+def auto_decoder(x: Float[Tensor, "n C L"], *, g, dim=16, steps=400, lr=0.01, augmentations=FIXED) -> AutoDecoder:
+    """Train codes and decoder together on series, n at least 2, all at each Adam step.
 
     The loss is `AutoDecoder.error` plus 0.1 times VICReg's variance and covariance terms of the codes. Codes, from
     N(0, 1), and decoder start from g.

@@ -13,12 +13,13 @@ from ..arguments import checked, positive
 from ..arguments_tensors import finite, floats
 from ..errors import BadInput
 from ..numerics import full_precision
+from ..shapes import ArrayLike, Float, Tensor
 from .views import clean
 
 
 @checked(x=clean)
-def expert_features(x):
-    """What an expert may note of series (n, C, L), L at least 4: (n, 8 C), each column of mean 0 and deviation 1.
+def expert_features(x: Float[Tensor, "n C L"]) -> Float[Tensor, "n 8*C"]:
+    """What an expert may note of series, L at least 4; each column of mean 0 and deviation 1.
 
     Of each channel: mean absolute difference; dominant frequency, in cycles, and its share of the power; changes of
     sign; standard deviations of both halves; places of the largest and of the smallest value. Columns that are constant
@@ -42,11 +43,8 @@ def expert_features(x):
     return (f / torch.where(deviation > 1e-9, deviation, torch.inf)).to(x.dtype)
 
 
-def expert_views(x, f):
-    """What `pretrain` takes as views, of rows (B,): (series, what the expert notes of them).
-
-    x, f   (n, C, L), (n, E) tensors
-    """
+def expert_views(x: Float[ArrayLike, "n C L"], f: Float[ArrayLike, "n E"]):
+    """What `pretrain` takes as views, of rows (B,): (series, what the expert notes of them)."""
     if len(x) != len(f):
         raise BadInput(f"{len(x)} series and features of {len(f)}: use those of one set")
     return lambda rows, g: (x[rows], f[rows])
@@ -55,7 +53,7 @@ def expert_views(x, f):
 class Given:
     """In the place of `pretrain`'s slow network: the second view is an embedding already."""
 
-    def __call__(self, b):
+    def __call__(self, b: Float[Tensor, "B E"]) -> Float[Tensor, "B E"]:
         return b
 
     def follow(self, net):
@@ -64,10 +62,10 @@ class Given:
 
 @full_precision
 @checked(delta=positive, tau=positive)
-def expclr(h, f, delta=1.0, tau=1.0):
+def expclr(h: Float[ArrayLike, "B D"], f: Float[ArrayLike, "B E"], delta=1.0, tau=1.0) -> Float[Tensor, ""]:
     """tau log mean exp(L_ij / tau) over pairs of a batch: for a small tau the worst pair counts, for a large the mean.
 
-    h, f   (B, D), (B, E), B at least 2. L_ij = ((1 - s_ij) delta - |h_i - h_j|)^2, s_ij = 1 - |f_i - f_j| / the largest
+    h, f   B is at least 2. L_ij = ((1 - s_ij) delta - |h_i - h_j|)^2, s_ij = 1 - |f_i - f_j| / the largest
            such distance in the batch (the paper: in the set)
     """
     h, f = floats(h, "embeddings"), finite(floats(f, "expert features"), "expert features")

@@ -16,15 +16,16 @@ from ..arguments_tensors import any_series, finite_series, integers, parameter_o
 from ..errors import BadInput
 from ..inference import batched
 from ..numerics import training_numerics
+from ..shapes import ArrayLike, Float, Int, Tensor
 
 MOST_CLASSES = 10_000
 
 
 @checked(per_class=optional(count))
-def few_labels(y, per_class, g):
-    """Rows (m,) of `per_class` series of each class, drawn without replacement; None: all rows.
+def few_labels(y: Int[ArrayLike, " n"], per_class, g) -> Int[Tensor, " m"]:
+    """Rows of `per_class` series of each class, drawn without replacement; None: all rows.
 
-    y        (n,) labels 0..k-1
+    y        labels 0..k-1
     raises   BadInput if a class has fewer
     """
     y = _labels(y, None)
@@ -39,11 +40,22 @@ def few_labels(y, per_class, g):
 
 
 @checked(per_class=optional(count), epochs=count_from_0, lr=not_negative, head_lr=not_negative, batch=count)
-def fine_tune(net, x, y, *, per_class, g, epochs=100, lr=1e-4, head_lr=1e-3, batch=64):
+def fine_tune(
+    net,
+    x: Float[ArrayLike, "n C L"],
+    y: Int[ArrayLike, " n"],
+    *,
+    per_class,
+    g,
+    epochs=100,
+    lr=1e-4,
+    head_lr=1e-3,
+    batch=64,
+) -> nn.Module:
     """A classifier: a copy of a trained encoder and a linear head, both trained on a few labelled series, by Adam.
 
     net        encoder, series (B, C, L) -> (B, D); it stays as it is
-    x, y       (n, C, L), (n,) labels 0..k-1, from which `few_labels` draws
+    x, y       series and labels 0..k-1, from which `few_labels` draws
     per_class  labelled series of each class, None for all
     g          of the draw and the order, on the device of x
     lr         of the encoder, `head_lr` of the head, which starts at 0. BatchNorm keeps the statistics of `pretrain`
@@ -58,7 +70,9 @@ def fine_tune(net, x, y, *, per_class, g, epochs=100, lr=1e-4, head_lr=1e-3, bat
 
 
 @checked(per_class=optional(count), epochs=count_from_0, lr=not_negative, batch=count)
-def from_scratch(net, x, y, *, per_class, g, epochs=100, lr=1e-3, batch=64):
+def from_scratch(
+    net, x: Float[ArrayLike, "n C L"], y: Int[ArrayLike, " n"], *, per_class, g, epochs=100, lr=1e-3, batch=64
+) -> nn.Module:
     """What stands beside `fine_tune`: the same classifier of an untrained encoder, all of it trained at one rate.
 
     BatchNorm is trained too. Arguments and result as of `fine_tune`.
@@ -69,8 +83,8 @@ def from_scratch(net, x, y, *, per_class, g, epochs=100, lr=1e-3, batch=64):
     return _fit(classifier.train(), groups, x, y, rows, epochs, batch, g).eval()
 
 
-def accuracy(classifier, x, y):
-    """Share of the series x (n, C, L) to which a classifier gives their labels y (n,)."""
+def accuracy(classifier, x: Float[ArrayLike, "n C L"], y: Int[ArrayLike, " n"]) -> float:
+    """Share of the series to which a classifier gives their labels."""
     x, y = _series(classifier, x), _labels(y, len(x))
     return (batched(classifier, x).argmax(dim=1) == y.to(x.device)).double().mean().item()
 

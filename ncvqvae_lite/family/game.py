@@ -26,6 +26,7 @@ from ..arguments import checked, count, not_negative
 from ..arguments_tensors import finite_series, floats, parameter_of, series_for, source
 from ..errors import BadInput
 from ..inference import in_eval_mode
+from ..shapes import ArrayLike, Float, Int, Tensor
 from ..training_engine import StepEngine
 from ..training_optim import Optim, Player, adamw_over
 from .pretexts import FLIPS, flips
@@ -59,14 +60,14 @@ class Generator(nn.Module):
             nn.BatchNorm1d(64), nn.ReLU(), *layers, nn.ConvTranspose1d(32, channels, 4, 2, 1)
         )  # fmt: skip
 
-    def forward(self, z):
+    def forward(self, z: Float[Tensor, "B 32"]) -> Float[Tensor, "B C L"]:
         return self.layers(self.start(z).view(-1, 64, self.steps))
 
     @in_eval_mode
     @torch.no_grad()
     @checked(n=count)
-    def sample(self, n, *, g):
-        """n series (n, C, L), in eval mode."""
+    def sample(self, n, *, g) -> Float[Tensor, "{n} C L"]:
+        """n series, in eval mode."""
         weight = self.start.weight
         return self(torch.randn(n, NOISE, generator=source(g, weight), device=weight.device))
 
@@ -88,7 +89,7 @@ class Discriminator(nn.Module):
         self.features = nn.Sequential(*layers, nn.Flatten())
         self.real, self.flip = spectral_norm(nn.Linear(width, 1)), spectral_norm(nn.Linear(width, FLIPS))
 
-    def forward(self, x):
+    def forward(self, x: Float[ArrayLike, "B C L"]) -> tuple[Float[Tensor, " B"], Float[Tensor, "B 4"]]:
         h = self.features(series_for(self.real.bias, self.channels, self.length, x))
         return self.real(h)[:, 0], self.flip(h)
 
@@ -99,46 +100,56 @@ class Discriminator(nn.Module):
 class Moves(NamedTuple):
     """What a player minimises, and its two parts."""
 
-    total: torch.Tensor
-    game: torch.Tensor
-    flip: torch.Tensor  # cross entropy in nats, log 4 for a guess
+    total: Float[Tensor, ""]
+    game: Float[Tensor, ""]
+    flip: Float[Tensor, ""]  # cross entropy in nats, log 4 for a guess
 
 
-def value(real, fake):
-    """V from the scores (B,) of real and of generated series: -2 log 2 for a guess, 0 at best for the discriminator."""
+def value(real: Float[ArrayLike, " B"], fake: Float[ArrayLike, " B"]) -> Float[Tensor, ""]:
+    """V from the scores of real and of generated series: -2 log 2 for a guess, 0 at best for the discriminator."""
     real, fake = floats(real, "scores of real series"), floats(fake, "scores of generated series")
     return -F.softplus(-real).mean() - F.softplus(fake).mean()
 
 
 @checked(beta=not_negative)
-def discriminator_loss(real, fake, logits, which, beta=1.0):
-    """Scores (B,) of both kinds; logits (B, 4) of the flips `which` (B,) of *real* series."""
+def discriminator_loss(
+    real: Float[ArrayLike, " B"],
+    fake: Float[ArrayLike, " B"],
+    logits: Float[Tensor, "B 4"],
+    which: Int[Tensor, " B"],
+    beta=1.0,
+) -> Moves:
+    """Scores of both kinds; logits of the flips `which` of *real* series."""
     game, flip = -value(real, fake), F.cross_entropy(logits, which)
     return Moves(game + beta * flip, game, flip)
 
 
 @checked(alpha=not_negative)
-def generator_loss(fake, logits, which, alpha=0.2):
-    """Scores (B,) of generated series; logits (B, 4) of the flips `which` (B,) of *generated* series."""
+def generator_loss(
+    fake: Float[Tensor, " B"], logits: Float[Tensor, "B 4"], which: Int[Tensor, " B"], alpha=0.2
+) -> Moves:
+    """Scores of generated series; logits of the flips `which` of *generated* series."""
     game, flip = F.softplus(-fake).mean(), F.cross_entropy(logits, which)
     return Moves(game + alpha * flip, game, flip)
 
 
 class MakerTerms(NamedTuple):
-    maker: torch.Tensor
-    maker_game: torch.Tensor
-    maker_flip: torch.Tensor
+    maker: Float[Tensor, ""]
+    maker_game: Float[Tensor, ""]
+    maker_flip: Float[Tensor, ""]
 
 
 class CriticTerms(NamedTuple):
-    critic: torch.Tensor
-    critic_game: torch.Tensor
-    critic_flip: torch.Tensor
+    critic: Float[Tensor, ""]
+    critic_game: Float[Tensor, ""]
+    critic_flip: Float[Tensor, ""]
 
 
 @checked(steps=count, batch=count, alpha=not_negative, beta=not_negative)
-def play(generator, discriminator, x, *, g, steps=600, batch=64, alpha=0.2, beta=1.0):
-    """Train both on series x (n, C, L), by Adam, each once a step, the generator first.
+def play(
+    generator, discriminator, x: Float[ArrayLike, "n C L"], *, g, steps=600, batch=64, alpha=0.2, beta=1.0
+) -> list[dict]:
+    """Train both on series, by Adam, each once a step, the generator first.
 
     alpha, beta  weights of the flips for generator and discriminator; 0 and 0: a plain GAN
     returns      history, a dict for each pass over the series: means of `maker`, `maker_game`, `maker_flip` (the
@@ -187,7 +198,7 @@ def _adam(module, lr, optim, capturable):
 # --- what came of it ---
 
 
-def two_sample_accuracy(real, fake):
+def two_sample_accuracy(real: Float[ArrayLike, "n ..."], fake: Float[ArrayLike, "n ..."]) -> float:
     """Share of series whose nearest other one, among both sets, is of the same set: 0.5 where nothing tells them apart.
 
     arXiv 1610.06545. real, fake   (n, C, L) or features (n, D), as many of each; near 0 where fakes are copies
@@ -200,7 +211,7 @@ def two_sample_accuracy(real, fake):
     return float(np.mean(is_fake[nearest] == is_fake))
 
 
-def spread(real, fake):
+def spread(real: Float[ArrayLike, "n ..."], fake: Float[ArrayLike, "m ..."]) -> float:
     """Root mean square deviation of generated series from their mean, in units of that of real ones: 0 at collapse."""
     real, fake = two_sets(real, fake, ("real series", "generated series"))
     if not (real != real[0]).any():

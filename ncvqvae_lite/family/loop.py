@@ -6,11 +6,14 @@ from ..arguments import checked, count, count_from_0, function, not_negative
 from ..arguments_tensors import floats, integers, parameter_of, source
 from ..errors import BadInput
 from ..numerics import training_numerics
+from ..shapes import ArrayLike, Shaped
 from .common import batches, one_number
 
 
 @checked(loss=function, steps=count_from_0, batch=count, lr=not_negative, weight_decay=not_negative)
-def learn(module, loss, x, *, steps, batch, lr, g, weight_decay=0.01, after=None):
+def learn(
+    module, loss, x: Shaped[ArrayLike, "n ..."], *, steps, batch, lr, g, weight_decay=0.01, after=None
+) -> list[float]:
     """Train a module by what a loss says of each batch.
 
     module   its parameters are trained, but for those that need no gradient
@@ -20,7 +23,7 @@ def learn(module, loss, x, *, steps, batch, lr, g, weight_decay=0.01, after=None
     batch    series a step, 1 to n; pieces of a shuffled order, the rest of which is shuffled anew with all others
     g        of the order and of what the loss draws, on the device of x
     after    called without arguments after each step
-    returns  the loss of each step, a list of floats; the module is left in eval mode
+    returns  the loss of each step; the module is left in eval mode
     raises   BadInput for other arguments; TrainingDiverged when the loss is NaN or infinite
     """
     like = x if isinstance(x, torch.Tensor) else torch.empty(0)

@@ -20,13 +20,14 @@ from ..arguments_tensors import a_split, finite_series, parameter_of, series_for
 from ..errors import BadInput
 from ..prior import Attention, Block, RMSNorm
 from ..quantizer import kmeans
+from ..shapes import ArrayLike, Bool, Float, Int, Tensor
 
 # --- what is hidden ---
 
 
 @checked(n=count, patches=count, share=inner_share)
-def patch_mask(n, patches, share, g):
-    """is_hidden (n, P) bool on the device of g: exactly round(share P) patches of each row, drawn for itself.
+def patch_mask(n, patches, share, g) -> Bool[Tensor, "{n} {patches}"]:
+    """is_hidden on the device of g: exactly round(share P) patches of each row, drawn for itself.
 
     With a patch for each step it is a mask of points.
     raises   BadInput where that hides none of them, or all
@@ -39,13 +40,13 @@ def patch_mask(n, patches, share, g):
     return turn.argsort(dim=1).argsort(dim=1) < hidden
 
 
-def hidden_steps(is_hidden, patch, length):
-    """The steps (B, L) bool of hidden patches (B, P)."""
+def hidden_steps(is_hidden: Bool[Tensor, "B P"], patch, length) -> Bool[Tensor, "B L"]:
+    """The steps of hidden patches, at most `length`."""
     return is_hidden.repeat_interleave(patch, dim=1)[:, :length]
 
 
-def interpolated(x, is_missing):
-    """Series (B, C, L) whose steps is_missing (B, L) lie on lines between their visible neighbours; ends are flat.
+def interpolated(x: Float[ArrayLike, "B C L"], is_missing: Bool[ArrayLike, "B L"]) -> Float[Tensor, "B C L"]:
+    """Series whose steps is_missing lie on lines between their visible neighbours; ends are flat.
 
     What a model that fills in patches must beat.
     raises   BadInput where a series has no visible step
@@ -93,21 +94,21 @@ class PatchNet(nn.Module):
         self.blocks = nn.Sequential(*[WideBlock(width, heads) for _ in range(depth)])
         self.norm = RMSNorm(width)
 
-    def patches(self, x):
-        """(B, C, L) -> (B, P, C patch)."""
+    def patches(self, x: Float[ArrayLike, "B C L"]) -> Float[Tensor, "B P width"]:
+        """Pieces of `patch` steps of series, all channels one after the other."""
         x = series_for(self.positions, self.channels, self.length, x)
         filled = F.pad(x, (0, self.n_patches * self.patch - self.length), mode="replicate")
         return filled.unflatten(2, (self.n_patches, self.patch)).transpose(1, 2).flatten(2)
 
-    def embed(self, x):
-        """Patches with their positions (B, P, D), before the blocks."""
+    def embed(self, x: Float[ArrayLike, "B C L"]) -> Float[Tensor, "B P D"]:
+        """Patches with their positions, before the blocks."""
         return self.inputs(self.patches(x)) + self.positions
 
-    def encode(self, h):
-        """Any of the embedded patches (B, any number, D) -> the same, after the blocks."""
+    def encode(self, h: Float[Tensor, "B P D"]) -> Float[Tensor, "B P D"]:
+        """Any number of the embedded patches, after the blocks."""
         return self.norm(self.blocks(h))
 
-    def forward(self, x):
+    def forward(self, x: Float[ArrayLike, "B C L"]) -> Float[Tensor, "B D"]:
         return self.encode(self.embed(x)).mean(dim=1)
 
 
@@ -130,8 +131,8 @@ class MAE(nn.Module):
             WideBlock(width, heads), RMSNorm(width), nn.Linear(width, encoder.channels * encoder.patch)
         )
 
-    def forward(self, x, is_hidden):
-        """Patches (B, P, C patch) as the decoder fills them in, the visible ones too."""
+    def forward(self, x: Float[ArrayLike, "B C L"], is_hidden: Bool[ArrayLike, "B P"]) -> Float[Tensor, "B P width"]:
+        """Patches as the decoder fills them in, the visible ones too."""
         h = self.encoder.embed(x)  # (B, P, D)
         is_hidden = _mask(is_hidden, h)
         visible = (~is_hidden).nonzero()[:, 1].view(len(h), -1, 1).expand(-1, -1, h.shape[2])  # (B, visible, D)
@@ -139,14 +140,14 @@ class MAE(nn.Module):
         filled = self.mask.expand_as(h).scatter(1, visible, seen)
         return self.decoder(filled + self.positions)
 
-    def fill(self, x, is_hidden):
-        """Series (B, C, L): hidden patches as the decoder fills them in, the others as they are."""
+    def fill(self, x: Float[ArrayLike, "B C L"], is_hidden: Bool[ArrayLike, "B P"]) -> Float[Tensor, "B C L"]:
+        """Series: hidden patches as the decoder fills them in, the others as they are."""
         made, own = self(x, is_hidden), self.encoder.patches(x)
         patches = torch.where(is_hidden[..., None], made, own)
         series = patches.unflatten(2, (self.encoder.channels, self.encoder.patch)).transpose(1, 2).flatten(2)
         return series[..., : self.encoder.length]
 
-    def loss(self, x, is_hidden):
+    def loss(self, x: Float[ArrayLike, "B C L"], is_hidden: Bool[ArrayLike, "B P"]) -> Float[Tensor, ""]:
         """Mean squared error of the hidden patches; what is made of the visible ones does not count."""
         return F.mse_loss(self(x, is_hidden)[is_hidden], self.encoder.patches(x)[is_hidden])
 
@@ -177,12 +178,12 @@ class PatchTokens:
     """
 
     @checked(k=count)
-    def __init__(self, net, x, k=64, *, g):
+    def __init__(self, net, x: Float[ArrayLike, "n C L"], k=64, *, g):
         self.net, self.k = net, k
         rows = net.patches(finite_series(parameter_of(net, "net"), net.channels, net.length, x)).flatten(0, 1)
         self.centres = kmeans(rows.detach(), k, generator=source(g, rows))[0]
 
-    def __call__(self, x):
+    def __call__(self, x: Float[ArrayLike, "B C L"]) -> Int[Tensor, "B P 1"]:
         return torch.cdist(self.net.patches(x).flatten(0, 1), self.centres).argmin(dim=1).view(len(x), -1, 1)
 
 
@@ -196,7 +197,7 @@ class TokenizerTokens:
         self.tokenizer, self.k = tokenizer, tokenizer.codebook_size
         self.patch = -(-tokenizer.length // tokenizer.grid[1])
 
-    def __call__(self, x):
+    def __call__(self, x: Float[ArrayLike, "B C L"]) -> Int[Tensor, "B P F"]:
         return self.tokenizer.encode(x).view(len(x), *self.tokenizer.grid).transpose(1, 2)
 
 
@@ -217,14 +218,14 @@ class BEiT(nn.Module):
         self.mask = nn.Parameter(0.02 * torch.randn(encoder.width))
         self.head = nn.Linear(encoder.width, found[2] * tokens.k)
 
-    def forward(self, x, is_hidden):
-        """Logits (B, P, tokens a patch, k)."""
+    def forward(self, x: Float[ArrayLike, "B C L"], is_hidden: Bool[ArrayLike, "B P"]) -> Float[Tensor, "B P F k"]:
+        """Logits of the F tokens of each patch."""
         net = self.encoder
         h = net.inputs(net.patches(x))
         h = torch.where(_mask(is_hidden, h)[..., None], self.mask, h)
         return self.head(net.encode(h + net.positions)).unflatten(2, (-1, self.tokens.k))
 
-    def loss(self, x, is_hidden):
+    def loss(self, x: Float[ArrayLike, "B C L"], is_hidden: Bool[ArrayLike, "B P"]) -> Float[Tensor, ""]:
         """Cross entropy in nats, the mean over the tokens of the hidden patches: log k for a guess."""
         return F.cross_entropy(self(x, is_hidden)[is_hidden].flatten(0, 1), self.tokens(x)[is_hidden].flatten())
 

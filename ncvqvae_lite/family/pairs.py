@@ -22,6 +22,7 @@ from ..arguments_tensors import embedding, finite_series, floats, integers, para
 from ..errors import BadInput
 from ..inference import batched
 from ..numerics import full_precision
+from ..shapes import ArrayLike, Float, Int, Tensor
 from .captions import LONGEST, WORDS, encode
 from .contrast import info_nce
 from .loop import learn
@@ -45,7 +46,7 @@ class CaptionTower(nn.Module):
         self.positions = nn.Parameter(torch.randn(LONGEST, width)) if ordered else None
         self.block = WideBlock(width, heads)
 
-    def forward(self, tokens):
+    def forward(self, tokens: Int[ArrayLike, "B M"]) -> Float[Tensor, "B D"]:
         tokens = integers(tokens, "tokens", self.words)
         if tokens.ndim != 2 or not 0 < tokens.shape[1] <= LONGEST:
             raise BadInput(f"expected tokens (B, M) of captions, M at most {LONGEST}, got {tuple(tokens.shape)}")
@@ -87,19 +88,20 @@ class TwoTowers(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(-math.log(0.07)))  # log 1 / tau
 
     @property
-    def tau(self):
-        """() tensor."""
+    def tau(self) -> Float[Tensor, ""]:
         return (-self.log_scale).exp().clamp(min=LEAST_TAU)
 
-    def forward(self, x, tokens):
+    def forward(
+        self, x: Float[ArrayLike, "B C L"], tokens: Int[ArrayLike, "B M"]
+    ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]:
         return F.normalize(self.series(x), dim=1), F.normalize(self.caption(tokens), dim=1)
 
-    def embed_series(self, x):
-        """u (n, dim), in eval mode, a batch at a time."""
+    def embed_series(self, x: Float[Tensor, "n C L"]) -> Float[Tensor, "n D"]:
+        """u, in eval mode, a batch at a time."""
         return F.normalize(batched(self.series, x), dim=1)
 
-    def embed_captions(self, tokens):
-        """v (n, dim), likewise."""
+    def embed_captions(self, tokens: Int[Tensor, "n M"]) -> Float[Tensor, "n D"]:
+        """v, likewise."""
         return F.normalize(batched(self.caption, tokens), dim=1)
 
 
@@ -107,10 +109,10 @@ class TwoTowers(nn.Module):
 
 
 @full_precision
-def clip_loss(u, v, tau=0.07):
+def clip_loss(u: Float[ArrayLike, "B D"], v: Float[ArrayLike, "B D"], tau=0.07) -> Float[Tensor, ""]:
     """InfoNCE of the cosines over tau, the mean of both directions: which v is the partner of u_i, which u of v_i.
 
-    u, v (B, D), B at least 2; tau above 0, a number or a () tensor that may be learned. log B for a guess.
+    B is at least 2; tau above 0, a number or a () tensor that may be learned. log B for a guess.
     """
     u, v = two_views(u, v)
     if not isinstance(tau, torch.Tensor):
@@ -120,8 +122,10 @@ def clip_loss(u, v, tau=0.07):
 
 
 @checked(steps=count_from_0, batch=count, lr=not_negative)
-def fit_pairs(towers, x, tokens, *, g, steps=400, batch=128, lr=1e-3, tau=None):
-    """Train both towers on series x (n, C, L) and the tokens (n, M) of their captions, by `clip_loss`.
+def fit_pairs(
+    towers, x: Float[ArrayLike, "n C L"], tokens: Int[ArrayLike, "n M"], *, g, steps=400, batch=128, lr=1e-3, tau=None
+) -> list[float]:
+    """Train both towers on series and the tokens of their captions, by `clip_loss`.
 
     tau      fixed; None: the towers' own, which is learned
     returns  the loss of each step
@@ -145,21 +149,21 @@ def fit_pairs(towers, x, tokens, *, g, steps=400, batch=128, lr=1e-3, tau=None):
 # --- what they are good for ---
 
 
-def class_vectors(towers, phrasings):
-    """(k, dim) unit vectors of k classes: each the mean over ways to say it, a list of texts for each class."""
+def class_vectors(towers, phrasings) -> Float[Tensor, "k D"]:
+    """Unit vectors of k classes: each the mean over ways to say it, a list of texts for each class."""
     device, vectors = parameter_of(towers, "towers").device, []
     for texts in phrasings:
         vectors.append(towers.embed_captions(encode(texts).to(device)).mean(dim=0))
     return F.normalize(torch.stack(vectors), dim=1)
 
 
-def zero_shot(u, classes):
-    """Which of k class vectors (k, D) is nearest to each embedding u (n, D): (n,) int64."""
+def zero_shot(u: Float[Tensor, "n D"], classes: Float[Tensor, "k D"]) -> Int[Tensor, " n"]:
+    """Which of k class vectors is nearest to each embedding."""
     return (F.normalize(u, dim=1) @ F.normalize(classes, dim=1).T).argmax(dim=1)
 
 
-def recall_at_1(u, v):
-    """Share of u (n, D) whose nearest of all v (n, D) is its partner: 1 / n for a guess."""
+def recall_at_1(u: Float[ArrayLike, "n D"], v: Float[ArrayLike, "n D"]) -> float:
+    """Share of u whose nearest of all v is its partner: 1 / n for a guess."""
     return (zero_shot(*two_views(u, v)) == torch.arange(len(u), device=u.device)).double().mean().item()
 
 
@@ -167,16 +171,16 @@ def recall_at_1(u, v):
 
 
 @full_precision
-def modality_gap(u, v):
-    """mean(u) - mean(v) of unit vectors (D,); its length is the gap. u (n, D), v (m, D)."""
+def modality_gap(u: Float[ArrayLike, "n D"], v: Float[ArrayLike, "m D"]) -> Float[Tensor, " D"]:
+    """mean(u) - mean(v) of unit vectors; its length is the gap."""
     u, v = floats(u, "first embeddings"), floats(v, "second embeddings")
     if u.ndim != 2 or v.ndim != 2 or u.shape[1] != v.shape[1] or 0 in (*u.shape, *v.shape):
         raise BadInput(f"expected embeddings (n, D) and (m, D), got {tuple(u.shape)} and {tuple(v.shape)}")
     return F.normalize(u, dim=1).mean(dim=0) - F.normalize(v, dim=1).mean(dim=0)
 
 
-def split_half_gap(u, *, g):
-    """Length of the gap between two random halves of the same embeddings (n, D): what a gap must exceed."""
+def split_half_gap(u: Float[ArrayLike, "n D"], *, g) -> float:
+    """Length of the gap between two random halves of the same embeddings: what a gap must exceed."""
     u = floats(u, "embeddings")
     if len(u) < 2:
         raise BadInput(f"expected at least 2 embeddings to split, got {len(u)}")
@@ -184,8 +188,8 @@ def split_half_gap(u, *, g):
     return modality_gap(one, other).norm().item()
 
 
-def cone(u):
-    """Mean cosine of two different rows of u (n, D), n at least 2: 0 where they spread, 1 where they are one."""
+def cone(u: Float[ArrayLike, "n D"]) -> float:
+    """Mean cosine of two different rows, n at least 2: 0 where they spread, 1 where they are one."""
     u = F.normalize(floats(u, "embeddings"), dim=1)
     if len(u) < 2:
         raise BadInput(f"expected at least 2 embeddings, got {len(u)}")
@@ -193,7 +197,9 @@ def cone(u):
 
 
 @checked(share=number)
-def shifted(u, v, share):
+def shifted(
+    u: Float[Tensor, "n D"], v: Float[Tensor, "m D"], share
+) -> tuple[Float[Tensor, "n D"], Float[Tensor, "m D"]]:
     """Unit vectors u, v moved towards each other along their gap: `share` 0 as they are, 1 closes it, -1 doubles it.
 
     u - share gap / 2 and v + share gap / 2, at unit length again.

@@ -17,6 +17,7 @@ from ..arguments import checked, count, count_from_0, not_negative, share
 from ..arguments_arrays import label_array, plain_array
 from ..arguments_tensors import integers, source
 from ..errors import BadInput
+from ..shapes import ArrayLike, Float, Int, Shaped, Tensor
 from ..ssl_losses import vicreg
 from .decoder import FIXED, AutoDecoder, auto_decoder
 from .scores import as_rows, neighbours
@@ -32,8 +33,8 @@ NO_DEVICE = torch.empty(0)
 
 
 @checked(k=count, replace=share)
-def neighbour_pairs(f, k=3, replace=0.0, g=None):
-    """The k nearest other series of each of n, by features f: row numbers (n, k) int64, the nearest first.
+def neighbour_pairs(f: Float[ArrayLike, "n ..."], k=3, replace=0.0, g=None) -> Int[Tensor, "n {k}"]:
+    """The k nearest other series of each of n, by features: row numbers, the nearest first.
 
     replace   share of all n k of them that give way to a random other series; which ones, and by which, is from g
     raises    BadInput for k >= n, NaN, or a share above 0 without g
@@ -49,8 +50,8 @@ def neighbour_pairs(f, k=3, replace=0.0, g=None):
 
 
 @checked(k=count)
-def same_class_pairs(y, k=3, *, g):
-    """k other series of the class of each of n, drawn with replacement: what the best neighbours would be, (n, k)."""
+def same_class_pairs(y: Shaped[ArrayLike, " n"], k=3, *, g) -> Int[Tensor, "n {k}"]:
+    """k other series of the class of each of n, drawn with replacement: what the best neighbours would be."""
     y = plain_array(y, "labels")
     y = label_array(y, "feature", y.size)
     index = torch.empty(len(y), k, dtype=torch.int64)
@@ -77,8 +78,8 @@ def _table(index):
     return index
 
 
-def purity(index, y):
-    """Share of neighbours (n, k) that have the label of their series, y (n,)."""
+def purity(index: Int[ArrayLike, "n k"], y: Shaped[ArrayLike, " n"]) -> float:
+    """Share of neighbours that have the label of their series."""
     index = _table(index).numpy()
     y = label_array(y, "feature", len(index))
     if index.max() >= len(y):
@@ -86,10 +87,10 @@ def purity(index, y):
     return float(np.mean(y[index] == y[:, None]))
 
 
-def neighbour_views(x, index):
+def neighbour_views(x: Float[Tensor, "n C L"], index: Int[ArrayLike, "n k"]):
     """What `pretrain` takes as views, of rows (B,) in place of series: (x[row], x of one of its neighbours).
 
-    x, index   (n, C, L) tensor, (n, k): `pretrain(net, neighbour_views(x, index), loss, torch.arange(n), ...)`
+    `pretrain(net, neighbour_views(x, index), loss, torch.arange(n), ...)`
     """
     index = _table(index)
     if len(index) != len(x) or index.max() >= len(x):
@@ -106,18 +107,20 @@ def neighbour_views(x, index):
 # --- free vectors instead of an encoder ---
 
 
-def row_pairs(index):
-    """All pairs (row, one of its neighbours) of neighbours (n, k): (n k, 2)."""
+def row_pairs(index: Int[ArrayLike, "n k"]) -> Int[Tensor, "m 2"]:
+    """All n k pairs (row, one of its neighbours)."""
     index = _table(index)
     rows = torch.arange(len(index)).repeat_interleave(index.shape[1])
     return torch.stack([rows, index.reshape(-1)], dim=1)
 
 
 @checked(dim=count, steps=count_from_0, lr=not_negative)
-def free_table(pairs, dim=16, *, g, steps=500, lr=0.05, **weights):
-    """VICReg without an encoder: free vectors (rows, dim), the two of each pair as views, all pairs at each Adam step.
+def free_table(
+    pairs: Int[ArrayLike, "m 2"], dim=16, *, g, steps=500, lr=0.05, **weights
+) -> Float[Tensor, "rows {dim}"]:
+    """VICReg without an encoder: free vectors, the two of each pair as views, all pairs at each Adam step.
 
-    pairs     (m, 2) row numbers. Pairs (i, n + i): two vectors for each series, which nothing links to the data.
+    pairs     row numbers. Pairs (i, n + i): two vectors for each series, which nothing links to the data.
               `row_pairs(neighbour_pairs(x))`: one vector each, and VICReg is the problem of Laplacian eigenmaps
     g         of the start, N(0, 1)
     weights   sim, var, cov of `vicreg`
@@ -138,8 +141,8 @@ def free_table(pairs, dim=16, *, g, steps=500, lr=0.05, **weights):
 
 
 @checked(k=count)
-def neighbour_graph(x, k=10):
-    """W (n, n) float64 of zeros and ones: an edge where either series is among the k nearest of the other."""
+def neighbour_graph(x: Float[ArrayLike, "n ..."], k=10) -> Float[Tensor, "n n"]:
+    """W, float64, of zeros and ones: an edge where either series is among the k nearest of the other."""
     index = neighbours(x, k=k).index
     w = torch.zeros(len(index), len(index), dtype=torch.float64)
     w.scatter_(1, torch.from_numpy(index), 1.0)
@@ -147,8 +150,8 @@ def neighbour_graph(x, k=10):
 
 
 @checked(k=count, dim=count)
-def eigenmaps(x, k=10, dim=32):
-    """Codes (n, dim) float64 of series by the `neighbour_graph` alone: Laplacian eigenmaps (Belkin and Niyogi 2003).
+def eigenmaps(x: Float[ArrayLike, "n ..."], k=10, dim=32) -> Float[Tensor, "n {dim}"]:
+    """Codes, float64, of series by the `neighbour_graph` alone: Laplacian eigenmaps (Belkin and Niyogi 2003).
 
     The columns y solve (D - W) y = lambda D y, D the degrees, for the smallest lambda, from I - D^-1/2 W D^-1/2; their
     sum of d y^2 is 1, between two of them the sum of d y y' is 0. The constant solution, lambda 0, is left out (where
@@ -168,8 +171,8 @@ def eigenmaps(x, k=10, dim=32):
     return torch.from_numpy(vectors / root[:, None])
 
 
-def subspace_cosine(a, b):
-    """Mean squared cosine of the principal angles between the columns of a (n, p) and b (n, q), centred: 0 to 1.
+def subspace_cosine(a: Float[ArrayLike, "n p"], b: Float[ArrayLike, "n q"]) -> float:
+    """Mean squared cosine of the principal angles between the columns of a and b, centred: 0 to 1.
 
     1 where the smaller space lies in the other one; about max(p, q) / n for random columns.
     """
@@ -186,10 +189,10 @@ def subspace_cosine(a, b):
 # --- what single units say ---
 
 
-def dissect(f, concepts):
-    """How well each unit alone tells a concept: areas under the ROC curve (D, K), of whichever sign is better, .5 to 1.
+def dissect(f: Float[ArrayLike, "n D"], concepts: Shaped[ArrayLike, "n ..."]) -> Float[Tensor, "D K"]:
+    """How well each unit alone tells a concept: areas under the ROC curve, of whichever sign is better, .5 to 1.
 
-    f          (n, D) features
+    f          features
     concepts   (n, K) of 0 and 1, or (n,): which series have it; each has series with and without
     """
     f, concepts = as_rows(f, "features"), np.asarray(plain_array(concepts, "concepts"))

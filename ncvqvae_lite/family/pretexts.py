@@ -17,6 +17,7 @@ from ..arguments import checked, count, count_from_0, function, not_negative
 from ..arguments_tensors import a_split, parameter_of, source
 from ..errors import BadInput
 from ..inference import batched, eval_mode
+from ..shapes import ArrayLike, Float, Int, Shaped, Tensor
 from .views import clean
 
 FLIPS = 4  # answers of `flips`
@@ -28,22 +29,22 @@ ORDERS = torch.tensor(list(itertools.permutations(range(SEGMENTS))))  # (24, 4),
 
 
 @checked(x=a_split)
-def flipped(x, which):
-    """Series (B, C, L), of each the flip `which` (B,): 0 none, 1 of time, 2 of sign, 3 of both; no look at values."""
+def flipped(x: Float[Tensor, "B C L"], which: Int[Tensor, " B"]) -> Float[Tensor, "B C L"]:
+    """Series, of each the flip `which`: 0 none, 1 of time, 2 of sign, 3 of both; no look at values."""
     which = which[:, None, None]
     x = torch.where(which % 2 == 1, x.flip(2), x)
     return torch.where(which >= 2, -x, x)
 
 
-def flips(x, g):
-    """Which of the four flips each series has: (flipped series, (B,) in 0..3), drawn evenly."""
+def flips(x: Float[ArrayLike, "B C L"], g) -> tuple[Float[Tensor, "B C L"], Int[Tensor, " B"]]:
+    """Which of the four flips each series has: (flipped series, 0..3), drawn evenly."""
     which = torch.randint(FLIPS, (len(x),), generator=source(g, x), device=x.device)
     return flipped(x, which), which
 
 
 @checked(x=clean)
-def segments(x, g):
-    """In which of the 24 orders each series' quarters stand: (reordered series, (B,) in 0..23); a rest of L goes.
+def segments(x: Float[Tensor, "B C L"], g) -> tuple[Float[Tensor, "B C l"], Int[Tensor, " B"]]:
+    """In which of the 24 orders each series' quarters stand: (reordered series, 0..23); a rest of L goes.
 
     Segment k of what is seen is segment ORDERS[answer, k] of the series.
     """
@@ -81,17 +82,17 @@ class Pretext(nn.Module):
         super().__init__()
         self.encoder, self.task, self.head = encoder, task, nn.Linear(dim, outputs)
 
-    def forward(self, seen):
+    def forward(self, seen: Float[Tensor, "B C l"]) -> Float[Tensor, "B outputs"]:
         return self.head(self.encoder(seen))
 
-    def loss(self, x, g):
+    def loss(self, x: Float[ArrayLike, "B C L"], g) -> Float[Tensor, ""]:
         """What `learn` takes as loss; it refuses NaN."""
         seen, answer = self.task(clean(x, "series"), g)
         made = self(seen)
         return F.mse_loss(made, answer) if answer.is_floating_point() else F.cross_entropy(made, answer)
 
-    def accuracy(self, x, *, g):
-        """Share of series (n, C, L) whose class is told, of one draw of the task; in eval mode."""
+    def accuracy(self, x: Float[ArrayLike, "B C L"], *, g) -> float:
+        """Share of series whose class is told, of one draw of the task; in eval mode."""
         seen, answer = self.task(x, g)
         return (batched(self, seen).argmax(dim=1) == answer).double().mean().item()
 
@@ -100,8 +101,10 @@ class Pretext(nn.Module):
 
 
 @checked(loss=function, predict=function, steps=count_from_0, lr=not_negative, batch=count)
-def ttt_predict(model, loss, predict, x, *, g, steps=10, lr=0.01, batch=32):
-    """Predictions (n, ...) for series x (n, C, L), each batch by weights that have trained on it, without labels.
+def ttt_predict(
+    model, loss, predict, x: Float[ArrayLike, "n C L"], *, g, steps=10, lr=0.01, batch=32
+) -> Shaped[Tensor, "..."]:
+    """Predictions (n, ...) for series, each batch by weights that have trained on it, without labels.
 
     For each batch: so many SGD steps on the loss, the prediction, and all weights and buffers as they were before.
 

@@ -20,6 +20,7 @@ from ..arguments import checked, count, not_negative, positive, share
 from ..arguments_tensors import a_split, floats, source, two_views
 from ..errors import BadInput
 from ..prior import Block
+from ..shapes import ArrayLike, Float, Tensor
 from .common import ResNet1d, with_projector
 from .contrast import info_nce, nt_xent
 from .views import clean
@@ -31,8 +32,10 @@ AHEAD = 3  # steps of the encoder (8 of the series each) that TS-TCC predicts
 
 
 @checked(x=clean, segments=count, jitter=not_negative)
-def tstcc_views(x, g, segments=8, jitter=0.8):
-    """Weak and strong view of series (B, C, L).
+def tstcc_views(
+    x: Float[Tensor, "B C L"], g, segments=8, jitter=0.8
+) -> tuple[Float[Tensor, "B C L"], Float[Tensor, "B C L"]]:
+    """Weak and strong view of series.
 
     weak     each channel of a series times a draw from N(2, 1.1^2), as the authors' code has it
     strong   cut at random places into 1 to 8 pieces, which are put together in random order, plus N(0, 0.8^2)
@@ -57,7 +60,7 @@ class StepFeatures(nn.Module):
         super().__init__()
         self.encoder = encoder
 
-    def forward(self, x):
+    def forward(self, x: Float[Tensor, "B C L"]) -> Float[Tensor, "B T 64"]:
         return self.encoder.blocks(self.encoder.stem(x)).transpose(1, 2)
 
 
@@ -80,7 +83,7 @@ class TSTCC(nn.Module):
         self.project = nn.Sequential(nn.Linear(dim, dim), nn.BatchNorm1d(dim), nn.ReLU(), nn.Linear(dim, dim // 2))
         self.tau, self.weight, self.g = tau, weight, g
 
-    def forward(self, z_a, z_b):
+    def forward(self, z_a: Float[Tensor, "B T D"], z_b: Float[Tensor, "B T D"]) -> Float[Tensor, ""]:
         steps = z_a.shape[1]
         if steps <= AHEAD:
             raise BadInput(f"{steps} encoded steps, expected more than the {AHEAD} to predict: series of 32 and more")
@@ -90,13 +93,13 @@ class TSTCC(nn.Module):
         temporal = self.temporal(c_a, z_b[:, ahead]) + self.temporal(c_b, z_a[:, ahead])
         return temporal + self.weight * nt_xent(self.project(c_a), self.project(c_b), self.tau)
 
-    def read(self, z):
-        """Context (B, D) of the steps (B, t, D)."""
+    def read(self, z: Float[Tensor, "B t D"]) -> Float[Tensor, "B D"]:
+        """Context of the steps."""
         token = self.token.expand(len(z), 1, -1)
         return self.context(torch.cat([token, z], dim=1))[:, 0]
 
-    def temporal(self, c, z):
-        """Mean InfoNCE of a context (B, D) with the AHEAD next steps of the other view (B, AHEAD, D)."""
+    def temporal(self, c: Float[Tensor, "B D"], z: Float[Tensor, "B 3 D"]) -> Float[Tensor, ""]:
+        """Mean InfoNCE of a context with the AHEAD next steps of the other view."""
         losses = [info_nce(head(c) @ z[:, k].T) for k, head in enumerate(self.heads)]
         return torch.stack(losses).mean()
 
@@ -105,20 +108,22 @@ class TSTCC(nn.Module):
 
 
 @checked(x=clean)
-def spectrum(x):
-    """Sizes of the Fourier coefficients of series (B, C, L), stretched linearly over L steps: (B, C, L)."""
+def spectrum(x: Float[Tensor, "B C L"]) -> Float[Tensor, "B C L"]:
+    """Sizes of the Fourier coefficients of series, stretched linearly over L steps."""
     size = torch.fft.rfft(x, dim=2, norm="ortho").abs()
     return F.interpolate(size, size=x.shape[2], mode="linear", align_corners=True)
 
 
-def beside_spectrum(x):
-    """What `TimeFrequency` reads of series (B, C, L): their channels and those of the spectrum, (B, 2C, L)."""
+def beside_spectrum(x: Float[ArrayLike, "B C L"]) -> Float[Tensor, "B C2 L"]:
+    """What `TimeFrequency` reads of series: their channels and those of the spectrum, C2 = 2C."""
     return torch.cat([floats(x, "series"), spectrum(x)], dim=1)
 
 
 @checked(x=clean, jitter=not_negative, drop=share, add=share)
-def tfc_views(x, g, jitter=0.5, drop=0.1, add=0.1):
-    """(as it is, changed), each series beside its spectrum: (B, 2C, L).
+def tfc_views(
+    x: Float[Tensor, "B C L"], g, jitter=0.5, drop=0.1, add=0.1
+) -> tuple[Float[Tensor, "B 2*C L"], Float[Tensor, "B 2*C L"]]:
+    """(as it is, changed), each series beside its spectrum.
 
     Series get N(0, jitter^2). In the spectrum a share `drop` of the steps becomes 0, and to a share `add` of them up to
     a tenth of its largest value is added.
@@ -142,10 +147,10 @@ class TimeFrequency(nn.Module):
         super().__init__()
         self.nets = nn.ModuleList([with_projector(ResNet1d(channels), 64, 128, 64) for _ in range(2)])
 
-    def forward(self, x):
+    def forward(self, x: Float[ArrayLike, "B C2 L"]) -> Float[Tensor, "B 128"]:
         return torch.cat([net(part) for net, part in zip(self.nets, self._parts(x))], dim=1)
 
-    def features(self, x):
+    def features(self, x: Float[ArrayLike, "B C2 L"]) -> Float[Tensor, "B 128"]:
         return torch.cat([net.encoder(part) for net, part in zip(self.nets, self._parts(x))], dim=1)
 
     def _parts(self, x):
@@ -156,14 +161,14 @@ class TimeFrequency(nn.Module):
 
 
 class Tfc(NamedTuple):
-    time: torch.Tensor  # NT-Xent of the two views of the series,
-    frequency: torch.Tensor  # of those of the spectrum,
-    both: torch.Tensor  # of series and spectrum, unchanged
-    consistency: torch.Tensor  # sum of 1 + both - NT-Xent over the three other pairs of series and spectrum
+    time: Float[Tensor, ""]  # NT-Xent of the two views of the series,
+    frequency: Float[Tensor, ""]  # of those of the spectrum,
+    both: Float[Tensor, ""]  # of series and spectrum, unchanged
+    consistency: Float[Tensor, ""]  # sum of 1 + both - NT-Xent over the three other pairs of series and spectrum
 
 
-def tfc_terms(a, b, tau=0.2):
-    """The terms of TF-C of two views a, b (B, 2D), each of series and spectrum; a is the unchanged one."""
+def tfc_terms(a: Float[ArrayLike, "B D2"], b: Float[ArrayLike, "B D2"], tau=0.2) -> Tfc:
+    """The terms of TF-C of two views, each of series and spectrum; a is the unchanged one."""
     (time, frequency), (time_b, frequency_b) = (z.chunk(2, dim=1) for z in two_views(a, b))
     both = nt_xent(time, frequency, tau)
     pairs = ((time, frequency_b), (time_b, frequency), (time_b, frequency_b))
@@ -172,13 +177,13 @@ def tfc_terms(a, b, tau=0.2):
 
 
 @checked(weight=share)
-def tfc(a, b, tau=0.2, weight=0.5):
+def tfc(a: Float[ArrayLike, "B D2"], b: Float[ArrayLike, "B D2"], tau=0.2, weight=0.5) -> Float[Tensor, ""]:
     """The loss of the paper: weight (time + frequency) + (1 - weight) consistency."""
     terms = tfc_terms(a, b, tau)
     return weight * (terms.time + terms.frequency) + (1 - weight) * terms.consistency
 
 
-def tfc_code(a, b, tau=0.2):
+def tfc_code(a: Float[ArrayLike, "B D2"], b: Float[ArrayLike, "B D2"], tau=0.2) -> Float[Tensor, ""]:
     """The loss that the authors' code minimises: 0.2 (time + frequency) + both. It computes consistency for nothing."""
     terms = tfc_terms(a, b, tau)
     return 0.2 * (terms.time + terms.frequency) + terms.both
@@ -188,8 +193,8 @@ def tfc_code(a, b, tau=0.2):
 
 
 @checked(x=clean)
-def halves(x, g=None):
-    """Both halves of series (B, C, L) as views; of an odd length the last step goes. Nothing is drawn."""
+def halves(x: Float[Tensor, "B C L"], g=None) -> tuple[Float[Tensor, "B C L//2"], Float[Tensor, "B C L//2"]]:
+    """Both halves of series as views; of an odd length the last step goes. Nothing is drawn."""
     half = x.shape[2] // 2
     if half == 0:
         raise BadInput("a series of 1 step has no halves: take longer ones")
@@ -197,8 +202,8 @@ def halves(x, g=None):
 
 
 @checked(x=clean)
-def channel_pair(x, g):
-    """Two different channels of each series (B, C, L), at the same time: (B, 1, L) each; C at least 2."""
+def channel_pair(x: Float[Tensor, "B C L"], g) -> tuple[Float[Tensor, "B 1 L"], Float[Tensor, "B 1 L"]]:
+    """Two different channels of each series, at the same time; C at least 2."""
     if x.shape[1] < 2:
         raise BadInput("a pair of channels needs series of at least 2 channels, got 1: use `halves`")
     draw = torch.rand(x.shape[:2], generator=source(g, x), device=x.device)

@@ -20,6 +20,7 @@ from ..arguments_tensors import a_split, floats, parameter_of, series_for, sourc
 from ..errors import BadInput
 from ..inference import batched
 from ..numerics import full_precision
+from ..shapes import ArrayLike, Float, Tensor
 from .loop import learn
 from .svm import Svm, svm_probe
 
@@ -51,7 +52,7 @@ class DilatedNet(nn.Module):
         widths = [width] * (depth + 1) + [out]
         self.blocks = nn.Sequential(*[_Block(widths[i], widths[i + 1], 2**i, i == depth) for i in range(depth + 1)])
 
-    def forward(self, x, g=None):
+    def forward(self, x: Float[ArrayLike, "B C L"], g=None) -> Float[Tensor, "B L D"]:
         """In train mode half of the steps are masked after the first layer, a tenth of the results dropped, by g."""
         x = series_for(self.inputs.weight, self.channels, None, x)
         is_kept = ~x.isnan().any(dim=1)  # (B, L)
@@ -63,8 +64,8 @@ class DilatedNet(nn.Module):
             h = h * (torch.rand(h.shape, generator=g, device=x.device) >= 0.1) / 0.9
         return h
 
-    def pooled(self, x):
-        """The representation (B, out) of whole series: the largest value over time, of each column."""
+    def pooled(self, x: Float[ArrayLike, "B C L"]) -> Float[Tensor, "B D"]:
+        """The representation of whole series: the largest value over time, of each column."""
         return self(x).amax(dim=1)
 
 
@@ -87,13 +88,13 @@ class _Block(nn.Module):
 
 
 class Crops(NamedTuple):
-    view1: torch.Tensor  # (B, C, L1); its last `overlap` steps are
-    view2: torch.Tensor  # (B, C, L2) the first `overlap` steps of this
+    view1: Float[Tensor, "B C L1"]  # its last `overlap` steps are
+    view2: Float[Tensor, "B C L2"]  # the first `overlap` steps of this
     overlap: int  # at least 2
 
 
-def crop_pair(x, g):
-    """Two overlapping crops of series x (B, C, L), L at least 2; NaN passes.
+def crop_pair(x: Float[ArrayLike, "B C L"], g) -> Crops:
+    """Two overlapping crops of series, L at least 2; NaN passes.
 
     The overlap has a length uniform in 2..L and any place; view 1 begins anywhere before it, view 2 ends anywhere after
     it. Lengths are one draw for the batch, and each series is cut at a place of its own.
@@ -120,8 +121,10 @@ def crop_pair(x, g):
 
 
 @full_precision
-def level_losses(r1, r2):
-    """The two losses at each scale of two representations (B, T, D): floor(log2 T) + 1 pairs (instance, temporal).
+def level_losses(
+    r1: Float[ArrayLike, "B T D"], r2: Float[ArrayLike, "B T D"]
+) -> list[tuple[Float[Tensor, ""], Float[Tensor, ""]]]:
+    """The two losses at each scale of two representations: floor(log2 T) + 1 pairs (instance, temporal).
 
     Dot products, at temperature 1. instance: cross entropy of finding r2 of series i among all others of both views at
     the same step. temporal: of finding r2 of step t among all other steps of both views of the same series; 0 at the
@@ -153,8 +156,8 @@ def _find_partner(a, b):
 
 
 @checked(alpha=share)
-def hierarchical_loss(r1, r2, alpha=0.5):
-    """Mean over the scales of alpha instance + (1 - alpha) temporal, of two representations (B, T, D), B at least 2."""
+def hierarchical_loss(r1: Float[ArrayLike, "B T D"], r2: Float[ArrayLike, "B T D"], alpha=0.5) -> Float[Tensor, ""]:
+    """Mean over the scales of alpha instance + (1 - alpha) temporal, of two representations, B at least 2."""
     levels = level_losses(r1, r2)
     return sum(alpha * instance + (1 - alpha) * temporal for instance, temporal in levels) / len(levels)
 
@@ -163,8 +166,8 @@ def hierarchical_loss(r1, r2, alpha=0.5):
 
 
 @checked(steps=optional(count), batch=count, lr=not_negative)
-def ts2vec(net, x, *, g, steps=None, batch=8, lr=1e-3):
-    """Train a `DilatedNet` on series x (n, C, L), n at least 2, with NaN where values are missing.
+def ts2vec(net, x: Float[ArrayLike, "n C L"], *, g, steps=None, batch=8, lr=1e-3):
+    """Train a `DilatedNet` on series, n at least 2, with NaN where values are missing.
 
     steps    None: 200 for up to 100,000 numbers in x, else 600
     batch    at most n are taken
@@ -205,8 +208,8 @@ def ts2vec(net, x, *, g, steps=None, batch=8, lr=1e-3):
     return history
 
 
-def centred(x):
-    """Series (n, C, L), each rolled so that as many steps are missing (NaN in all channels) before as after its values.
+def centred(x: Float[ArrayLike, "n C L"]) -> Float[Tensor, "n C L"]:
+    """Series, each rolled so that as many steps are missing (NaN in all channels) before as after its values.
 
     Those that lack all values stay as they are. Of an odd number the larger half comes after.
     """
@@ -217,6 +220,6 @@ def centred(x):
     return x.gather(2, steps[:, None].expand_as(x))
 
 
-def features(net, x, batch=64):
-    """Features (n, out) of series x (n, C, L), NaN allowed: the largest representation over time, in eval mode."""
+def features(net, x: Float[ArrayLike, "n C L"], batch=64) -> Float[Tensor, "n D"]:
+    """Features of series, NaN allowed: the largest representation over time, in eval mode."""
     return batched(net.pooled, a_split(x, "series"), batch)

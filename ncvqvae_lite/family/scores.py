@@ -17,12 +17,13 @@ from sklearn.preprocessing import StandardScaler
 from ..arguments import checked, count, flag, not_negative
 from ..arguments_arrays import float_array, label_array, matrix
 from ..errors import BadInput
+from ..shapes import ArrayLike, Float, Int, Shaped
 
 ROWS = 1000  # whose distances to all others are held at a time
 
 
-def as_rows(values, name, at_least=1):
-    """Features (n, D), or series (n, C, L) as rows, as a finite float64 array (n, D)."""
+def as_rows(values: Float[ArrayLike, "n ..."], name, at_least=1) -> Float[np.ndarray, "n D"]:
+    """Features (n, D), or series (n, C, L) as rows, as a finite float64 array."""
     array = float_array(values, name)
     return matrix(array.reshape(len(array), -1) if array.ndim == 3 and array.size else array, name, at_least)
 
@@ -39,13 +40,13 @@ def two_sets(reference, x, names=("reference", "x")):
 
 
 class Neighbours(NamedTuple):
-    distance: np.ndarray  # (n, k) float64, ascending
-    index: np.ndarray  # (n, k) int64, rows of the reference
+    distance: Float[np.ndarray, "n k"]  # ascending
+    index: Int[np.ndarray, "n k"]  # rows of the reference
 
 
 @checked(k=count)
-def neighbours(reference, x=None, k=5):
-    """The k nearest rows of a reference (m, D) to each row of x (n, D); of equally near ones the first.
+def neighbours(reference: Float[ArrayLike, "m ..."], x: Float[ArrayLike, "n ..."] | None = None, k=5) -> Neighbours:
+    """The k nearest rows of a reference to each row of x; of equally near ones the first.
 
     x        None: the reference itself, none of whose rows counts as its own neighbour
     raises   BadInput unless k is below m, or at most m where x is given
@@ -76,10 +77,12 @@ def _sorted(reference, x, k, nearest, itself=True):
 # --- probes ---
 
 
-def linear_probe(f_tr, y_tr, f_te, y_te, standardise=True):
+def linear_probe(
+    f_tr: Float[ArrayLike, "n ..."], y_tr, f_te: Float[ArrayLike, "m ..."], y_te, standardise=True
+) -> float:
     """Accuracy on test of a logistic regression (L2 penalty, C = 1) fitted to train features.
 
-    f_tr, f_te   (n, D), (m, D); y_tr, y_te (n,), (m,) labels of at least two classes
+    y_tr, y_te   (n,), (m,) labels of at least two classes
     standardise  scale the columns by train's means and deviations; a collapse of the features may be undone by it
     """
     standardise = flag(standardise, "standardise")
@@ -90,7 +93,7 @@ def linear_probe(f_tr, y_tr, f_te, y_te, standardise=True):
 
 
 @checked(k=count)
-def knn_probe(f_tr, y_tr, f_te, y_te, k=5):
+def knn_probe(f_tr: Float[ArrayLike, "n ..."], y_tr, f_te: Float[ArrayLike, "m ..."], y_te, k=5) -> float:
     """Accuracy on test of the majority of the k nearest train features; the smallest of labels that tie."""
     f_tr, y_tr, f_te, y_te = labelled_sets(f_tr, y_tr, f_te, y_te)
     names, number = np.unique(y_tr, return_inverse=True)
@@ -108,7 +111,7 @@ def labelled_sets(f_tr, y_tr, f_te, y_te):
     return f_tr, y_tr, f_te, y_te
 
 
-def standard_error(share, n):
+def standard_error(share, n) -> float:
     """Binomial standard error of a share of n: sqrt(share (1 - share) / n)."""
     return float(np.sqrt(share * (1 - share) / n))
 
@@ -117,7 +120,7 @@ def standard_error(share, n):
 
 
 @checked(k=count)
-def precision_at(f, y, k=5):
+def precision_at(f: Float[ArrayLike, "n ..."], y: Shaped[ArrayLike, " n"], k=5) -> float:
     """Share of the k nearest other series that have the query's label; the mean over all queries."""
     f = as_rows(f, "features")
     y = label_array(y, "feature", len(f))
@@ -125,12 +128,12 @@ def precision_at(f, y, k=5):
 
 
 class Hubs(NamedTuple):
-    index: np.ndarray  # (k,) the series that are most often among the k farthest, the most frequent first
+    index: Int[np.ndarray, " k"]  # the series that are most often among the k farthest, the most frequent first
     share: float  # of all queries' k farthest that are among these; 1: all queries share them
 
 
 @checked(k=count)
-def farthest_hubs(f, k=5):
+def farthest_hubs(f: Float[ArrayLike, "n ..."], k=5) -> Hubs:
     """Whether all queries have the same farthest series, as outliers make them."""
     f = as_rows(f, "features")
     farthest = _sorted(f, f, k, nearest=False, itself=False).index
@@ -143,17 +146,19 @@ def farthest_hubs(f, k=5):
 
 
 @checked(k=count)
-def density_score(reference, x=None, k=2):
-    """Mean distance (n,) to the k nearest reference features: the larger, the more anomalous.
+def density_score(
+    reference: Float[ArrayLike, "m ..."], x: Float[ArrayLike, "n ..."] | None = None, k=2
+) -> Float[np.ndarray, " rows"]:
+    """Mean distance to the k nearest reference features: the larger, the more anomalous.
 
-    reference  (m, D), of what is normal: train features
-    x          (n, D), whose scores are wanted; None: the reference itself, each row judged by the others
+    reference  of what is normal: train features
+    x          whose scores are wanted; None: the reference itself, each row judged by the others
     """
     return neighbours(reference, x, k=k).distance.mean(axis=1)
 
 
-def rank_auc(normal, anomalous):
-    """Area under the ROC curve, by ranks: the probability that an anomalous score (m,) is above a normal one (n,)."""
+def rank_auc(normal: Float[ArrayLike, " n"], anomalous: Float[ArrayLike, " m"]) -> float:
+    """Area under the ROC curve, by ranks: the probability that an anomalous score is above a normal one."""
     normal = matrix(float_array(normal, "normal scores").reshape(-1, 1), "normal scores")[:, 0]
     anomalous = matrix(float_array(anomalous, "anomalous scores").reshape(-1, 1), "anomalous scores")[:, 0]
     ranks = rankdata(np.concatenate([normal, anomalous]))  # ties share their mean rank
@@ -164,8 +169,8 @@ def rank_auc(normal, anomalous):
 # --- how features fill their space ---
 
 
-def effective_rank(z):
-    """exp of the entropy of the normalised singular values of z (n, D): 1 for one direction, up to D; 0 of zeros.
+def effective_rank(z: Float[ArrayLike, "n D"]) -> float:
+    """exp of the entropy of the normalised singular values of z: 1 for one direction, up to D; 0 of zeros.
 
     Roy and Vetterli, EUSIPCO 2007. The features are not centred, so that equal embeddings have the rank 1.
     """
@@ -177,8 +182,8 @@ def effective_rank(z):
     return float(np.exp(-(p * np.log(p)).sum()))
 
 
-def mean_correlation(z):
-    """Mean |correlation| of all pairs of different columns of z (n, D); constant columns are left out."""
+def mean_correlation(z: Float[ArrayLike, "n D"]) -> float:
+    """Mean |correlation| of all pairs of different columns; constant columns are left out."""
     z = as_rows(z, "embeddings", at_least=2)
     z = z[:, np.ptp(z, axis=0) > 0]
     if z.shape[1] < 2:
@@ -187,8 +192,8 @@ def mean_correlation(z):
     return float((size.sum() - np.trace(size)) / (size.size - len(size)))
 
 
-def class_separation(f, y):
-    """Variance between the class means over the variance within classes, traces of both, of features f (n, D)."""
+def class_separation(f: Float[ArrayLike, "n D"], y: Shaped[ArrayLike, " n"]) -> float:
+    """Variance between the class means over the variance within classes, traces of both."""
     f = as_rows(f, "features")
     y = label_array(y, "feature", len(f))
     names, number = np.unique(y, return_inverse=True)
@@ -199,14 +204,14 @@ def class_separation(f, y):
     return float(((means[number] - f.mean(axis=0)) ** 2).sum() / within)
 
 
-def unit_rows(z, name):
-    """(n, D) as rows of length 1; rows of zeros stay."""
+def unit_rows(z: Float[ArrayLike, "n D"], name) -> Float[np.ndarray, "n D"]:
+    """As rows of length 1; rows of zeros stay."""
     z = as_rows(z, name)
     return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
 
 
-def alignment(a, b):
-    """Mean squared distance of the unit vectors of partners a, b (n, D): 0 to 4 (arXiv 2005.10242, with alpha 2)."""
+def alignment(a: Float[ArrayLike, "n D"], b: Float[ArrayLike, "n D"]) -> float:
+    """Mean squared distance of the unit vectors of partners: 0 to 4 (arXiv 2005.10242, with alpha 2)."""
     a, b = unit_rows(a, "first view"), unit_rows(b, "second view")
     if a.shape != b.shape:
         raise BadInput(f"expected two views of one shape (n, D), got {a.shape} and {b.shape}")
@@ -214,8 +219,8 @@ def alignment(a, b):
 
 
 @checked(t=not_negative)
-def uniformity(z, t=2.0):
-    """log of the mean of exp(-t |u_i - u_j|^2) over pairs of unit vectors of z (n, D): 0 all equal (arXiv 2005.10242).
+def uniformity(z: Float[ArrayLike, "n D"], t=2.0) -> float:
+    """log of the mean of exp(-t |u_i - u_j|^2) over pairs of unit vectors of z: 0 all equal (arXiv 2005.10242).
 
     -4 t for two opposite points; near -2 t for many, spread evenly over a sphere of many dimensions.
     """

@@ -8,6 +8,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.svm import SVC
 
+from ..shapes import ArrayLike, Float
 from .scores import labelled_sets
 
 COSTS = [*(10.0**e for e in range(-4, 5)), np.inf]  # C: among these cross-validation chooses
@@ -21,10 +22,10 @@ class Svm(NamedTuple):
     cost: float  # the C that was taken
 
 
-def svm_probe(f_tr, y_tr, f_te, y_te):
+def svm_probe(f_tr: Float[ArrayLike, "n ..."], y_tr, f_te: Float[ArrayLike, "m ..."], y_te) -> Svm:
     """Scores on test of an SVM with a Gaussian kernel on train features (arXiv 2106.10466, appendix C.1 and code).
 
-    f_tr, f_te   (n, D), (m, D), not scaled; y_tr, y_te (n,), (m,) labels of at least two classes
+    f_tr, f_te   not scaled; y_tr, y_te (n,), (m,) labels of at least two classes
 
     The kernel's gamma is 1 / (D var(f_tr)). C is infinite (a hard margin) if n < 50 or n // classes < 5, else the best
     of 1e-4, 1e-3, ..., 1e4 and infinity on 5 folds of train, in their order.

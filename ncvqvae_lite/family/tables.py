@@ -22,6 +22,7 @@ from ..arguments import checked, count, count_from_0, inner_share, share
 from ..arguments_tensors import finite, floats, integers, rows_of, source
 from ..errors import BadInput
 from ..inference import batched
+from ..shapes import ArrayLike, Bool, Float, Int, Tensor
 from .few import accuracy, fine_tune
 from .scores import labelled_sets, linear_probe, unit_rows
 
@@ -37,7 +38,7 @@ class Mlp(nn.Module):
             layers += [nn.Linear(width if i else columns, width), nn.ReLU()]
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, x):
+    def forward(self, x: Float[ArrayLike, "B ..."]) -> Float[Tensor, "B D"]:
         x = floats(x, "rows", self.layers[0].weight)
         return self.layers(rows_of(x[:, 0] if x.ndim == 3 else x, "rows", self.layers[0].weight[0]))
 
@@ -46,13 +47,13 @@ class Mlp(nn.Module):
 
 
 class Corrupted(NamedTuple):
-    x: torch.Tensor  # (B, M)
-    is_replaced: torch.Tensor  # (B, M) bool, int(rate M) of each row; the new value may equal the old one
+    x: Float[Tensor, "B M"]
+    is_replaced: Bool[Tensor, "B M"]  # int(rate M) of each row; the new value may equal the old one
 
 
 @checked(rate=share)
-def corrupt(x, rate, reference, g):
-    """Rows x (B, M), of each int(rate M) columns replaced by the value of a random row of the reference (n, M).
+def corrupt(x: Float[ArrayLike, "B M"], rate, reference: Float[ArrayLike, "n M"], g) -> Corrupted:
+    """Rows, of each int(rate M) columns replaced by the value of a random row of the reference.
 
     Which columns is drawn for each row without replacement, the row that a value is taken from for each of them: so
     columns keep their own distributions and lose their correlations.
@@ -72,8 +73,8 @@ def corrupt(x, rate, reference, g):
 
 
 @checked(rate=share)
-def scarf_views(reference, rate=0.6):
-    """What `pretrain` takes as views: (rows as they are, rows with columns from the reference (n, M))."""
+def scarf_views(reference: Float[ArrayLike, "n M"], rate=0.6):
+    """What `pretrain` takes as views: (rows as they are, rows with columns from the reference)."""
     return lambda x, g: (x, corrupt(x, rate, reference, g).x)
 
 
@@ -88,8 +89,8 @@ def _table(values, what, like=None):
 
 
 @checked(share=inner_share)
-def labelled_part(y, share, *, g):
-    """Row numbers of a share of labels y (n,): of each class round(share n_class), at least 1, drawn by g."""
+def labelled_part(y: Int[ArrayLike, " n"], share, *, g) -> Int[Tensor, " m"]:
+    """Row numbers of a share of the labels: of each class round(share n_class), at least 1, drawn by g."""
     y = integers(y, "labels", y if isinstance(y, torch.Tensor) else torch.empty(0))
     if y.ndim != 1 or len(y) == 0:
         raise BadInput(f"expected labels (n,), got {tuple(y.shape)}")
@@ -106,7 +107,9 @@ class FourRows(NamedTuple):
 
 
 @checked(epochs=count_from_0)
-def four_rows(net, x_tr, y_tr, x_te, y_te, *, g, epochs=100):
+def four_rows(
+    net, x_tr: Float[ArrayLike, "n M"], y_tr, x_te: Float[ArrayLike, "m M"], y_te, *, g, epochs=100
+) -> FourRows:
     """Accuracies with and without a pre-trained network, from the same labelled rows.
 
     net          rows (B, M) -> (B, D), such as `Mlp`; it stays as it is
@@ -129,8 +132,8 @@ def four_rows(net, x_tr, y_tr, x_te, y_te, *, g, epochs=100):
     )
 
 
-def positive_rank(a, b):
-    """Mean rank of the partner among all B rows of b by their cosines to a row of a, both (B, D).
+def positive_rank(a: Float[ArrayLike, "B D"], b: Float[ArrayLike, "B D"]) -> float:
+    """Mean rank of the partner among all B rows of b by their cosines to a row of a.
 
     B: the partner is always the most similar one; (B + 1) / 2: a guess; rows that tie share their mean rank.
     """

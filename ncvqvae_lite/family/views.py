@@ -17,9 +17,10 @@ import torch
 from ..arguments import checked, inner_share, not_negative, share, two_numbers
 from ..arguments_tensors import a_split, finite, floats, integers, source
 from ..errors import BadInput
+from ..shapes import ArrayLike, Float, Int, Tensor
 
 
-def clean(values, name):
+def clean(values: Float[ArrayLike, "B C L"], name) -> Float[Tensor, "B C L"]:
     """Series (B, C, L) without gaps."""
     return finite(a_split(values, name), "series (fill gaps first, by fill_missing)")
 
@@ -28,19 +29,19 @@ def clean(values, name):
 
 
 @checked(x=clean)
-def flip_time(x, *, g=None):
+def flip_time(x: Float[Tensor, "B C L"], *, g=None) -> Float[Tensor, "B C L"]:
     """Backwards. Nothing is drawn."""
     return x.flip(2)
 
 
 @checked(x=clean)
-def flip_sign(x, *, g=None):
+def flip_sign(x: Float[Tensor, "B C L"], *, g=None) -> Float[Tensor, "B C L"]:
     """-x. Nothing is drawn. (The report's formula reverses the order of the channels instead: `flip_channels`.)"""
     return -x
 
 
 @checked(x=clean, share=inner_share)
-def blockout(x, *, g, share=0.1):
+def blockout(x: Float[Tensor, "B C L"], *, g, share=0.1) -> Float[Tensor, "B C L"]:
     """One window of int(share L) steps is 0, in all channels; its start is uniform in 0..L - window."""
     batch, _, length = x.shape
     window = _window(share, length)
@@ -50,7 +51,7 @@ def blockout(x, *, g, share=0.1):
 
 
 @checked(x=clean, strength=not_negative)
-def noise(x, *, g, strength=0.1):
+def noise(x: Float[Tensor, "B C L"], *, g, strength=0.1) -> Float[Tensor, "B C L"]:
     """Plus U(-1, 1) times `strength` times the standard deviation of the series' channel.
 
     The report's code adds N(0, 0.05^2): `augmentations.gaussian_noise`.
@@ -60,7 +61,7 @@ def noise(x, *, g, strength=0.1):
 
 
 @checked(x=clean, share=inner_share)
-def crop_resize(x, *, g, share=0.5):
+def crop_resize(x: Float[Tensor, "B C L"], *, g, share=0.5) -> Float[Tensor, "B C L"]:
     """A window of int(share L) steps, its start uniform in 0..L - window, stretched linearly over all L steps.
 
     The report's code leaves the window in its place and puts zeros around it.
@@ -73,7 +74,7 @@ def crop_resize(x, *, g, share=0.5):
 
 
 @checked(x=clean, strength=not_negative)
-def magnitude_warp(x, *, g, strength=0.1):
+def magnitude_warp(x: Float[Tensor, "B C L"], *, g, strength=0.1) -> Float[Tensor, "B C L"]:
     """Times 1 + strength sin(2 pi t / L + theta), theta uniform in 0..2 pi for each channel of each series.
 
     The report's code draws one factor 1 + U(-0.1, 0.1) instead.
@@ -85,7 +86,7 @@ def magnitude_warp(x, *, g, strength=0.1):
 
 
 @checked(x=clean, speed=two_numbers)
-def time_warp(x, *, g, speed=(0.8, 1.2)):
+def time_warp(x: Float[Tensor, "B C L"], *, g, speed=(0.8, 1.2)) -> Float[Tensor, "B C L"]:
     """The series at another speed s, uniform between the two: its value at step t s, the last one from its end on.
 
     The report's second code shifts each step by its own draw instead.
@@ -99,7 +100,7 @@ def time_warp(x, *, g, speed=(0.8, 1.2)):
 
 
 @checked(x=clean, weight=share)
-def smooth(x, *, g=None, weight=2 / 3):
+def smooth(x: Float[Tensor, "B C L"], *, g=None, weight=2 / 3) -> Float[Tensor, "B C L"]:
     """Each step is 1 - weight of itself and weight / 2 of each neighbour; at the ends it is its own. Nothing is drawn.
 
     With 2/3 the moving average over three steps. (The report's code has zeros beyond the ends, so that these fade.)
@@ -134,13 +135,13 @@ def _at(x, position):
 
 
 @checked(x=clean)
-def flip_channels(x, *, g=None):
+def flip_channels(x: Float[Tensor, "B C L"], *, g=None) -> Float[Tensor, "B C L"]:
     """The channels in the reverse order; of one channel the series itself. Nothing is drawn."""
     return x.flip(1)
 
 
 @checked(x=clean, height=not_negative)
-def drift(x, *, g, height=3.0):
+def drift(x: Float[Tensor, "B C L"], *, g, height=3.0) -> Float[Tensor, "B C L"]:
     """Plus height sin(2 pi f t / L + theta), f uniform in 0.5..2 and theta in 0..2 pi for each series: a nuisance.
 
     A data set gets it once, after its normalisation; as an augmentation it is drawn anew each time.
@@ -190,8 +191,8 @@ simclr_views = pair(SIMCLR)  # the course's views for SimCLR and VICReg: those t
 
 
 @checked(x=clean, share=inner_share)
-def drop_values(x, share, *, g):
-    """NaN in exactly int(share n L) steps of the whole set x (n, C, L), a step of a series in all its channels."""
+def drop_values(x: Float[Tensor, "n C L"], share, *, g) -> Float[Tensor, "n C L"]:
+    """NaN in exactly int(share n L) steps of the whole set x, a step of a series in all its channels."""
     n, _, length = x.shape
     order = torch.randperm(n * length, generator=source(g, x), device=x.device)
     is_missing = torch.zeros(n * length, dtype=torch.bool, device=x.device)
@@ -199,7 +200,7 @@ def drop_values(x, share, *, g):
     return x.masked_fill(is_missing.view(n, 1, length), torch.nan)
 
 
-def fill_missing(x):
+def fill_missing(x: Float[ArrayLike, "*rows L"]) -> Float[Tensor, "*rows L"]:
     """Arrays (..., L) without their NaN: each becomes the last value before it, at the start the first one after.
 
     x        numpy or torch; other values, type and device stay as they are
@@ -218,7 +219,7 @@ def fill_missing(x):
     return x.gather(-1, torch.where(last < 0, first, last))
 
 
-def interpolate_missing(x):
+def interpolate_missing(x: Float[ArrayLike, "*rows L"]) -> Float[Tensor, "*rows L"]:
     """Arrays (..., L) without their NaN: linear between the values on both sides, at the ends the nearest value.
 
     x        a tensor; other values, type and device stay as they are
@@ -234,8 +235,8 @@ def interpolate_missing(x):
 
 
 @checked(share=inner_share)
-def noisy_labels(y, share, *, g):
-    """Labels y (n,) in 0..k-1, each replaced by another class with probability `share`; which one is uniform."""
+def noisy_labels(y: Int[ArrayLike, " n"], share, *, g) -> Int[Tensor, " n"]:
+    """Labels in 0..k-1, each replaced by another class with probability `share`; which one is uniform."""
     y = integers(y, "labels", y if isinstance(y, torch.Tensor) else torch.empty(0))
     if y.ndim != 1 or len(y) == 0 or y.min() < 0 or y.max() < 1:
         raise BadInput(f"expected labels (n,) of two or more classes, numbered from 0, got shape {tuple(y.shape)}")
