@@ -151,7 +151,10 @@ class Rows(nn.Module):
 def bias(dataset, setting, seed):
     """SimCLR of a network without convolutions, which may reach the same loss with other features."""
     d, g = splits(dataset, TEST), source(seed)
-    net, history = trained(d.x_train, g, encoder=Rows(d.x_train.shape[2]))
+    rows = Rows(d.x_train.shape[2])
+    if setting == "no convolution, untrained":
+        return worth(with_projector(rows, *NARROW).eval(), d, g)
+    net, history = trained(d.x_train, g, encoder=rows)
     return worth(net, d, g) | {"loss": (float(np.mean(history[-20:])), TRAINING["batch"])}
 
 
@@ -279,7 +282,7 @@ ITEMS = {
     "label preservation": Item(preservation, NORMALISED, ("clean", *views.VIEWS)),
     "methods": Item(method, TWO, ("untrained", *METHODS)),
     "few labels": Item(few, TWO, ("simclr",)),
-    "encoder": Item(bias, TWO, ("no convolution",)),
+    "encoder": Item(bias, TWO, ("no convolution", "no convolution, untrained")),
     "strength": Item(strength, TWO, tuple(STRENGTHS)),
     "transfer to motions": Item(transfer, (GESTURES,), ("to BasicMotions",)),
     "transfer to gestures": Item(transfer, ("BasicMotions",), (f"to {GESTURES}",)),

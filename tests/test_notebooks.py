@@ -249,6 +249,18 @@ def test_links_lead_to_tracked_files():
     assert count > 10 * len(SOURCES)
 
 
+@pytest.mark.parametrize("source", [s for s in SOURCES if "nb.source_index(" in s.read_text(encoding="utf-8")])
+def test_the_index_of_sources_leads_to_parts_of_the_chapter(source):
+    chapter, page = chapters.describe(source), (NOTEBOOKS / "README.md").read_text(encoding="utf-8")
+    cells = nbformat.read(NOTEBOOKS / f"{chapter.stem}.ipynb", as_version=4).cells
+    headings = re.findall(r"^#+ (.+)$", "\n".join(c.source for c in cells if c.cell_type == "markdown"), re.MULTILINE)
+    rows = list(index.shown_rows(chapter))
+    assert len(rows) >= 10
+    for _, item, where, outcome in rows:
+        assert where in headings, f"{item}: no part {where!r}"
+        assert f"| {item} | chapter {int(chapter.number)}, [{where}]" in page and f" | {outcome} |" in page
+
+
 def rows_of(*values, preset="quick"):
     shared = {"chapter": "03", "preset": preset, "name": "probe", "banded": "yes", "torch": "2", "machine": "m"}
     return [shared | {"seed": str(i), "value": str(v)} for i, v in enumerate(values)]

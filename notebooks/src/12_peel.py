@@ -1097,30 +1097,39 @@ nb.check("recorded, FacesUCR: no variance, rank of z", rank, low=10)
 # ## Item by item
 #
 # What the exercise on CIFAR-10 asks for, where it is in this chapter, and whether its finding was found on series.
-#
-# | item | where | outcome |
-# |---|---|---|
-# | losses by step; variance falls first | The three terms | found: at first the only one that falls; covariance rises |
-# | PCA against t-SNE | Features on a map | found, and empty: t-SNE keeps neighbours better also of raw series and of an untrained network |
-# | linear probe of VICReg | Reading out | found: above raw series and untrained |
-# | no variance term: 17.6 % (14.7, 17.5) | Reading out | at chance without batch normalisation only; with it $z$ collapses, $h$ stays at the untrained network or above |
-# | a collapse has effective rank below 2 | What the deviation of z says | with batch normalisation not found; in a model of a collapse to a point only where the deviation is below 0.001 |
-# | latent optimisation: a free table | Next layer off: the encoder | found: 5-NN at chance |
-# | latent optimisation: an auto-decoder | Next layer off: the encoder | found on CBF; on TwoPatterns hardly above chance |
-# | neighbours for views: 34.9 % (50.1, 70.2) | Next layer off: the views | not found on TwoPatterns, where neighbours teach nearly as well as views; found on FacesUCR |
-# | random neighbours teach nothing | Next layer off: the views | found |
-# | neighbours as positives in a contrastive loss | Next layer off: the views | left to text: the neighbours decide, whichever loss reads them; `vicreg` above takes them as views |
-# | Laplacian eigenmaps; no neighbours, no structure | No neighbours, no structure? | not found on clean series, found under drift |
-# | amortisation matters | Next layer off: the encoder; No neighbours ...? | found as a cost for new series; for structure the graph decides |
-# | views with drift repair it | No neighbours, no structure? | views do, in part; a drift in the views does not help in so few steps |
-# | VICReg on a free table is the eigenmap | Is it true? | found, up to a rotation |
-# | nearest and farthest; the same farthest for all queries and methods | Nearest and farthest | hubs found, most of them in an untrained network; not the same for two methods |
-# | anomalies, far: AUC 1.00 | Anomalies, far and near | found, and nearly so for raw series: proves that the sets differ |
-# | anomalies, near | Anomalies, far and near | found: VICReg above raw series, recorded on SyntheticControl |
-# | PCA maps the anomalies to a point | One set a point | not found |
-# | the most anomalous are ambiguous | One set a point | found where errors are not rare; methods share one of seven at most |
-# | units and concepts | Which unit says what | found, and a nuisance is among them |
-#
+
+# %%
+exercise = """
+losses by step; variance falls first | The three terms | found: at first the only one that falls; covariance rises
+PCA against t-SNE | Features on a map | found, and empty: t-SNE keeps neighbours better also of raw series and of an untrained network
+linear probe of VICReg | Reading out: of what, and how scaled? | found: above raw series and untrained
+no variance term: 17.6 % (14.7, 17.5) | Reading out: of what, and how scaled? | at chance without batch normalisation only; with it $z$ collapses, $h$ stays at the untrained network or above
+a collapse has effective rank below 2 | What the deviation of z says, and what its rank | with batch normalisation not found; in a model of a collapse to a point only where the deviation is below 0.001
+latent optimisation: a free table | Next layer off: the encoder | found: 5-NN at chance
+latent optimisation: an auto-decoder | Next layer off: the encoder | found on CBF; on TwoPatterns hardly above chance
+neighbours for views: 34.9 % (50.1, 70.2) | Next layer off: the views | not found on TwoPatterns, where neighbours teach nearly as well as views; found on FacesUCR
+random neighbours teach nothing | Next layer off: the views | found
+Laplacian eigenmaps; no neighbours, no structure | No neighbours, no structure? | not found on clean series, found under drift
+amortisation matters | Next layer off: the encoder | found as a cost for new series; for structure the graph decides
+views with drift repair it | No neighbours, no structure? | views do, in part; a drift in the views does not help in so few steps
+VICReg on a free table is the eigenmap | Is it true? | found, up to a rotation
+nearest and farthest; the same farthest for all queries and methods | Nearest and farthest | hubs found, most of them in an untrained network; not the same for two methods
+anomalies, far: AUC 1.00 | Anomalies, far and near | found, and nearly so for raw series: proves that the sets differ
+anomalies, near | Anomalies, far and near | found: VICReg above raw series, recorded on SyntheticControl
+PCA maps the anomalies to a point | One set a point, and the most anomalous | not found
+the most anomalous are ambiguous | One set a point, and the most anomalous | found where errors are not rare; methods share one of seven at most
+"""
+
+# %%
+nb.source_index(
+    exercise=exercise,
+    report="units and concepts (network dissection) | Which unit says what | found, and a nuisance is among them",
+    tutorial="""
+neighbours as positives in a contrastive loss | Next layer off: the views | left to text: the neighbours decide, whichever loss reads them; `vicreg` above takes them as views
+""",
+)
+
+# %% [markdown]
 # ## What to take along
 #
 # - A score of a collapsed model is about a term, a normalisation, a layer and a probe. Name all four.

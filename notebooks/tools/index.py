@@ -2,10 +2,13 @@
 
 import base64
 import io
+import re
 
 import nbformat
 from chapters import NOTEBOOKS, colab_badge, describe, read_cells, source_files
 from PIL import Image
+
+from ncvqvae_lite.nb_sources import SOURCES, link
 
 THUMBNAIL_WIDTH = 240  # pixels
 
@@ -47,7 +50,32 @@ def index_text():
         ]
         lines += [f"- **{label}**: {text}" for label, text in chapter.facts.items()]
         parts.append("\n".join([*lines, "", " · ".join(links), "", '<br clear="right">', ""]))
-    return "\n".join([*parts, TAIL])
+    return "\n".join([*parts, sources_text(), TAIL])
+
+
+def sources_text():
+    """The part on sources: a table for each of them, from the indices that built chapters show."""
+    rows = [(chapter, *row) for chapter in map(describe, source_files()) for row in shown_rows(chapter)]
+    parts = ["## What the sources say, and what was found\n"]
+    for name, what in SOURCES.items():
+        parts.append(f"### From {what}\n\n| what it names | where | outcome |\n|---|---|---|")
+        for chapter, source, item, where, outcome in rows:
+            if source == name:
+                place = link(where, f"{chapter.stem}.ipynb")
+                parts.append(f"| {item} | chapter {int(chapter.number)}, {place} | {outcome} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def shown_rows(chapter):
+    """(source, what it names, heading, outcome) of each row of the `SourceIndex` that a built chapter shows."""
+    notebook = nbformat.read(NOTEBOOKS / f"{chapter.stem}.ipynb", as_version=4)
+    outputs = [o.get("data", {}) for cell in notebook.cells for o in cell.get("outputs", ())]
+    for line in "\n".join(data.get("text/markdown", "") for data in outputs).splitlines():
+        source, *rest = (part.strip() for part in line.strip("|").split("|"))
+        if source in SOURCES:
+            item, where, outcome = rest
+            yield source, item, re.match(r"\[(.+)\]\(", where)[1], outcome
 
 
 def thumbnail(notebook_file):
