@@ -2,7 +2,9 @@
 
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
+import nbformat
 import numpy as np
 import pytest
 import torch
@@ -78,7 +80,11 @@ def test_the_first_page_names_the_commands():
 
 
 def anchors(page):
-    """The anchors that GitHub gives the headings of a page."""
+    """The anchors that GitHub gives the headings of a page, or Jupyter those of a notebook."""
+    if page.suffix == ".ipynb":
+        cells = nbformat.read(page, as_version=4).cells
+        text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        return {head.replace(" ", "-") for head in re.findall(r"^#+ (.*)$", text, flags=re.M)}
     heads = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.M)
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
@@ -91,7 +97,7 @@ def test_links_lead_somewhere(page):
         place, _, anchor = link.partition("#")
         target = (page.parent / place).resolve() if place else page
         assert target.exists() and ROOT in target.parents, link
-        assert not anchor or anchor in anchors(target), link
+        assert not anchor or unquote(anchor) in anchors(target), link
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
