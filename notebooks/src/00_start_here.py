@@ -193,6 +193,7 @@ print(nb.closing_table(closing_rows({"naive": about["metrics"]}, ds.name), {"nai
 # | [10. The thesis' tables again](10_thesis_report.ipynb) | nothing: it reads recorded runs | which published numbers come back, and what the prior has to do with them |
 # | [11. Two views and no labels](11_two_views.ipynb) | eight views, the contrastive loss, probes with few labels | what a wrong claim about series costs, and what can be known of it before training |
 # | [12. Peeling VICReg](12_peel.ipynb) | neighbours, eigenmaps, a density score | what is left of a loss when its parts are taken away, one by one |
+# | [13. Every scale and every column](13_scales.ipynb) | TS2Vec's crops and loss at every scale, SCARF's corruption of tables | which deep methods beat a filled gap, an untrained network and the raw columns |
 # | [14. Masks and games](14_masks_games.ipynb) | a masked autoencoder, tasks with known answers, a game of two networks | what a straight line already knows, and which teacher has something to teach |
 #
 # ## Four routes
