@@ -274,7 +274,21 @@ for column, (ax, title) in enumerate(zip(axes[0], ("instance: other series", "te
     ax.set_title(title, fontsize=plots.TEXT)
 axes[0, 0].set_ylabel("cross entropy (nats)")
 plots.legend_below(fig, axes[0, 0].lines, 3)
+for column, name in enumerate(("instance", "temporal")):
+    print(f"{name:8}: " + "; ".join(f"{k} " + " ".join(f"{v:.2f}" for v in levels[k][:, column]) for k in levels))
+print(f"a guess among series: log 63 = {math.log(63):.2f}")
 fig
+
+# %% [markdown]
+# At every scale. Among *series* the untrained network is worse than a guess: its dot products are not scaled, and
+# often large for the wrong series, most of all after pooling. After these few steps the loss is only just below a
+# guess there. The *steps* of a series are told apart better, and somewhat so before training. Where one step is left
+# there is no temporal question, and the loss of it is 0.
+
+# %% tags=["nbval-check-output"]
+falls = levels["trained"] < levels["untrained"]
+nb.check("scales of 8 at which training lowers the instance loss", int(falls[:, 0].sum()), 8)
+nb.check("scales of 7 at which training lowers the temporal loss", int(falls[:7, 1].sum()), 7)
 
 # %% [markdown]
 # ## The row that was missing
@@ -306,7 +320,6 @@ for row in dict.fromkeys(row for row, _ in accuracy):
 
 # %% tags=["nbval-check-output"]
 majority = float(torch.bincount(y_test).max() / len(y_test))
-se = (accuracy["TS2Vec", "0 %"] * (1 - accuracy["TS2Vec", "0 %"]) / 150 + 0.25 / 150) ** 0.5
 nb.check_band(
     cfg,
     "13",
@@ -315,11 +328,6 @@ nb.check_band(
     {"majority class": majority, "majority + 0.15": majority + 0.15},
 )
 nb.check_band(cfg, "13", "TS2Vec, GunPoint, 40 % missing", accuracy["TS2Vec", "40 %"], {"majority class": majority})
-nb.check(
-    "TS2Vec: gain by missing values, in standard errors",
-    (accuracy["TS2Vec", "40 %"] - accuracy["TS2Vec", "0 %"]) / se,
-    high=2,
-)
 gain = accuracy["1-NN, line", "40 %"] - accuracy["1-NN, zero", "40 %"]
 nb.check_band(cfg, "13", "1-NN at 40 % missing: line minus zero", gain, {"no difference": 0.0})
 for name in sets:
@@ -364,7 +372,7 @@ CURVES = {  # label -> item, prefix of the setting, metric, colour, style
     "1-NN, last value": ("filled", "", "forward", "#E69F00", ":v"),
     "1-NN, zero": ("filled", "", "zero", "#D55E00", "-x"),
 }
-fig, axes = plots.figure(2, 2, height=6.2, sharex=True)
+fig, axes = plots.figure(2, 2, height=6.2, sharex=True, sharey=True)
 for ax, dataset in zip(axes.flat, SMALL):
     for label, (item, prefix, metric, colour, style) in CURVES.items():
         curve = [mean(runs(item, dataset, f"{prefix}{share} missing", metric)) for share in (0, 20, 40)]
@@ -373,7 +381,8 @@ for ax, dataset in zip(axes.flat, SMALL):
 for ax in axes[1]:
     ax.set(xlabel="missing (%)", xticks=(0, 20, 40))
 fig.supylabel("accuracy on test (mean of recorded runs)", fontsize=plots.TEXT)
-plots.legend_below(fig, axes[0, 0].lines, 3)
+drawn = {line.get_label(): line for ax in axes.flat for line in ax.lines if np.isfinite(line.get_ydata()).any()}
+plots.legend_below(fig, [drawn[label] for label in CURVES if label in drawn], 3)
 fig
 
 # %%
@@ -398,18 +407,20 @@ nb.check("recorded, ECG200: what 40 % missing costs 1-NN after a line", drop[0] 
 #
 # - **Filled series.** Two lines of code, a line over each gap and the nearest neighbour, lose nothing at 40 % missing
 #   on GunPoint and on ECG200, and some on ItalyPowerDemand with its 24 steps: smooth series tell what a gap hides. On
-#   GunPoint they are then above TS2Vec, and so is the same SVM on the filled series. TS2Vec never fills: it has zeros
+#   GunPoint they are then above TS2Vec in the live run, and so is the same SVM on the filled series (150 test series: a
+#   standard error of 0.03). TS2Vec never fills: it has zeros
 #   and a mask. (CBF is another case: its series are mostly noise, a line over a gap smooths it, and 1-NN gains from
 #   gaps.)
-# - **Zeros.** Filled with zeros 1-NN falls, by 0.1 on ECG200 and by 0.2 on GunPoint and ItalyPowerDemand. The
-#   published 0.84 and 0.80 of TS2Vec on ECG200 are near that row, and below the row of the lines. A claim of
-#   robustness needs these rows.
-# - **The untrained network.** On GunPoint without gaps it is as good as the trained one. A random dilated
-#   convolution, its largest value over time and an SVM are a strong method by themselves (random convolutions have a
-#   literature: ROCKET, Dempster et al. 2020, [arXiv 1910.13051](https://arxiv.org/abs/1910.13051)). What training
-#   adds is the difference between two rows, and a table without the second cannot show it. With gaps training helps in
-#   the live run; over the five quick runs (table at the end) the untrained network has 0.85 on average and TS2Vec 0.79,
-#   so 40 steps are no reliable help there.
+# - **Zeros.** Filled with zeros 1-NN falls, by 0.1 on ECG200 and by 0.2 on GunPoint and ItalyPowerDemand. The published
+#   0.84 and 0.80 of TS2Vec on ECG200 are near that row, and one to two standard errors below the row of the lines. A
+#   claim of robustness needs these rows.
+# - **The untrained network.** On GunPoint without gaps it is as good as the trained one in the live run; over five runs
+#   of this cell (table at the end) it has 0.97 and the trained one 0.99. A random dilated convolution, its largest
+#   value over time and an SVM are a strong method by themselves (random convolutions have a literature: ROCKET,
+#   Dempster et al. 2020, [arXiv 1910.13051](https://arxiv.org/abs/1910.13051)). What training adds is the difference
+#   between two rows, and a table without the second cannot show it. With gaps training helps in the live run; over five
+#   runs of this cell (40 steps, table at the end) the untrained network has 0.85 on average and TS2Vec 0.79, so
+#   training is no reliable help there.
 #
 # Which of these differences are settled over seeds, the index at the end says.
 #
@@ -445,7 +456,7 @@ for dataset, published in PUBLISHED.items():
 
 # %% tags=["nbval-check-output"]
 italy = mean(runs("filled", "ItalyPowerDemand", "0 missing", "linear")), mean(ours("ItalyPowerDemand")[1])
-nb.check("recorded, ItalyPowerDemand: linear on 24 steps minus TS2Vec", italy[0] - italy[1], low=0)
+nb.check("recorded, ItalyPowerDemand: linear on 24 steps minus TS2Vec", italy[0] - italy[1], low=-0.02)
 nb.check("published rows", len(PUBLISHED), 9)
 
 # %% [markdown]
@@ -716,11 +727,12 @@ for name in ("ExpCLR", "TF-C"):
     nb.record("13", f"{name}, probe after few steps", looped[name][1])
 
 # %% [markdown]
-# Two things to see. First the squares: an untrained TS2Vec network is above the raw charts, and far above the
-# untrained residual network (a likely reason, not tested: it is read by its largest value over time, and the other by
-# its mean). A table that has only trained rows compares architectures and calls it losses. Second, whether training
-# *helps* is a question for each row: the live runs already have one case, CLOCS, where it does not. Its claim is that
-# the two halves of a chart are the same thing, and it is wrong for a chart that shifts or drifts in between.
+# Two things to see. First the squares: an untrained TS2Vec network is above the raw charts (0.984 and 0.944, one run),
+# and far above the untrained residual network (a likely reason, not tested: it is read by its largest value over time,
+# and the other by its mean). A table that has only trained rows compares architectures and calls it losses. Second,
+# whether training *helps* is a question for each row: the live runs already have one case, CLOCS, where it does not.
+# Its claim is that the two halves of a chart are the same thing. A likely reason, not tested: that is wrong for a chart
+# that shifts or drifts in between. In the recorded run mixup is below its untrained network as well.
 #
 # ### Where does the partner stand?
 #
@@ -753,13 +765,15 @@ nb.check("rank of equal views", positive_rank(z, z), 8.0)
 nb.check_band(cfg, "13", "CLOCS: rank of the partner", ranks["CLOCS"], {"a guess": 32.5})
 
 # %% [markdown]
-# CLOCS learns its task: the partner climbs far above a guess. And its probe falls below that of the untrained
-# network, here and on average over the five quick runs (by 0.08). A solved pretext and a useful feature are two
-# things, and the rank measures the first.
+# CLOCS learns its task: the partner climbs far above a guess. (The untrained network is *below* a guess: the halves of
+# one chart look less alike to it than halves of different charts. A chart that rises has a low first half and a high
+# second one; a likely reason, not tested.) And its probe falls below that of the untrained network, here and on average
+# over the five quick runs (by 0.08). A solved pretext and a useful feature are two things, and the rank measures the
+# first.
 #
-# That notebook reports a mean rank that rises from 52.6 to 58 of 64 in training, with a loop
-# that never sets its gradients to zero: each step goes along the sum of all gradients so far. The rank rises all the
-# same, so it does not tell a good loop from a bad one. Exercise 13.3 has both loops.
+# That notebook reports a mean rank that rises from 52.6 to 58 of 64 in training, with a loop that never sets its
+# gradients to zero: each step goes along the sum of all gradients so far. The rank rises all the same, so it does not
+# tell a good loop from a bad one. Exercise 13.3 writes the loop; its solutions hold the other one too.
 #
 # ## Every column
 #
@@ -854,20 +868,27 @@ nb.check("by hand: changed columns of a row, at most", int(changed.max()), 18)
 
 
 # %%
-def pretrained(x):
+def table_network(x):
     torch.manual_seed(seed)
-    net = with_projector(Mlp(x.shape[1]), 256, 256, 256)
+    return with_projector(Mlp(x.shape[1]), 256, 256, 256)
+
+
+def pretrained(x):
+    net = table_network(x)
     loss = functools.partial(nt_xent, tau=1.0)
     g = torch.Generator().manual_seed(seed)
     history = pretrain(net, scarf_views(x), loss, x, steps=cfg.table_steps, batch=128, lr=cfg.rate, g=g)
     return net.encoder, history
 
 
+first = table_network(rows).encoder.eval()  # its weights before pre-training
+before = linear_probe(batched(first, rows), labels, batched(first, rows_test), labels_test)
 scarf, history = pretrained(rows)
 found = four_rows(scarf, rows, labels, rows_test, labels_test, g=torch.Generator().manual_seed(seed), epochs=20)
 error = (0.97 * 0.03 / len(labels_test)) ** 0.5
 print(f"loss {history[0]:.2f} -> {np.mean(history[-10:]):.2f}; a guess log 255 = {math.log(255):.2f}")
 print("breast_cancer, 114 test rows: " + ", ".join(f"{name} {value:.3f}" for name, value in found._asdict().items()))
+print(f"frozen, untrained: {before:.3f}")
 print(f"standard error of an accuracy near 0.97: {error:.3f}")
 
 # %% tags=["nbval-check-output"]
@@ -927,6 +948,12 @@ for name in shown:
     rates = [mean(runs("scarf", name, f"rate {rate}", "frozen")) for rate in (0.2, 0.4, 0.6, 0.8)]
     rate_range[name] = max(rates) - min(rates)
     print(f"{name:13} frozen, largest minus smallest mean over rates 0.2 to 0.8: {rate_range[name]:.3f}")
+    of = {
+        "rate 1": ("rate 1.0", "frozen"),
+        "0.6": ("rate 0.6", "frozen"),
+        "untrained": ("rate 0.6", "frozen, untrained"),
+    }
+    print(f"{'':13} frozen: " + ", ".join(f"{k} {text(runs('scarf', name, *each))}" for k, each in of.items()))
     costly = {}
     for metric in ("linear", "fine_tuned", "fine_tuned, untrained"):
         noisy = {k: mean(runs("scarf", name, of, metric)) for k, of in CHANGES["wrong labels"].items()}
@@ -936,10 +963,15 @@ print(nb.family_table("13", "scarf variants", {"frozen": "SCARF's frozen feature
 
 # %% [markdown]
 # The paper's claim is about *fine-tuning*: on 69 tables it reports a few percent over the same network that was not
-# pre-trained, most with few labels or wrong ones. That is the third comparison above. The first is what public
-# demonstrations show: there a frozen embedding is *not* above a logistic regression on the raw columns. (Two public
-# notebooks: breast cancer 0.98 raw, 0.95 embedded; a handwriting table 0.886 by a forest, 0.686 embedded.) At a rate
-# of 0 both views are the same, and the loss asks only that rows differ.
+# pre-trained, most with few labels or wrong ones. Above it is 'fine_tuned over fine_tuned, untrained'. 'frozen over
+# linear' is what public demonstrations show: there a frozen embedding is *not* above a logistic regression on the raw
+# columns. (Two public notebooks: breast cancer 0.98 raw, 0.95 embedded; a handwriting table 0.886 by a forest, 0.686
+# embedded.) Breast cancer has two classes: with half of the labels exchanged nothing is left to learn, and the marks at
+# 0.5 differ by luck of one split. At a rate of 0 both views are the same, and the loss asks only that rows differ. At a
+# rate of 1 the view tells nothing of its row, and yet the frozen features of the recorded run are about as good as at
+# 0.6. So the curve over rates does not show what pre-training adds. The untrained network's features do, and in the
+# recorded run they are about as good, too (the line 'frozen' of each table; the standard error of an accuracy there is
+# 0.02 to 0.03).
 #
 # ## What was found, what was not
 #
@@ -974,7 +1006,7 @@ def over_columns(setting, better, worse):
 # %%
 row, loop, four = "The row that was missing", "The systems in one loop", "Four rows"
 index = [
-    ("crops agree where they overlap", "A representation", "found, exactly"),
+    ("crops agree where they overlap", "A representation for every step", "found, exactly"),
     ("the loss has floor(log2 T) + 1 scales", "The loss at every scale", "found, exactly"),
     ("TS2Vec is above 1-NN", row, over_filled(0, "interpolated")),
     ("robust: above 1-NN on filled series, 40 % missing", row, over_filled(40, "interpolated")),
@@ -993,8 +1025,8 @@ index.append(("debiased negatives, over plain ones", loop, debias))
 # %%
 gestures = [runs("clocs", "GesturesGenerated", kind, "probe") for kind in ("halves", "different series")]
 index += [
-    ("TF-C: the paper's form over the code's", "A loss that is computed", verdict(*forms)),
-    ("CLOCS: halves over different series, gestures", "recorded", verdict(*gestures)),
+    ("TF-C: the paper's form over the code's", "A loss that is computed and not used", verdict(*forms)),
+    ("CLOCS: halves over different series, gestures", loop, verdict(*gestures)),
     ("a better rank means better features", "Where does the partner stand?", "not found: CLOCS on charts"),
     ("SCARF, frozen, over raw columns", four, over_columns("rate 0.6", "frozen", "linear")),
 ]
@@ -1003,11 +1035,17 @@ for what, setting in (("all labels", "rate 0.6"), ("10 % of labels", "labels 0.1
     index.append((f"SCARF's pre-training helps, {what}", four, found))
 ranges = ", ".join(f"{name} {value:.3f}" for name, value in rate_range.items() if not math.isnan(value))
 index.append(("SCARF is insensitive to its rate, 0.2 to 0.8", four, f"range of means: {ranges or 'not recorded'}"))
-print("\n".join(f"{claim} [{where}]\n    {result}" for claim, where, result in index))
+index = nb.source_index(tutorial="\n".join(map(" | ".join, index)))
+index
 
 # %% tags=["nbval-check-output"]
-nb.check("rows of the index", len(index), 23)
-nb.check("rows without an outcome", sum(not result for _, _, result in index), 0)
+nb.check("rows of the index", len(index.rows), 23)
+fake = [{s: v + 0.001 * s for s in range(3)} for v in (0.9, 0.5)]  # two methods, three seeds
+fake[1][2] += 0.001
+verdicts = [verdict(*fake), verdict(*fake[::-1]), verdict({0: 1.0}, {0: 0.5}), verdict({0: 1.0}, {1: 0.5})]
+nb.check("verdict", verdicts, ["found", "the opposite is found", "not settled", "not recorded"])
+noise = {0: 0.9, 1: 0.5, 2: 0.8}, {0: 0.8, 1: 0.6, 2: 0.7}  # better in two seeds of three
+nb.check("verdict of a difference as large as its noise", verdict(*noise), "not settled")
 
 # %% [markdown]
 # **Left to text**, with the reason. *C-SWM* (Kipf et al. 2020, [arXiv 1911.12247](https://arxiv.org/abs/1911.12247))
@@ -1020,6 +1058,11 @@ nb.check("rows without an outcome", sum(not result for _, _, result in index), 0
 # series and set the protocol of the SVM; *TNC* (Tonekaboni et al. 2021,
 # [arXiv 2106.00750](https://arxiv.org/abs/2106.00750)) asked which windows are neighbours. Views of graphs and of
 # noisy text embeddings are not for this chapter's data.
+#
+# *Not done here*: the demonstration's AUPRC and AUROC (0.982, 0.953, 0.927 and 0.964, 0.920, 0.880 at 0, 20, 40 %
+# missing; our runs record both, the table shows accuracy); a batch of 64; SCARF's claim that the batch does not matter.
+# The authors' code of TS2Vec also rolls *training* series, not test series, to centre their observed part when the
+# first or last step is missing in one of them; and it skips cross-validation for fewer than 50 training series.
 #
 # ## Recorded runs
 #
@@ -1036,8 +1079,8 @@ print(nb.recorded_runs("13"))
 #   pooling.
 # - A score with missing values needs the score of the filled series beside it. A line over each gap is hard to beat
 #   on smooth series.
-# - Break the pairs: a pretext that does not notice is no pretext. And a pretext that is solved says nothing yet about
-#   features.
+# - Break the pairs: if the loss stays the same, it does not use the pairs. And a pretext that is solved says nothing
+#   yet about features.
 # - On tables, the raw columns and the same network without pre-training come first, the embedding after them.
 # - Read the code of a method as well as its paper: the loss that is computed need not be the one that is minimised.
 #
@@ -1175,7 +1218,7 @@ def corrupt_rows(x, rate, reference, g):
     g          torch.Generator
     returns    (B, M)
     """
-    # solution: which columns by sorting draws; which donors, one for each value
+    # solution: choose columns, choose donors, put together
     order = torch.rand(x.shape, generator=g).argsort(dim=1).argsort(dim=1)
     donors = torch.randint(len(reference), x.shape, generator=g)
     return torch.where(order < int(rate * x.shape[1]), reference.gather(0, donors), x)
@@ -1188,21 +1231,31 @@ def check_corrupt_rows(answer):
         -torch.ones(5000, 10),
         torch.arange(80.0)[:, None] + 100 * torch.arange(10),
     )  # row r, column m: r + 100 m
-    found, again, another = (answer(x, 0.6, reference, torch.Generator().manual_seed(seed)) for seed in (8, 8, 9))
+    found, again, another = (answer(x, 0.67, reference, torch.Generator().manual_seed(seed)) for seed in (8, 8, 9))
     nb.check("the input stays as it is", bool((x == -1).all()), True, hint="write into a new tensor")
     is_new, row = found != -1, (found % 100).long()
     counts = is_new.sum(dim=1)
-    nb.check("replaced columns of a row", (int(counts.min()), int(counts.max())), (6, 6), hint="60 % go, exactly")
+    nb.check("replaced columns of a row", (int(counts.min()), int(counts.max())), (6, 6),
+             hint="int(rate M) of them go, exactly")  # fmt: skip
+    three = (answer(x, 0.39, reference, torch.Generator().manual_seed(8)) != -1).sum(dim=1)
+    nb.check("replaced columns at another rate", (int(three.min()), int(three.max())), (3, 3), hint="int(rate M)")
     own = (found[is_new] // 100).long() == is_new.nonzero()[:, 1]
     nb.check("new values are of their own column", bool(own.all()), True, hint="gather along the reference's rows")
     nb.check("rarest column", int(is_new.sum(dim=0).min()), low=2800, high=3000, hint="each row draws its own columns")
     donors = torch.bincount(row[is_new], minlength=80)
     nb.check("rarest donor", int(donors.min()), low=250, high=375, hint="all rows of the reference are donors")
     both = is_new[:, 0] & is_new[:, 1]
+    nb.check("rows in which columns 0 and 1 both go", float(both.float().mean()), low=0.28, high=0.38,
+             hint="any six columns, not neighbours")  # fmt: skip
     same = float((row[both, 0] == row[both, 1]).float().mean())
     nb.check("donors that two columns of a row share", same, low=0, high=0.05, hint="a donor for each value")
     nb.check("equal generators, equal rows", bool((again == found).all()), True, hint="draw from g")
-    nb.check("another generator, other rows", bool((another == found).all()), False, hint="draw from g")
+    same_columns = float(((another != -1) == is_new).all(dim=1).float().mean())
+    nb.check("another generator: rows with the same columns", same_columns, low=0, high=0.05,
+             hint="draw columns from g")  # fmt: skip
+    shared = is_new & (another != -1)
+    stay = float((another == found)[shared].float().mean())
+    nb.check("another generator: values that stay", stay, low=0, high=0.05, hint="draw donors from g")
 
 
 check_corrupt_rows(corrupt_rows)
@@ -1252,8 +1305,41 @@ def wrong_other_columns(x, rate, reference, g):
     return torch.where(order < int(rate * x.shape[1]), values, x)
 
 
+def wrong_rounded(x, rate, reference, g):
+    """rounds the number of columns to the nearest"""
+    return corrupt_rows(x, round(rate * x.shape[1]) / x.shape[1], reference, g)
+
+
+def wrong_constant(x, rate, reference, g):
+    """replaces six columns at any rate"""
+    return corrupt_rows(x, 6 / x.shape[1], reference, g)
+
+
+def wrong_fixed_columns(x, rate, reference, g):
+    """draws columns from a generator of its own"""
+    order = torch.rand(x.shape, generator=torch.Generator().manual_seed(0)).argsort(dim=1).argsort(dim=1)
+    donors = torch.randint(len(reference), x.shape, generator=g)
+    return torch.where(order < int(rate * x.shape[1]), reference.gather(0, donors), x)
+
+
+def wrong_fixed_donors(x, rate, reference, g):
+    """draws donors from a generator of its own"""
+    order = torch.rand(x.shape, generator=g).argsort(dim=1).argsort(dim=1)
+    donors = torch.randint(len(reference), x.shape, generator=torch.Generator().manual_seed(0))
+    return torch.where(order < int(rate * x.shape[1]), reference.gather(0, donors), x)
+
+
+def wrong_block(x, rate, reference, g):
+    """replaces neighbouring columns, the first after the last"""
+    order = (torch.arange(x.shape[1]) - torch.randint(x.shape[1], (len(x), 1), generator=g)) % x.shape[1]
+    donors = torch.randint(len(reference), x.shape, generator=g)
+    return torch.where(order < int(rate * x.shape[1]), reference.gather(0, donors), x)
+
+
 nb.refused(check_corrupt_rows, wrong_inverted, wrong_one_donor, wrong_coin)
 nb.refused(check_corrupt_rows, wrong_same_columns, wrong_own_generator, wrong_other_columns)
+nb.refused(check_corrupt_rows, wrong_rounded, wrong_constant, wrong_block)
+nb.refused(check_corrupt_rows, wrong_fixed_columns, wrong_fixed_donors)
 
 # %% [markdown]
 # ### 13.3 A loop with a rank `**`
@@ -1273,7 +1359,7 @@ def descend(w, a, b, loss, rate, steps):
     loss     (z_a, z_b) -> () tensor
     returns  weights (M, D) without a gradient, list of `steps` mean ranks
     """
-    # solution: a copy with a gradient; zero it, or ask for it, anew in each step
+    # solution: four lines in each step; see the docstring
     w, ranks = w.detach().clone().requires_grad_(), []
     for _ in range(steps):
         z_a, z_b = a @ w, b @ w
@@ -1289,22 +1375,22 @@ def descend(w, a, b, loss, rate, steps):
 def check_descend(answer):
     g = torch.Generator().manual_seed(10)
     a, noise, w = (torch.randn(n, m, dtype=torch.float64, generator=g) for n, m in ((8, 3), (8, 3), (3, 2)))
-    b, first, n = a + 0.3 * noise, w.clone(), a.numpy()
+    b, first, n = a + noise, w.clone(), a.numpy()
 
     def loss(z_a, z_b):
         return ((z_a - z_b) ** 2).sum() / 8 + ((z_a**2).mean() - 1) ** 2
 
-    found, ranks = answer(w, a, b, loss, 0.1, 4)
+    found, ranks = answer(w, a, b, loss, 0.2, 5)
     nb.check("the first weights stay as they are", bool((w == first).all()), True, hint="work on a copy")
     nb.check("weights without a gradient", bool(found.requires_grad), False, hint="detach what is returned")
     by_hand, expected = first.numpy().copy(), []
-    for _ in range(4):
+    for _ in range(5):
         z_a, z_b = n @ by_hand, b.numpy() @ by_hand
         cosines = (z_a @ z_b.T) / np.linalg.norm(z_a, axis=1)[:, None] / np.linalg.norm(z_b, axis=1)
         expected.append(np.mean([(cosines[i] <= cosines[i, i] + 1e-12).sum() for i in range(8)]))
         slope = (n - b.numpy()).T @ (z_a - z_b) / 4 + 4 * ((z_a**2).mean() - 1) * n.T @ z_a / z_a.size
-        by_hand = by_hand - 0.1 * slope
-    nb.check("weights after four steps", found, by_hand, rtol=1e-6, hint="this step's gradient only, downhill")
+        by_hand = by_hand - 0.2 * slope
+    nb.check("weights after five steps", found, by_hand, rtol=1e-6, hint="this step's gradient only, downhill")
     nb.check("ranks", ranks, expected, rtol=1e-9, hint="8 is best; cosines; before each step")
 
 
@@ -1376,4 +1462,18 @@ def wrong_rank_after(w, a, b, loss, rate, steps):
 
 
 nb.refused(check_descend, wrong_never_zeroed, wrong_end, wrong_dot_product, wrong_direction)
-nb.refused(check_descend, wrong_in_place, wrong_half, wrong_rank_after)
+
+
+def wrong_first_rank(w, a, b, loss, rate, steps):
+    """repeats the first rank"""
+    found, ranks = descend(w, a, b, loss, rate, steps)
+    return found, ranks[:1] * steps
+
+
+def wrong_backwards(w, a, b, loss, rate, steps):
+    """lists the ranks backwards"""
+    found, ranks = descend(w, a, b, loss, rate, steps)
+    return found, ranks[::-1]
+
+
+nb.refused(check_descend, wrong_in_place, wrong_half, wrong_rank_after, wrong_first_rank, wrong_backwards)
