@@ -195,6 +195,7 @@ print(nb.closing_table(closing_rows({"naive": about["metrics"]}, ds.name), {"nai
 # | [12. Peeling VICReg](12_peel.ipynb) | neighbours, eigenmaps, a density score | what is left of a loss when its parts are taken away, one by one |
 # | [13. Every scale and every column](13_scales.ipynb) | TS2Vec's crops and loss at every scale, SCARF's corruption of tables | which deep methods beat a filled gap, an untrained network and the raw columns |
 # | [14. Masks and games](14_masks_games.ipynb) | a masked autoencoder, tasks with known answers, a game of two networks | what a straight line already knows, and which teacher has something to teach |
+# | [15. Series and words](15_pairs.ipynb) | two towers, their two-way loss, classes by names | what captions teach about series, what they leave out, and what lies between the two |
 #
 # ## Four routes
 #
