@@ -60,6 +60,7 @@ endif
 test: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope tests
+	OMP_NUM_THREADS=1 NCVQVAE_TYPES=1 $(BIN)/python -m pytest tests/test_shapes.py tests/test_fuzz.py -k "shapes or good_arguments"
 	$(AS_BUILT) $(BIN)/python notebooks/tools/build.py --check
 	out=$$(mktemp -d) && trap 'rm -rf "$$out"' EXIT && $(AS_BUILT) NCVQVAE_OUT="$$out" PYTHONPATH=notebooks/tools $(BIN)/python \
 	  -m pytest -p mutate --nbval-lax --nbval-current-env --nbval-cell-timeout 900 -n 2 --dist loadscope \

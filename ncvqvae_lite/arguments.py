@@ -260,6 +260,21 @@ def function(value, name):
     return value
 
 
+def function_of(parts):
+    """The check of a function that is called with so many arguments by position."""
+
+    def check(value, name):
+        try:
+            inspect.signature(function(value, name)).bind(*range(parts))
+        except TypeError:
+            raise BadInput(f"{name} must be a function of {parts} arguments, got {shown(value)}") from None
+        except ValueError:  # a function in C that does not say what it takes
+            pass
+        return value
+
+    return check
+
+
 def plain(value):
     """A number, text or truth value of numpy or another kind as Python's own, by which JSON and hashes are equal."""
     if isinstance(value, str):

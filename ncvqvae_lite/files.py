@@ -73,6 +73,8 @@ def atomic(file, mode="w"):
     mode    "w" for text (UTF-8, line ends as written), "wb" for bytes. Folders on the way are made.
     """
     file = Path(file)
+    if not file.name:
+        raise BadInput(f"{str(file)!r} names no file: give it a name")
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
     try:

@@ -1,8 +1,8 @@
 """Fixtures of all tests. Real series are used where $NCVQVAE_DATA names a folder that has them, else visibly not.
 
-Beartype checks each call of a function whose types say shapes, by jaxtyping's import hook: what it is given after
-`arguments.checked` has seen it, and what it returns. Nothing of the package may be imported before the hook is there.
-Without jaxtyping, as in the weekly test of the core's bounds, the first line that pytest prints says so.
+Where $NCVQVAE_TYPES is set, beartype checks each call of a function whose types say shapes, by jaxtyping's import hook:
+what it is given after `arguments.checked` has seen it, and what it returns. That takes a third more time: `make test`
+does it for every public function once, apart (test_shapes.py). Nothing of the package may be imported before the hook.
 """
 
 import os
@@ -13,23 +13,20 @@ from pathlib import Path
 import pytest
 import torch
 
-try:
-    from jaxtyping import install_import_hook
-except ImportError:
-    install_import_hook = None
-
 ROOT = Path(__file__).resolve().parents[1]
 TYPED = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for path in sorted((ROOT / "ncvqvae_lite").rglob("*.py"))
     if re.search(r"^from \.+shapes import", path.read_text(encoding="utf-8"), re.MULTILINE)
 ]
-if install_import_hook is not None:
+if os.environ.get("NCVQVAE_TYPES"):
+    from jaxtyping import install_import_hook
+
     install_import_hook(TYPED, "beartype.beartype")
 
 
 def pytest_report_header():
-    checked = "are checked" if install_import_hook else "are NOT checked: jaxtyping is not installed"
+    checked = "are checked" if os.environ.get("NCVQVAE_TYPES") else "are not checked in this run: set NCVQVAE_TYPES=1"
     return f"shapes: types of {len(TYPED)} modules {checked}"
 
 

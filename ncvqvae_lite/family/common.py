@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..arguments import checked, count, count_from_0, function, integer, not_negative, shown
+from ..arguments import checked, count, count_from_0, function_of, integer, not_negative, shown
 from ..arguments_tensors import finite, floats, integers, parameter_of, series_for, source
 from ..errors import BadInput, TrainingDiverged
 from ..numerics import training_numerics
@@ -97,7 +97,7 @@ def with_projector(encoder, *widths):
 # --- the loop ---
 
 
-@checked(views=function, loss=function, steps=count_from_0, batch=count, lr=not_negative)
+@checked(views=function_of(2), loss=function_of(2), steps=count_from_0, batch=count, lr=not_negative)
 def pretrain(net, views, loss, x: Shaped[ArrayLike, "n ..."], *, steps, batch, lr, g, slow=None) -> list[float]:
     """Train a network so that the views of a series agree, and whatever else the loss asks for; by Adam.
 
