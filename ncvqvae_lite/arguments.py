@@ -264,8 +264,9 @@ def function_of(parts):
     """The check of a function that is called with so many arguments by position."""
 
     def check(value, name):
+        function(value, name)
         try:
-            inspect.signature(function(value, name)).bind(*range(parts))
+            inspect.signature(value).bind(*range(parts))
         except TypeError:
             raise BadInput(f"{name} must be a function of {parts} arguments, got {shown(value)}") from None
         except ValueError:  # a function in C that does not say what it takes
