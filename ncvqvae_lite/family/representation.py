@@ -189,10 +189,8 @@ def _series(x, gaps, at_least=1):
         sizes = dict(allow_nd=True, ensure_min_samples=at_least, ensure_min_features=MIN_STEPS)
         x = check_array(x, dtype=np.float64, ensure_all_finite="allow-nan" if gaps else True, **sizes)
     except (TypeError, ValueError) as error:
-        advice = ". Fill the gaps (family.views.fill_missing), or take a method that knows them: " + ", ".join(
-            name for name, system in SYSTEMS.items() if system.gaps
-        )
-        said = " ".join(str(error).split()).removesuffix(".")
+        said, known = " ".join(str(error).split()), [name for name, system in SYSTEMS.items() if system.gaps]
+        advice = f" Fill the gaps (family.views.fill_missing), or take a method that knows them: {', '.join(known)}"
         raise BadInput(said + (advice if "contains NaN" in said else "")) from error
     missing = np.isnan(x)
     series = series_array(np.where(missing, 0.0, x), "X")
