@@ -266,6 +266,7 @@ def test_gaps_are_interpolated_as_numpy_does():
             expected = np.interp(steps, steps[known], x[i, c].numpy()[known])
             assert np.allclose(filled[i, c], expected, atol=1e-12)
     assert torch.equal(filled[~gaps.isnan()], x[~gaps.isnan()]) and torch.equal(interpolate_missing(x), x)
+    assert torch.equal(interpolate_missing(gaps.numpy()), filled)
     with pytest.raises(BadInput, match="no value at all"):
         interpolate_missing(torch.full((1, 1, 3), math.nan))
 

@@ -21,6 +21,7 @@ from ..errors import BadInput
 from ..prior import Attention, Block, RMSNorm
 from ..quantizer import kmeans
 from ..shapes import ArrayLike, Bool, Float, Int, Tensor
+from .views import interpolate_missing
 
 # --- what is hidden ---
 
@@ -54,13 +55,7 @@ def interpolated(x: Float[ArrayLike, "B C L"], is_missing: Bool[ArrayLike, "B L"
     x = a_split(x, "series")
     if is_missing.shape != (len(x), x.shape[2]) or is_missing.all(dim=1).any():
         raise BadInput(f"expected which of {x.shape[2]} steps are missing, not all of a series: make the mask anew")
-    steps = torch.arange(x.shape[2], device=x.device).expand_as(is_missing)
-    left = steps.masked_fill(is_missing, -1).cummax(dim=1).values  # (B, L): last visible step so far, or -1
-    right = steps.masked_fill(is_missing, x.shape[2]).flip(1).cummin(dim=1).values.flip(1)  # next one, or L
-    left, right = torch.where(left < 0, right, left), torch.where(right == x.shape[2], left, right)
-    part = (steps - left).to(x.dtype) / (right - left).clamp(min=1)  # (B, L) in 0..1
-    ends = [x.gather(2, index[:, None].expand_as(x)) for index in (left, right)]
-    return torch.lerp(*ends, part[:, None])
+    return interpolate_missing(x.masked_fill(is_missing[:, None], torch.nan))
 
 
 # --- the network ---

@@ -222,16 +222,15 @@ def fill_missing(x: Float[ArrayLike, "*rows L"]) -> Float[Tensor, "*rows L"]:
 def interpolate_missing(x: Float[ArrayLike, "*rows L"]) -> Float[Tensor, "*rows L"]:
     """Arrays (..., L) without their NaN: linear between the values on both sides, at the ends the nearest value.
 
-    x        a tensor; other values, type and device stay as they are
+    x        numpy or torch; other values, type and device stay as they are
     raises   BadInput where all L values of a row are missing
     """
-    before, after = fill_missing(x), fill_missing(floats(x, "x").flip(-1)).flip(-1)
+    x = floats(x, "x")
+    before, after = fill_missing(x), fill_missing(x.flip(-1)).flip(-1)  # at the ends both are the nearest value
     known, steps = ~x.isnan(), torch.arange(x.shape[-1], device=x.device)
-    last = torch.where(known, steps, -1).cummax(dim=-1).values  # last step with a value so far, or -1
-    behind = torch.where(known.flip(-1), steps, -1).cummax(dim=-1).values.flip(-1)  # likewise from the end
-    to_last, to_next = (steps - last).to(before), x.shape[-1] - 1 - behind - steps
-    weight = torch.where((last < 0) | (behind < 0), 0, to_last / (to_last + to_next).clamp(min=1))
-    return torch.where(last < 0, after, before + weight * (after - before))
+    last = torch.where(known, steps, -1).cummax(dim=-1).values
+    following = torch.where(known, steps, x.shape[-1]).flip(-1).cummin(dim=-1).values.flip(-1)
+    return torch.lerp(before, after, (steps - last).to(x.dtype) / (following - last).clamp(min=1))
 
 
 @checked(share=inner_share)
