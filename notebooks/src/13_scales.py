@@ -482,8 +482,9 @@ for item, word, sizes, _ in SWEEPS:
     print(f"    largest over smallest: {verdict(found[sizes[-1]], found[sizes[0]])}")
 
 # %%
-fig, axes = plots.figure(1, 2, height=3.6, sharey=True)
-for ax, (item, word, sizes, said) in zip(axes[0], SWEEPS):
+swept = [s for s in SWEEPS if any(runs(s[0], "ECG200", f"{s[1]} {size}", "accuracy") for size in s[2])]
+fig, axes = plots.figure(1, max(1, len(swept)), height=3.6, sharey=True)
+for ax, (item, word, sizes, said) in zip(axes[0], swept):
     for metric, colour, style, label in (
         ("accuracy", "#0072B2", "-o", "TS2Vec"),
         ("untrained", plots.REAL, "--s", "its untrained network"),
@@ -495,9 +496,9 @@ for ax, (item, word, sizes, said) in zip(axes[0], SWEEPS):
     ax.set_xscale("log", base=2)
     ax.set(xticks=sizes, xticklabels=sizes, xlabel=said)
 axes[0, 0].set_ylabel("accuracy, ECG200")
-handles = {line.get_label(): line for line in axes[0, 0].lines}
-plots.legend_below(fig, [handles["TS2Vec"], handles["its untrained network"]], 2)
-fig if any(np.isfinite(line.get_ydata()).any() for line in axes[0, 0].lines) else print("no runs are recorded yet")
+handles = [line for line in axes[0, 0].lines if line.get_label() in ("TS2Vec", "its untrained network")]
+plots.legend_below(fig, handles, 2)
+fig if swept else print("no runs are recorded yet")
 
 # %% [markdown]
 # A trend counts by the rule of chapter 11 (three runs or more, three standard errors), and the printed verdicts say
