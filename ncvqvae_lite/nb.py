@@ -30,6 +30,7 @@ from .tables import (  # noqa: F401
     recorded_cells,
     recorded_demonstration,
     recorded_runs,
+    verdict,
 )
 
 

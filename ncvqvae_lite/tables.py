@@ -148,11 +148,22 @@ def family_values(chapter, item, metric):
 def paired(a, b):
     """Mean of a - b over the seeds that both have, its standard error (NaN for one seed), and how many seeds.
 
-    a, b   {seed: value}, as `family_values` has them
+    a, b   {seed: value}, as `family_values` has them; without a common seed the mean is NaN, too
     """
     differences = np.array([a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())])
+    if not len(differences):
+        return float("nan"), float("nan"), 0
     error = np.std(differences, ddof=1) / np.sqrt(len(differences)) if len(differences) > 1 else np.nan
     return float(np.mean(differences)), float(error), len(differences)
+
+
+def verdict(mean, error, seeds):
+    """What `paired` runs say of a difference that was expected to be positive: three seeds, three standard errors."""
+    if not seeds:
+        return "not recorded"
+    if seeds < 3 or not abs(mean) > 3 * error:
+        return "not settled"
+    return "found" if mean > 0 else "the opposite is found"
 
 
 def family_table(chapter, item, metrics):

@@ -84,9 +84,18 @@ def test_settings_are_compared_seed_by_seed(monkeypatch, tmp_path):
     mean, error, seeds = tables.paired(*found.values())
     assert seeds == 2 and abs(mean - 0.2) < 1e-9 and abs(error - 0.1) < 1e-9  # differences 0.3 and 0.1
     assert np.isnan(tables.paired({1: 0.9}, {1: 0.5, 2: 0.1})[1])
+    assert tables.paired({1: 0.9}, {2: 0.5})[2] == 0
+
+
+def test_a_verdict_needs_three_seeds_and_three_standard_errors():
+    assert tables.verdict(*tables.paired({1: 0.9}, {2: 0.5})) == "not recorded"
+    assert tables.verdict(*tables.paired({1: 0.9}, {1: 0.5})) == "not settled"
+    assert tables.verdict(0.2, 0.01, 2) == tables.verdict(0.2, 0.07, 5) == "not settled"
+    assert tables.verdict(0.2, 0.06, 3) == "found" and tables.verdict(-0.2, 0.06, 3) == "the opposite is found"
+    assert tables.verdict(0.2, 0.0, 3) == "found"  # all seeds alike
 
 
 def test_notebooks_find_the_tables_in_nb():
-    names = "published_table floors_table recorded_runs recorded_cells family_table family_values paired"
+    names = "published_table floors_table recorded_runs recorded_cells family_table family_values paired verdict"
     for name in names.split():
         assert getattr(nb, name) is getattr(tables, name)

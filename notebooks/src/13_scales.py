@@ -354,12 +354,7 @@ def mean(values):
 
 def verdict(better, worse):
     """What three standard errors say of a difference, expected to be positive, of runs with equal seeds."""
-    if not better.keys() & worse.keys():
-        return "not recorded"
-    difference, error, seeds = nb.paired(better, worse)
-    if seeds < 3 or not abs(difference) > 3 * error:
-        return "not settled"
-    return "found" if difference > 0 else "the opposite is found"
+    return nb.verdict(*nb.paired(better, worse))
 
 
 # %%

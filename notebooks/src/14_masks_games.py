@@ -324,13 +324,6 @@ fig
 
 
 # %%
-def verdict(mean, error, seeds):
-    """What three standard errors say of a difference that was expected to be positive (chapter 11)."""
-    if seeds < 3 or not abs(mean) > 3 * error:
-        return "not settled"
-    return "found" if mean > 0 else "the opposite is found"
-
-
 def compare(item, dataset, larger, smaller):
     """(larger - smaller) of two recorded (metric, setting), paired by seed: text, outcome."""
     both = [nb.family_values("14", item, metric).get((dataset, setting), {}) for metric, setting in (larger, smaller)]
@@ -339,12 +332,9 @@ def compare(item, dataset, larger, smaller):
 
 def said(a, b):
     """Mean difference of two {seed: value} with its error, and the verdict."""
-    if not a.keys() & b.keys():
-        return "not recorded yet", "not recorded"
     mean, error, seeds = nb.paired(a, b)
-    return f"{mean:+.3f}" + (f" ± {error:.3f}, {seeds} seeds" if seeds > 1 else ", one run"), verdict(
-        mean, error, seeds
-    )
+    text = f"{mean:+.3f}" + (f" ± {error:.3f}, {seeds} seeds" if seeds > 1 else ", one run")
+    return text if seeds else "not recorded yet", nb.verdict(mean, error, seeds)
 
 
 # %%

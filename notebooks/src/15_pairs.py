@@ -370,9 +370,8 @@ def values(item, setting, metric):
 def verdict(larger, smaller):
     """What recorded runs say of a difference that is expected to be positive, by the rule of three standard errors."""
     mean, error, seeds = nb.paired(larger, smaller)
-    if seeds < 3 or not abs(mean) > 3 * error:
-        return f"not settled ({mean:+.3f}, {seeds} seeds)"
-    return f"{'found' if mean > 0 else 'the opposite is found'} ({mean:+.3f} ± {error:.3f}, {seeds} seeds)"
+    outcome = nb.verdict(mean, error, seeds)
+    return f"{outcome} ({mean:+.3f}" + ("" if outcome == "not settled" else f" ± {error:.3f}") + f", {seeds} seeds)"
 
 
 # %%
