@@ -15,8 +15,16 @@ from sklearn import datasets
 from sklearn.model_selection import train_test_split
 
 from ncvqvae_lite.family import views
-from ncvqvae_lite.family.common import ResNet1d, accuracy, fine_tune, from_scratch, knn_probe, linear_probe, pretrain
-from ncvqvae_lite.family.common import with_projector as behind
+from ncvqvae_lite.family.common import (
+    ResNet1d,
+    accuracy,
+    fine_tune,
+    from_scratch,
+    knn_probe,
+    linear_probe,
+    pretrain,
+    with_projector,
+)
 from ncvqvae_lite.family.contrast import debiased, mixup, mixup_loss, nt_xent
 from ncvqvae_lite.family.expert import Given, expclr, expert_features, expert_views
 from ncvqvae_lite.family.reduced import (
@@ -123,7 +131,7 @@ def on_series(make):
     """A system whose network is a `ResNet1d` with a projector, read at the encoder: of (views, loss) that x, g make."""
 
     def system(x, g):
-        net = behind(ResNet1d(x.shape[1]), *NARROW)
+        net = with_projector(ResNet1d(x.shape[1]), *NARROW)
         return net, *make(x, g), net.encoder, untouched
 
     return system
@@ -203,7 +211,7 @@ def clocs(dataset, setting, seed):
     The encoder reads one channel, and the probe the features of the first.
     """
     d, g = splits(dataset), source(seed)
-    net = behind(ResNet1d(1), *NARROW).eval()
+    net = with_projector(ResNet1d(1), *NARROW).eval()
     if setting != "untrained":
         pairs = {"halves": halves, "leads": channel_pair, "different series": other_series}[setting]
         x = d.x_train if setting == "leads" else d.x_train.flatten(0, 1)[:, None]  # else each channel is a series
@@ -231,7 +239,7 @@ def encoder(name, rate, seed, corruption="columns"):
     """SCARF's network after 300 steps, without labels."""
     x = table(name, seed)[0]
     torch.manual_seed(seed)
-    net = behind(Mlp(x.shape[1]), 256, 256, 256)
+    net = with_projector(Mlp(x.shape[1]), 256, 256, 256)
     loss = functools.partial(nt_xent, tau=1.0)
     pretrain(net, CORRUPTIONS[corruption](x, rate), loss, x, steps=300, batch=min(128, len(x)), lr=1e-3, g=source(seed))
     return net.encoder
@@ -318,13 +326,7 @@ ITEMS = {
             *(f"labels {share}" for share in (0.25, 0.1)),
         ),
     ),
-    "systems": Item(
-        one_loop,
-        ("SyntheticControlGenerated",),
-        (
-            "raw", *SYSTEMS, "TS2Vec",
-        ),
-    ),
+    "systems": Item(one_loop, ("SyntheticControlGenerated",), ("raw", *SYSTEMS, "TS2Vec")),
     "ts2vec full": Item(missing_values, ("ECG200",), tuple(f"full, {gaps}" for gaps in GAPS)),
     "ecg200 batch": Item(by_batch, ("ECG200",), ("batch 4", "batch 8", "batch 16", "batch 32")),
     "ecg200 width": Item(by_width, ("ECG200",), ("width 16", "width 64", "width 320")),
@@ -335,4 +337,4 @@ ITEMS = {
     "ts2vec full, more sets": Item(
         missing_values, ("ItalyPowerDemand", "CBF", *LARGE), tuple(f"full, {gaps}" for gaps in GAPS)
     ),
-}  # fmt: skip
+}

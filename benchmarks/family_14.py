@@ -70,7 +70,10 @@ def learned(model, loss, x, g, steps=STEPS):
 
 def probe(embed, d):
     """A probe of frozen features, and what it gets of the train series that it has seen."""
-    train, test = batched(embed, d.x_train), batched(embed, d.x_test)
+    return probe_of(batched(embed, d.x_train), batched(embed, d.x_test), d)
+
+
+def probe_of(train, test, d):
     return {
         "probe": (linear_probe(train, d.y_train, test, d.y_test), len(test)),
         "probe_train": (linear_probe(train, d.y_train, train, d.y_train), len(train)),
@@ -381,16 +384,14 @@ def pattern(dataset, setting, seed):
     for k in (3, FEW):
         rows = few_labels(d.y_train, k, source(seed))
         found[f"probe_{k}"] = (linear_probe(train[rows], d.y_train[rows], test, d.y_test), n)
-    return found | probe(encoder, d)
+    return found | probe_of(train, test, d)
 
 
 SHARES = ("patches 0.25", "patches 0.5", "patches 0.75", "patches 0.9", "points 0.25", "points 0.75")
 ITALY = "ItalyPowerDemand"
 ITEMS = {
     "pretexts": Item(pretext, (ITALY, TWO, "ECG200"), ("untrained", *TASKS)),
-    "channels": Item(
-        pretext, ("BasicMotions",), ("untrained", "untrained, without a channel", "other channel", *TASKS)
-    ),
+    "channels": Item(pretext, ("BasicMotions",), ("untrained", REST, "other channel", *TASKS)),
     "mae": Item(masked, (TWO,), SHARES),
     "game": Item(game, (ITALY,), (*PLAYERS, "tokenizer")),
     "pattern": Item(pattern, (TWO,), ("untrained", *TEACHERS)),

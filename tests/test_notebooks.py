@@ -465,6 +465,16 @@ def test_outputs_that_must_not_be_committed(output, fault):
     assert found.startswith("cell 1 ") and fault in found
 
 
+def test_a_compared_cell_shows_no_float_in_full():
+    def faults(tags):
+        output = new_output("stream", name="stdout", text="error: 0.059934218883514405")
+        return build.output_faults(new_notebook(cells=[new_code_cell("1", outputs=[output], metadata=dict(tags=tags))]))
+
+    assert faults([]) == []
+    (found,) = faults([chapters.CHECKED])
+    assert found.startswith("cell 1 is compared and shows all of 0.0599")
+
+
 def test_outputs_that_may_be_committed():
     outputs = [
         new_output("stream", name="stdout", text="a / b, 0x10"),

@@ -300,6 +300,7 @@ nb.check(
     "the table ends with this run's numbers",
     {row["metric"]: row[column] for row in closing}["recon_val"],
     metrics["recon_val"],
+    rtol=1e-12,
 )
 
 # %% [markdown]

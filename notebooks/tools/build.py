@@ -35,6 +35,7 @@ from ncvqvae_lite.lab.runner import kernel_class  # noqa: E402
 
 EXECUTION = {"record_timing": False, "coalesce_streams": True, "timeout": None}  # printed lines arrive in any portions
 FIGURE_BYTES, NOTEBOOK_BYTES = 150_000, 1_500_000
+ALL_DIGITS = r"\d+\.\d{8,}"  # a float in full: its last digits are other ones on another processor
 
 
 def targets(source):
@@ -89,7 +90,9 @@ def write(target, data):
 
 
 def output_faults(notebook, paths=()):
-    """What must not stand in a committed notebook: stderr, tracebacks, object addresses, these texts, large figures."""
+    """What must not stand in a committed notebook: stderr, tracebacks, object addresses, these texts, large figures,
+    and in a cell whose output is compared, floats in full.
+    """
     faults = []
     for number, cell in enumerate(notebook.cells, start=1):
         for output in cell.get("outputs", ()):
@@ -100,6 +103,9 @@ def output_faults(notebook, paths=()):
                 faults.append(f"cell {number} writes to stderr or raises: {text or output.get('evalue')}")
             if re.search(r"\b0x[0-9a-f]{6,}", text, re.IGNORECASE):
                 faults.append(f"cell {number} shows an object address: {text[:80]}")
+            full = re.search(ALL_DIGITS, text)
+            if full and CHECKED in cell.metadata.get("tags", ()):
+                faults.append(f"cell {number} is compared and shows all of {full[0]}: give its check a tolerance")
             faults += [f"cell {number} shows the path {path}" for path in paths if len(path) > 1 and path in text]
             sizes = {mime: len(value) * 3 // 4 for mime, value in data.items() if mime.startswith("image/")}
             for mime, size in sizes.items():
