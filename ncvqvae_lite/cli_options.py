@@ -1,4 +1,4 @@
-"""What the commands share: options made from the fields of a dataclass, `--set`, a check of the extra `notebooks`.
+"""Options of the commands, made from the fields of a dataclass; `--set`; a check of the extra `notebooks`.
 
 A field without a default is a positional argument; the option of a field named like a word of Python, such as `class_`,
 is without the underscore. Its type decides what is read: bool takes no value, a tuple one or

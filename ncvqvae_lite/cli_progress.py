@@ -1,4 +1,4 @@
-"""How far a run is: a bar for each stage on a terminal, elsewhere a plain line now and then.
+"""Progress of a run: a bar for each stage on a terminal, elsewhere a plain line now and then.
 
 Both take what `run_experiment` reports about once a second: stage, epochs done (a fraction of the running one counts),
 epochs, loss terms, steps per second. Between trainings, where it reports nothing, they say that work goes on.

@@ -1,4 +1,4 @@
-"""Which files in a folder make up a data set, and what they hold. Private to `data`, which joins the splits.
+"""The files of a data set in a folder, found and read. Private to `data`, which joins the splits.
 
 Formats, one series per row or line:
     NAME.npz                       X_train, X_test (n, L) or (n, C, L); y_train, y_test, both or neither

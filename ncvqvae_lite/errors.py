@@ -1,4 +1,4 @@
-"""What a user can get wrong, as exceptions whose text is one sentence: what was found, expected, and the next step.
+"""Exceptions for mistakes of a user. The text of each is one sentence: what was found, what expected, the next step.
 
 The command line prints that sentence and exits with code 2; from Python they are ordinary ValueError, OSError, ...
 What is allowed but makes the results say little is a warning: `WeakEvidence`;

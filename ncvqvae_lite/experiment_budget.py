@@ -1,4 +1,4 @@
-"""Before work: how long a cell takes on this machine, how much memory it needs, and which settings would fit.
+"""Estimates before work: the time and memory that a cell takes on this machine, and settings that would fit.
 
 Trainings and sampling are counted (`experiment_counts`) and set against the machine (`experiment_machine`). Scores and
 probes are left out, so that the estimate is one from below: what is refused would not have fitted.

@@ -1,4 +1,4 @@
-"""How many operations and how much memory a training step of each network takes, without computing anything.
+"""Operations and memory of a training step of each network, counted without computing anything.
 
 The forward pass runs once on meta tensors, which have shapes and no values: convolutions and matrix products are
 counted, and the memory of the tensors that are alive is added up. A backward pass takes twice the operations.

@@ -1,4 +1,4 @@
-"""How fast this machine computes, and how much memory it has left."""
+"""Speed of this machine, measured, and the memory that it has left."""
 
 import functools
 import math

@@ -1,4 +1,4 @@
-"""Whether samples get pieces of what tokens left over: decided on train series, before anything is sampled."""
+"""The rule for noise: do samples get pieces of what tokens left over? Decided on train series, before sampling."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""What a run is made of, by hash: its parts can be told from others, and none is exchanged unnoticed.
+"""Parts of a run, by hash: each can be told from others, and none is exchanged unnoticed.
 
 config.json has them under `parts`, file -> SHA-256. A plain name is a file in the run's own folder, which the run needs
 wherever it is taken; a name with the way to another folder is one that was there when the run was made (the tokenizer

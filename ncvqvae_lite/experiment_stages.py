@@ -1,4 +1,4 @@
-"""What the stages of an experiment share: scaled series, how a run is carried out, and that nothing is done twice."""
+"""Common ground of the stages: scaled series, how a run is carried out, and that nothing is done twice."""
 
 import contextlib
 import functools

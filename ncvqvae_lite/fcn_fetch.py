@@ -1,4 +1,4 @@
-"""Fetch the feature nets behind the thesis' FID and IS from the public repository that they are kept in.
+"""Download of the feature nets behind the thesis' FID and IS, from the public repository that they are kept in.
 
 Of the checkpoints themselves no hash is recorded, only of the tensors in them (`fcn_weights.THESIS_WEIGHTS`). So one is
 converted first, which runs no code from it, and what comes out is kept only if it is what the thesis used.

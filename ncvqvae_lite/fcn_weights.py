@@ -1,4 +1,4 @@
-"""Where the weights of the feature nets behind FID and IS are kept, and which of them are the thesis' own.
+"""Weights of the feature nets behind FID and IS: where they are kept, and which of them are the thesis' own.
 
 The thesis' weights are public: github.com/danelee2601/supervised-FCN, commit abc479c, MIT licence; `fcn_fetch` gets
 them. For the generated data sets ours ship with the package (data/README.md, judges).

@@ -1,4 +1,4 @@
-"""How tokenizers, tokens and generated series are judged (chapter 07; thesis, Mathisen 2024; paper, arXiv 2408.16613).
+"""Scores of tokenizers, tokens and generated series (chapter 07; thesis, Mathisen 2024; paper, arXiv 2408.16613).
 
 Arrays may be numpy or torch; everything is computed in float64 and returned as plain numbers. The functions take
 features, probabilities or tokens, which `inference.batched(net.features, x)` and its like give. Only

@@ -1,4 +1,4 @@
-"""What every notebook needs: seeds, checks that can fail, places for data and runs, descriptions as text.
+"""Helpers for every notebook: seeds, checks that can fail, places for data and runs, descriptions as text.
 
 Notebooks find here, as nb.check or nb.floors_table, what `nb_checks` and `tables` hold too.
 """

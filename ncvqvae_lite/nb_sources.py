@@ -1,4 +1,4 @@
-"""What the sources of the family's chapters say, where a chapter tests it, and how it came out: a table with links.
+"""Index of sources: what each says, where a chapter tests it, and how it came out, as a table with links.
 
 A chapter shows its own rows; notebooks/README.md collects those of all chapters, by source.
 """

@@ -1,4 +1,4 @@
-"""Where precision matters: which sums stay in full fp32, and which matrix products may run in bf16.
+"""Precision: sums that stay in full fp32, and matrix products that may run in bf16.
 
 The networks' matrix products and convolutions may run in a faster format (TF32 on a GPU, bf16 anywhere). Distances to
 codes, whitening, covariances and Gram matrices may not: they subtract large numbers from each other.

@@ -1,4 +1,4 @@
-"""What tokens left over: pieces of train series that no decoder can give back, drawn again when samples are decoded.
+"""Residuals: pieces of train series that no decoder can give back, drawn again when samples are decoded.
 
 A few dozen codes cannot hold the noise of a series, so every decoder smooths it away and every judge sees that. Here
 each code keeps the residuals of the train series over the steps of its token's place, and a sample gets, token by

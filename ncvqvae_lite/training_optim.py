@@ -1,4 +1,4 @@
-"""How a network is trained: for how long, in what batches, at which learning rates, by AdamW with which constants.
+"""Settings of a training: its epochs, batches, learning rates and schedule, and the constants of AdamW.
 
 What all three trainings share; each changes it by the `OPTIM` of its own room.
 """

@@ -1,4 +1,4 @@
-"""What the scores accept: finite series (n, C, L) and features (n, d); and the units in which series are compared."""
+"""Arrays as the scores take them: finite series (n, C, L), features (n, d); the units in which series are compared."""
 
 from typing import NamedTuple
 

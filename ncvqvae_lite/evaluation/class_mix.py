@@ -1,4 +1,4 @@
-"""Do generated series come in the classes of real ones, and in the same shares?"""
+"""Class mix: the shares of the classes among generated series, beside those of real ones."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Are generated series new? Their distances to the nearest train series, beside those of test series.
+"""Copies of train series, told by distance: to the nearest train series from generated ones, and from test series.
 
 A generator that repeats train series, with or without noise, passes every score that only compares distributions.
 """

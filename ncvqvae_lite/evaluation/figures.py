@@ -1,4 +1,4 @@
-"""What the scores of `evaluate` say, drawn: series beside series, clouds on one another, and three plain statistics.
+"""Figures beside the scores of `evaluate`: series beside series, clouds on one another, and three plain statistics.
 
 Each takes the `inputs.Sets` that were compared; of several channels the first is drawn, and the title says so.
 """

@@ -1,4 +1,4 @@
-"""What `evaluate` is given, looked at before any work: sets of series that can be compared, and what that took."""
+"""The input of `evaluate`, looked at before any work: sets of series that can be compared, and what that took."""
 
 import functools
 from dataclasses import dataclass

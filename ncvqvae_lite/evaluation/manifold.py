@@ -1,4 +1,4 @@
-"""Does every generated series lie among real ones, and every real one among generated ones? Balls around features.
+"""Precision, recall, density and coverage: does each generated series lie near real ones, and each real one near those?
 
 The ball around a point reaches to its k-th neighbour in its own set. Precision and recall: Kynkaanniemi et al., 2019,
 arXiv 1904.06991; density and coverage: Naeem et al., 2020, arXiv 2002.09797.

@@ -1,4 +1,4 @@
-"""What all systems share: a small encoder, and one loop that trains it on pairs of views.
+"""Common ground of all systems: a small encoder, and one loop that trains it on pairs of views.
 
 SimCLR's recipe (arXiv 2002.05709), for series: a projector behind the encoder while it learns, thrown away after; then
 a linear probe on the frozen features, or fine-tuning. Those are in `scores` and `few`, and can be imported from here.

@@ -1,4 +1,4 @@
-"""Learning from few labels: the encoder that was trained without them, against one that was not.
+"""Few labels: an encoder that was trained without any, fine-tuned on them, against one that was not trained before.
 
 SimCLR's protocol (arXiv 2002.05709): a linear head on the encoder, both trained on a few series of each class.
 BatchNorm keeps the statistics of pre-training, so that a small batch, or the test set, cannot move them.

@@ -1,4 +1,4 @@
-"""Part of a series is hidden and must be told from the rest: its values (MAE) or its token (BEiT).
+"""Masked modelling: a part of a series is hidden and predicted from the rest, as values (MAE) or as tokens (BEiT).
 
 MAE (arXiv 2111.06377): the encoder sees the visible patches alone, a small decoder fills in the others. BEiT (arXiv
 2106.08254): the encoder sees a mask in place of the hidden patches and tells their tokens. A vocabulary is a function

@@ -1,4 +1,4 @@
-"""What is left of VICReg when its parts are taken away, one at a time, until Laplacian eigenmaps remain.
+"""VICReg peeled: its parts are taken away one at a time, until Laplacian eigenmaps remain.
 
 The peeling is that of the VICReg exercise on CIFAR-10 (views, variance term, encoder, augmentations). Neighbours in
 some space take the place of views (`neighbour_pairs`, `neighbour_views`); free vectors that of the encoder

@@ -1,4 +1,4 @@
-"""What features are worth: probes, retrieval, density and rank. No training but of a straight border.
+"""Scores of features: probes, retrieval, density and rank. Nothing is trained but linear classifiers.
 
 Features are (n, D), numpy or torch; series (n, C, L) are taken as rows of C L numbers, so that every score has the raw
 series beside it. All computes in float64, distances are Euclidean and not scaled. Shares are fractions in [0, 1]; the

@@ -1,4 +1,4 @@
-"""Run a notebook as a job: strict parameters, a kernel of this very Python, an output that is whole or marked partial.
+"""A notebook as a job: strict parameters, a kernel of this very Python, an output that is whole or marked partial.
 
 papermill executes. What it leaves open is settled here: it only warns about a parameter that the notebook does not
 have, cannot read percent source, and starts kernels on TCP ports that many kernels at once compete for.

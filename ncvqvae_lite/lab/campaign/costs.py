@@ -1,4 +1,4 @@
-"""How long the rest of a campaign may take: counted arithmetic of each stage, times the seconds that such work cost.
+"""Time left of a campaign, estimated: counted arithmetic of each stage, times the seconds that such work cost.
 
 The work of a stage, in PFLOP per 1000 epochs, is data/reference_cost.csv; it is counted for the thesis' data sets and
 sizes. Seconds come from the seconds.json of finished cells in the run folder and from the rows of those that count as

@@ -1,4 +1,4 @@
-"""Which GPU a job takes: one of a few slots on one of the visible GPUs, held by a lock as long as the job runs."""
+"""GPUs for jobs: each takes one of a few slots on one of the visible GPUs, held by a lock as long as the job runs."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""From the cells of a campaign and what is there already to the jobs that are left. Names folders, loads no torch."""
+"""The jobs of a campaign that are left, given its cells and what is there already. Names folders, loads no torch."""
 
 from collections import Counter
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""How far a run folder is: done, running, failed, begun or missing. Reads files only, holds no lock, loads no torch.
+"""State of a run folder: done, running, failed, begun or missing. Reads files only, holds no lock, loads no torch.
 
 How a job ends, and which ends are worth another try (TRANSIENT), stands here too.
 

@@ -1,4 +1,4 @@
-"""What a campaign's run folder holds, as text: a grid of data sets and configurations, totals, failures, time left."""
+"""Status of a campaign as text: a grid of data sets and configurations, totals, failures, time left."""
 
 import time
 from collections import Counter, defaultdict

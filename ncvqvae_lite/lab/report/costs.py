@@ -1,4 +1,4 @@
-"""What cells cost here, stage by stage, beside the arithmetic that the thesis' recipe needs."""
+"""Costs of cells here, stage by stage, beside the arithmetic that the thesis' recipe needs."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""What stands in the report's tables, as data; `page.html.j2` turns it into HTML."""
+"""Entries of the report's tables, as data; `page.html.j2` turns them into HTML."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Does non-contrastive training help, over data sets? Paired tests of each NC configuration against the naive one.
+"""Paired tests of each NC configuration against the naive one: does non-contrastive training help, over data sets?
 
 A frame here has one row per data set and one column per configuration ("regular-none", "barlowtwins-warp", ...), means
 over runs in its cells, NaN where nothing was run. It comes from our rows, from the authors' runs, or from the thesis'
