@@ -25,7 +25,7 @@ from ncvqvae_lite.lab.report.tables import (
     thesis_tables,
 )
 from ncvqvae_lite.lab.results import load_cells
-from ncvqvae_lite.thesis import CONFIGURATIONS, METRICS, author_runs, thesis_cells
+from ncvqvae_lite.thesis import CONFIGURATIONS, METRICS, author_runs, published_values
 
 ROOT = Path(__file__).resolve().parents[1]
 NAIVE, *NC = CONFIGURATIONS
@@ -243,7 +243,7 @@ def improved():
 def best_printed(dataset, metric):
     """The best of the seven arms' means as the thesis prints it; "" where it has no such score."""
     place = (PRINTED.get(metric), dataset, metric)
-    found = [cell.printed for cell in thesis_cells() if (cell.table, cell.dataset, cell.metric) == place]
+    found = [value.printed for value in published_values() if (value.table, value.dataset, value.metric) == place]
     lower = metric in ("recon_val", "fid")
     return (min if lower else max)(found, key=float) if found else ""
 

@@ -5,7 +5,7 @@ Real series of the test split, judged the same way, stand beside the generated o
 """
 
 from .names import SCORES
-from .thesis import METRICS, OWN_FCN, compare, thesis_cells
+from .thesis import METRICS, OWN_FCN, compare, published_values
 
 DATASET = "SyntheticControlGenerated"
 CLASS_WORDS = {  # in the order of the labels; other sets keep their own names
@@ -75,7 +75,7 @@ def closing_rows(metrics, dataset, arms=ARMS, own_fcn=True, ds=None):
 
 def _published(metrics, dataset, method, augmentation, own_fcn, ds):
     """metric -> mean of the thesis, where it is of the same thing: these series, not the last batch alone."""
-    if dataset not in {cell.dataset for cell in thesis_cells()}:  # `compare` takes the archive's for a generated one
+    if dataset not in {value.dataset for value in published_values()}:  # `compare` takes the archive's for generated
         return {}
     rows = compare(metrics, dataset, method, augmentation, own_fcn=own_fcn, ds=ds)
     ours = {metric.name: metric.ours for metric in METRICS}

@@ -66,7 +66,7 @@ METRICS = (
 )
 
 
-class Cell(NamedTuple):
+class PublishedValue(NamedTuple):
     """One number of the thesis' tables; `printed` keeps its digits as they stand there."""
 
     table: str
@@ -97,9 +97,9 @@ class Row(NamedTuple):
 
 
 @cache
-def thesis_cells():
-    """All 1001 numbers of the seven tables in the thesis' results chapter, as a tuple of `Cell`."""
-    return tuple(Cell(printed=row.pop("value"), **row) for row in read_csv(data_file("thesis_tables.csv")))
+def published_values():
+    """All 1001 numbers of the seven tables in the thesis' results chapter, as a tuple of `PublishedValue`."""
+    return tuple(PublishedValue(printed=row.pop("value"), **row) for row in read_csv(data_file("thesis_tables.csv")))
 
 
 @cache
@@ -123,7 +123,7 @@ def _known(dataset, method, augmentation):
 
 def _printed_means(dataset, method, augmentation):
     key = _known(dataset, method, augmentation)
-    return {c.metric: c for c in thesis_cells() if c.statistic == "mean" and c[1:4] == key}
+    return {c.metric: c for c in published_values() if c.statistic == "mean" and c[1:4] == key}
 
 
 def thesis_mean(dataset, method, augmentation):

@@ -141,7 +141,7 @@ def test_wheel_holds_every_module_and_works_without_the_checkout(wheel, tmp_path
         archive.extractall(tmp_path)
     for path in PACKAGE.rglob("*.py"):
         assert (tmp_path / path.relative_to(ROOT)).read_bytes() == path.read_bytes()
-    code = "from ncvqvae_lite import fcn_weights, thesis; thesis.thesis_cells(); "
+    code = "from ncvqvae_lite import fcn_weights, thesis; thesis.published_values(); "
     code += "print(thesis.data_file('author_runs.csv')); print(fcn_weights.find_weights('CBFGenerated'))"
     clean = {name: value for name, value in os.environ.items() if name != "NCVQVAE_FCN"}
     environment = {**clean, "PYTHONPATH": str(tmp_path), "NCVQVAE_CACHE": str(tmp_path)}

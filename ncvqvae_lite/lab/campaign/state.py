@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ...errors import BadInput, UserError
 from ...files import read_json, write_json
-from ...thesis import thesis_cells
+from ...thesis import published_values
 from .. import runner
 from ..results import read_metrics, redo
 
@@ -61,7 +61,7 @@ def needed_metrics(cfg, metrics):
     The thesis' data sets have labels and enough of everything; of another one, the metrics found tell what it has.
     """
     judged = WITH_LABELS & metrics.keys()
-    if cfg.dataset in {cell.dataset for cell in thesis_cells()}:
+    if cfg.dataset in {value.dataset for value in published_values()}:
         judged = WITH_LABELS
     needed = ALWAYS | judged
     if judged and cfg.cas:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ...files import read_csv
-from ...thesis import CONFIGURATIONS, METRICS, author_runs, data_file, thesis_cells, verdict
+from ...thesis import CONFIGURATIONS, METRICS, author_runs, data_file, published_values, verdict
 
 SEEDS = (1, 2, 3, 5)  # of the thesis
 RUNS = 4  # of the authors, per cell
@@ -129,13 +129,13 @@ def thesis_tables(rows):
               (see `RULE`). Ours is NaN and n 0 where nothing was run; `differs` is None where it is not asked
     """
     ours, table = dict(list(rows.groupby([*CELL, "metric"]))), []
-    for cell in thesis_cells():
-        key = (cell.dataset, cell.method, cell.augmentation)
-        metric, theirs = METRIC[cell.metric], np.array(author_runs(*key)[cell.metric])
+    for published in published_values():
+        key = (published.dataset, published.method, published.augmentation)
+        metric, theirs = METRIC[published.metric], np.array(author_runs(*key)[published.metric])
         group = ours.get((*key, metric.ours), rows[:0])
-        line = cell._asdict() | {"misprint": cell.misprint, "authors_mean": theirs.mean()}
+        line = published._asdict() | {"misprint": published.misprint, "authors_mean": theirs.mean()}
         line |= {"authors_min": theirs.min(), "authors_max": theirs.max()}
-        line |= _ours(cell.statistic, metric.better, group.value.to_numpy(), theirs)
+        line |= _ours(published.statistic, metric.better, group.value.to_numpy(), theirs)
         table.append(line | {"reduced": " ".join(sorted({*" ".join(group.reduced).split()}))})
     return pd.DataFrame(table)
 

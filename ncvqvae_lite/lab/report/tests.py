@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from ...thesis import CONFIGURATIONS, METRICS, author_runs, thesis_cells
+from ...thesis import CONFIGURATIONS, METRICS, author_runs, published_values
 from .tables import CELL, LEVEL, METRIC, thesis_fcn
 
 NAIVE, *NC = [f"{method}-{augmentation}" for method, augmentation in CONFIGURATIONS]
@@ -36,8 +36,9 @@ def our_frame(rows, metric):
 
 def printed_frame(table, metric):
     """What the thesis prints, misprints included."""
-    cells = {cell[1:4]: float(cell.printed) for cell in thesis_cells() if (cell.table, cell.metric) == (table, metric)}
-    return _frame(lambda *cell: cells[cell])
+    values = [value for value in published_values() if (value.table, value.metric) == (table, metric)]
+    means = {value[1:4]: float(value.printed) for value in values}
+    return _frame(lambda *cell: means[cell])
 
 
 def _frame(value):
