@@ -50,6 +50,7 @@ def test_steps_of_hidden_patches():
 def test_interpolation_is_numpys():
     x, is_missing = normal(20, 2, 15).double(), patch_mask(20, 15, 0.6, seeded())
     found = interpolated(x, is_missing)
+    assert torch.equal(interpolated(x.numpy(), is_missing.numpy()), found)
     for i in range(20):
         known = np.flatnonzero(~is_missing[i].numpy())
         for c in range(2):
@@ -83,6 +84,7 @@ def test_mae_sees_visible_patches_alone_and_counts_hidden_ones_alone():
     loop = [(filled[i, p] - own[i, p]).square().mean() for i in range(6) for p in range(8) if is_hidden[i, p]]
     torch.testing.assert_close(model.loss(x, is_hidden), torch.stack(loop).mean())
     series = model.fill(x, is_hidden)
+    assert torch.equal(model.fill(x.numpy(), is_hidden.numpy()), series)
     assert torch.equal(series.where(~steps, 0), x.where(~steps, 0)) and series.shape == x.shape
     padded = torch.nn.functional.pad(series, (0, 2)).view(6, 2, 8, 4)
     torch.testing.assert_close(padded[0, 1, :7][is_hidden[0, :7]], filled[0, :7, 4:][is_hidden[0, :7]])

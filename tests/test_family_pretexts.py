@@ -29,6 +29,7 @@ def test_flips():
     for i in range(200):
         np.testing.assert_array_equal(seen[i], rules[which[i]](x[i].numpy()))
     assert torch.bincount(which, minlength=4).min() > 30
+    assert torch.equal(flips(x.numpy(), seeded())[0], seen)
     assert torch.equal(flipped(flipped(x, which), which), x)
 
 

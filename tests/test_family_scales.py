@@ -200,7 +200,8 @@ def test_steps_follow_the_size_of_the_set(monkeypatch):
 def test_centred():
     x = torch.tensor([[NAN, NAN, NAN, 1, 2, 3, NAN], [1, NAN, 2, 3, NAN, NAN, NAN], [NAN] * 7, [1, 2, 3, 4, 5, 6, 7]])
     expected = [[NAN, NAN, 1, 2, 3, NAN, NAN], [NAN, 1, NAN, 2, 3, NAN, NAN], [NAN] * 7, [1, 2, 3, 4, 5, 6, 7]]
-    torch.testing.assert_close(centred(x[:, None])[:, 0], torch.tensor(expected), equal_nan=True)
+    for series in (x[:, None], x[:, None].numpy()):
+        torch.testing.assert_close(centred(series)[:, 0], torch.tensor(expected), equal_nan=True)
 
 
 # --- the SVM ---

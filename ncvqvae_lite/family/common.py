@@ -90,7 +90,7 @@ def with_projector(encoder, *widths):
     layers = []
     for i in range(len(sizes) - 2):
         layers += [nn.Linear(sizes[i], sizes[i + 1]), nn.BatchNorm1d(sizes[i + 1]), nn.ReLU()]
-    projector = nn.Sequential(*layers, nn.Linear(*sizes[-2:]))
+    projector = nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
     return nn.Sequential(OrderedDict(encoder=encoder, projector=projector))
 
 

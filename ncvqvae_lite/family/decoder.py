@@ -76,7 +76,7 @@ def auto_decoder(x: Float[Tensor, "n C L"], *, g, dim=16, steps=400, lr=0.01, au
     codes = torch.randn(len(x), dim, generator=g, device=x.device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (), generator=g, device=x.device)))
-        model = AutoDecoder(codes, *x.shape[1:], augmentations).to(x.device)
+        model = AutoDecoder(codes, x.shape[1], x.shape[2], augmentations).to(x.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     with training_numerics(x.device):
         for _ in range(steps):

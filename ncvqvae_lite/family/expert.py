@@ -43,7 +43,7 @@ def expert_features(x: Float[Tensor, "n C L"]) -> Float[Tensor, "n 8*C"]:
     return (f / torch.where(deviation > 1e-9, deviation, torch.inf)).to(x.dtype)
 
 
-def expert_views(x: Float[ArrayLike, "n C L"], f: Float[ArrayLike, "n E"]):
+def expert_views(x: Float[Tensor, "n C L"], f: Float[Tensor, "n E"]):
     """What `pretrain` takes as views, of rows (B,): (series, what the expert notes of them)."""
     if len(x) != len(f):
         raise BadInput(f"{len(x)} series and features of {len(f)}: use those of one set")

@@ -62,10 +62,8 @@ def fine_tune(
     returns    module that maps series (B, C, L) to logits (B, k), in eval mode
     """
     classifier, x, y = _with_head(net, x, y)
-    groups = [
-        dict(params=classifier.encoder.parameters(), lr=lr),
-        dict(params=classifier.head.parameters(), lr=head_lr),
-    ]
+    encoder, head = classifier
+    groups = [dict(params=encoder.parameters(), lr=lr), dict(params=head.parameters(), lr=head_lr)]
     return _fit(classifier.eval(), groups, x, y, few_labels(y, per_class, g), epochs, batch, g)
 
 
@@ -85,8 +83,9 @@ def from_scratch(
 
 def accuracy(classifier, x: Float[ArrayLike, "n C L"], y: Int[ArrayLike, " n"]) -> float:
     """Share of the series to which a classifier gives their labels."""
-    x, y = _series(classifier, x), _labels(y, len(x))
-    return (batched(classifier, x).argmax(dim=1) == y.to(x.device)).double().mean().item()
+    x = _series(classifier, x)
+    y = _labels(y, len(x)).to(x.device)
+    return (batched(classifier, x).argmax(dim=1) == y).double().mean().item()
 
 
 def _with_head(net, x, y):
@@ -94,8 +93,8 @@ def _with_head(net, x, y):
     y, encoder = _labels(y, len(x)).to(x.device), copy.deepcopy(net)
     width, k = batched(encoder, x[:1]).shape[1], int(y.max()) + 1
     head = nn.utils.skip_init(nn.Linear, width, k, device=x.device)
-    nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias)
+    for p in head.parameters():
+        nn.init.zeros_(p)
     return nn.Sequential(OrderedDict(encoder=encoder, head=head)), x, y
 
 

@@ -53,6 +53,7 @@ def interpolated(x: Float[ArrayLike, "B C L"], is_missing: Bool[ArrayLike, "B L"
     raises   BadInput where a series has no visible step
     """
     x = a_split(x, "series")
+    is_missing = torch.as_tensor(is_missing, device=x.device)
     if is_missing.shape != (len(x), x.shape[2]) or is_missing.all(dim=1).any():
         raise BadInput(f"expected which of {x.shape[2]} steps are missing, not all of a series: make the mask anew")
     return interpolate_missing(x.masked_fill(is_missing[:, None], torch.nan))
@@ -138,7 +139,7 @@ class MAE(nn.Module):
     def fill(self, x: Float[ArrayLike, "B C L"], is_hidden: Bool[ArrayLike, "B P"]) -> Float[Tensor, "B C L"]:
         """Series: hidden patches as the decoder fills them in, the others as they are."""
         made, own = self(x, is_hidden), self.encoder.patches(x)
-        patches = torch.where(is_hidden[..., None], made, own)
+        patches = torch.where(_mask(is_hidden, own)[..., None], made, own)
         series = patches.unflatten(2, (self.encoder.channels, self.encoder.patch)).transpose(1, 2).flatten(2)
         return series[..., : self.encoder.length]
 
@@ -153,14 +154,15 @@ class MAE(nn.Module):
 
 def _mask(is_hidden, h):
     """is_hidden as it is, if it hides as many of the patches h (B, P, D) in each row, and leaves some."""
-    fits = is_hidden.dtype == torch.bool and is_hidden.shape == h.shape[:2]
-    counts = is_hidden.sum(dim=1) if fits else None
-    if not fits or (counts != counts[0]).any() or not 0 < counts[0] < h.shape[1]:
-        raise BadInput(
-            f"expected is_hidden {tuple(h.shape[:2])} bool, as many in each row and not all, got "
-            f"{tuple(is_hidden.shape)}: draw it by patch_mask"
-        )
-    return is_hidden
+    is_hidden = torch.as_tensor(is_hidden, device=h.device)
+    if is_hidden.dtype == torch.bool and is_hidden.shape == h.shape[:2]:
+        counts = is_hidden.sum(dim=1)
+        if (counts == counts[0]).all() and 0 < counts[0] < h.shape[1]:
+            return is_hidden
+    raise BadInput(
+        f"expected is_hidden {tuple(h.shape[:2])} bool, as many in each row and not all, got "
+        f"{tuple(is_hidden.shape)}: draw it by patch_mask"
+    )
 
 
 # --- BEiT ---
@@ -179,7 +181,8 @@ class PatchTokens:
         self.centres = kmeans(rows.detach(), k, generator=source(g, rows))[0]
 
     def __call__(self, x: Float[ArrayLike, "B C L"]) -> Int[Tensor, "B P 1"]:
-        return torch.cdist(self.net.patches(x).flatten(0, 1), self.centres).argmin(dim=1).view(len(x), -1, 1)
+        patches = self.net.patches(x)  # (B, P, width)
+        return torch.cdist(patches.flatten(0, 1), self.centres).argmin(dim=1).view(len(patches), -1, 1)
 
 
 class TokenizerTokens:
@@ -193,7 +196,7 @@ class TokenizerTokens:
         self.patch = -(-tokenizer.length // tokenizer.grid[1])
 
     def __call__(self, x: Float[ArrayLike, "B C L"]) -> Int[Tensor, "B P F"]:
-        return self.tokenizer.encode(x).view(len(x), *self.tokenizer.grid).transpose(1, 2)
+        return self.tokenizer.encode(x).unflatten(1, self.tokenizer.grid).transpose(1, 2)
 
 
 class BEiT(nn.Module):

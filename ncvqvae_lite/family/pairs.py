@@ -141,7 +141,8 @@ def fit_pairs(
         tau = positive(tau, "tau")
 
     def loss(rows, g):
-        return clip_loss(*towers(x[rows], tokens[rows]), towers.tau if tau is None else tau)
+        u, v = towers(x[rows], tokens[rows])
+        return clip_loss(u, v, towers.tau if tau is None else tau)
 
     return learn(towers, loss, torch.arange(len(x), device=x.device), steps=steps, batch=batch, lr=lr, g=g)
 
@@ -164,7 +165,8 @@ def zero_shot(u: Float[Tensor, "n D"], classes: Float[Tensor, "k D"]) -> Int[Ten
 
 def recall_at_1(u: Float[ArrayLike, "n D"], v: Float[ArrayLike, "n D"]) -> float:
     """Share of u whose nearest of all v is its partner: 1 / n for a guess."""
-    return (zero_shot(*two_views(u, v)) == torch.arange(len(u), device=u.device)).double().mean().item()
+    u, v = two_views(u, v)
+    return (zero_shot(u, v) == torch.arange(len(u), device=u.device)).double().mean().item()
 
 
 # --- the gap between modalities (arXiv 2203.02053) ---

@@ -179,10 +179,10 @@ def subspace_cosine(a: Float[ArrayLike, "n p"], b: Float[ArrayLike, "n q"]) -> f
     a, b = as_rows(a, "a", at_least=2), as_rows(b, "b", at_least=2)
     if len(a) != len(b):
         raise BadInput(f"{len(a)} and {len(b)} rows: the columns must be of the same series")
-    a, b = (scipy.linalg.orth(z - z.mean(axis=0)) for z in (a, b))
-    if 0 in (a.shape[1], b.shape[1]):
+    basis_a, basis_b = (scipy.linalg.orth(z - z.mean(axis=0)) for z in (a, b))
+    if 0 in (basis_a.shape[1], basis_b.shape[1]):
         raise BadInput("all rows are equal, expected columns that vary: the codes have collapsed")
-    cosines = np.linalg.svd(a.T @ b, compute_uv=False)
+    cosines = np.linalg.svd(basis_a.T @ basis_b, compute_uv=False)
     return float(np.mean(cosines**2))
 
 

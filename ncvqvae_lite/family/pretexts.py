@@ -38,6 +38,7 @@ def flipped(x: Float[Tensor, "B C L"], which: Int[Tensor, " B"]) -> Float[Tensor
 
 def flips(x: Float[ArrayLike, "B C L"], g) -> tuple[Float[Tensor, "B C L"], Int[Tensor, " B"]]:
     """Which of the four flips each series has: (flipped series, 0..3), drawn evenly."""
+    x = a_split(x, "series")
     which = torch.randint(FLIPS, (len(x),), generator=source(g, x), device=x.device)
     return flipped(x, which), which
 

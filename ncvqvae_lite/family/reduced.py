@@ -116,7 +116,8 @@ def spectrum(x: Float[Tensor, "B C L"]) -> Float[Tensor, "B C L"]:
 
 def beside_spectrum(x: Float[ArrayLike, "B C L"]) -> Float[Tensor, "B C2 L"]:
     """What `TimeFrequency` reads of series: their channels and those of the spectrum, C2 = 2C."""
-    return torch.cat([floats(x, "series"), spectrum(x)], dim=1)
+    x = floats(x, "series")
+    return torch.cat([x, spectrum(x)], dim=1)
 
 
 @checked(x=clean, jitter=not_negative, drop=share, add=share)
@@ -151,7 +152,7 @@ class TimeFrequency(nn.Module):
         return torch.cat([net(part) for net, part in zip(self.nets, self._parts(x))], dim=1)
 
     def features(self, x: Float[ArrayLike, "B C2 L"]) -> Float[Tensor, "B 128"]:
-        return torch.cat([net.encoder(part) for net, part in zip(self.nets, self._parts(x))], dim=1)
+        return torch.cat([net.get_submodule("encoder")(part) for net, part in zip(self.nets, self._parts(x))], dim=1)
 
     def _parts(self, x):
         x = a_split(x, "series")
@@ -172,7 +173,7 @@ def tfc_terms(a: Float[ArrayLike, "B D2"], b: Float[ArrayLike, "B D2"], tau=0.2)
     (time, frequency), (time_b, frequency_b) = (z.chunk(2, dim=1) for z in two_views(a, b))
     both = nt_xent(time, frequency, tau)
     pairs = ((time, frequency_b), (time_b, frequency), (time_b, frequency_b))
-    consistency = sum(1 + both - nt_xent(*pair, tau) for pair in pairs)
+    consistency = sum((1 + both - nt_xent(*pair, tau) for pair in pairs), start=torch.zeros_like(both))
     return Tfc(nt_xent(time, time_b, tau), nt_xent(frequency, frequency_b, tau), both, consistency)
 
 
@@ -208,4 +209,5 @@ def channel_pair(x: Float[Tensor, "B C L"], g) -> tuple[Float[Tensor, "B 1 L"], 
         raise BadInput("a pair of channels needs series of at least 2 channels, got 1: use `halves`")
     draw = torch.rand(x.shape[:2], generator=source(g, x), device=x.device)
     pick = draw.argsort(dim=1)[:, :2, None].expand(-1, -1, x.shape[2])
-    return x.gather(1, pick).split(1, dim=1)
+    first, second = x.gather(1, pick).split(1, dim=1)
+    return first, second

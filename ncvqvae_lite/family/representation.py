@@ -89,6 +89,9 @@ SYSTEMS = {
 class _Learned(nn.Module):
     """What `fit` learns and `save` writes: the network, and of the train series each channel's mean and deviation."""
 
+    mean: torch.Tensor  # (C, 1) float64
+    std: torch.Tensor
+
     def __init__(self, channels, length, **parameters):
         super().__init__()
         self.arguments = {"channels": channels, "length": length, **parameters}

@@ -9,6 +9,7 @@ does it; where that differs from the paper, the code.
 """
 
 import copy
+import functools
 from typing import NamedTuple
 
 import torch
@@ -74,10 +75,8 @@ class _Block(nn.Module):
 
     def __init__(self, width_in, width, dilation, last):
         super().__init__()
-        conv = dict(kernel_size=3, padding=dilation, dilation=dilation)
-        self.f = nn.Sequential(
-            nn.GELU(), nn.Conv1d(width_in, width, **conv), nn.GELU(), nn.Conv1d(width, width, **conv)
-        )
+        conv = functools.partial(nn.Conv1d, kernel_size=3, padding=dilation, dilation=dilation)
+        self.f = nn.Sequential(nn.GELU(), conv(width_in, width), nn.GELU(), conv(width, width))
         self.skip = nn.Conv1d(width_in, width, 1) if width_in != width or last else nn.Identity()
 
     def forward(self, x):
@@ -159,7 +158,8 @@ def _find_partner(a, b):
 def hierarchical_loss(r1: Float[ArrayLike, "B T D"], r2: Float[ArrayLike, "B T D"], alpha=0.5) -> Float[Tensor, ""]:
     """Mean over the scales of alpha instance + (1 - alpha) temporal, of two representations, B at least 2."""
     levels = level_losses(r1, r2)
-    return sum(alpha * instance + (1 - alpha) * temporal for instance, temporal in levels) / len(levels)
+    losses = [alpha * instance + (1 - alpha) * temporal for instance, temporal in levels]
+    return sum(losses, start=torch.zeros_like(losses[0])) / len(losses)
 
 
 # --- training ---
@@ -213,7 +213,8 @@ def centred(x: Float[ArrayLike, "n C L"]) -> Float[Tensor, "n C L"]:
 
     Those that lack all values stay as they are. Of an odd number the larger half comes after.
     """
-    known = ~a_split(x, "series").isnan().all(dim=1)  # (n, L)
+    x = a_split(x, "series")
+    known = ~x.isnan().all(dim=1)  # (n, L)
     before, after = known.int().argmax(dim=1), known.flip(1).int().argmax(dim=1)
     shift = (before + after) // 2 - before
     steps = (torch.arange(x.shape[2], device=x.device) - shift[:, None]) % x.shape[2]  # (n, L)

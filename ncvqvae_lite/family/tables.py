@@ -39,8 +39,9 @@ class Mlp(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Float[ArrayLike, "B ..."]) -> Float[Tensor, "B D"]:
-        x = floats(x, "rows", self.layers[0].weight)
-        return self.layers(rows_of(x[:, 0] if x.ndim == 3 else x, "rows", self.layers[0].weight[0]))
+        weight = next(self.parameters())  # (width, M) of the first layer
+        x = floats(x, "rows", weight)
+        return self.layers(rows_of(x[:, 0] if x.ndim == 3 else x, "rows", weight[0]))
 
 
 # --- views ---

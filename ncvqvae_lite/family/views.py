@@ -127,8 +127,8 @@ def _at(x, position):
     """x (B, C, L) at real-valued steps (B, L) in 0..L-1, linearly between two."""
     left = position.long().clamp(max=x.shape[2] - 1)
     right = (left + 1).clamp(max=x.shape[2] - 1)
-    take = [x.gather(2, index[:, None].expand_as(x)) for index in (left, right)]
-    return torch.lerp(*take, (position - left).to(x.dtype)[:, None])
+    before, after = (x.gather(2, index[:, None].expand_as(x)) for index in (left, right))
+    return torch.lerp(before, after, (position - left).to(x.dtype)[:, None])
 
 
 # --- other changes of series ---
