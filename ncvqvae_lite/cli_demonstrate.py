@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from .cli_options import check_notebook_extra, parse_changes
 from .config import ExperimentConfig
@@ -87,7 +88,7 @@ class Demonstrate:
 
     def cells(self):
         """The configuration of each arm, by column."""
-        changes = SETTINGS | parse_changes(self.set) | {"dataset": DATASET, "seed": self.seed}
+        changes: dict[str, Any] = SETTINGS | parse_changes(self.set) | {"dataset": DATASET, "seed": self.seed}
         arms = {column: {"method": method, "augmentation": view} for column, (method, view) in ARMS.items()}
         return {column: ExperimentConfig.preset("quick", **arm, **changes) for column, arm in arms.items()}
 
@@ -144,11 +145,13 @@ class Arm:
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
         text = {"text": True, "encoding": "utf-8", "errors": "replace"}
         self.process = subprocess.Popen(command, env=environment, **pipes, **text)
+        assert self.process.stderr is not None  # a pipe, as asked for
+        self.says = self.process.stderr
         self.listener = threading.Thread(target=self._listen, daemon=True)
         self.listener.start()
 
     def _listen(self):
-        for line in map(str.rstrip, self.process.stderr):
+        for line in map(str.rstrip, self.says):
             if progress := re.match(r"(\w[\w ]*?) +([\d.]+)/(\d+) epochs", line):
                 stage, done, total = progress.groups()
                 over = stage == "cas" and float(done) == int(total)
@@ -166,7 +169,7 @@ class Arm:
             self.process.terminate()
         self.process.wait()
         self.listener.join()
-        self.process.stderr.close()
+        self.says.close()
 
 
 def run_arms(commands):

@@ -61,7 +61,7 @@ def declared_packages():
     packages = {}
     for text in declared:
         extra = re.search(r"""extra\s*==\s*["']([\w-]+)""", text)
-        packages.setdefault(extra[1] if extra else "", []).append(re.match(r"[\w.-]+", text)[0])
+        packages.setdefault(extra[1] if extra else "", []).append(re.split(r"[^\w.-]", text)[0])
     return {extra: [name for name in names if name != PACKAGE] for extra, names in packages.items()}
 
 

@@ -15,7 +15,7 @@ import re
 from argparse import ArgumentTypeError
 from dataclasses import MISSING, fields
 from functools import partial
-from typing import Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from .errors import BadInput
 
@@ -25,6 +25,8 @@ _IN_WORDS = {int: "a whole number", float: "a finite number", bool: "true or fal
 
 class _Parser(argparse.ArgumentParser):
     """Raises BadInput instead of printing the usage and leaving; `options` maps --name -> what its value is called."""
+
+    options: dict[str, str]
 
     def print_help(self, file=None):
         print(self.format_help(), end="")  # unlike argparse, not deaf to a reader that has left
@@ -55,7 +57,7 @@ def parser_of(kind, program):
     for f in fields(kind):
         metavar, text = about[f.name]
         kind_of_value, choices = _type_and_choices(f.type)
-        how = {"type": partial(_value, kind_of_value), "metavar": metavar, "choices": choices}
+        how: dict[str, Any] = {"type": partial(_value, kind_of_value), "metavar": metavar, "choices": choices}
         if f.default is MISSING:
             parser.add_argument(f.name, help=text, **how)
             continue

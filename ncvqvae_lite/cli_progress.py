@@ -57,8 +57,10 @@ class Bars(_Heard):
         if self.bar is None or self.bar.desc != stage:
             self.close()
             layout = "{desc:<9} {percentage:3.0f}%|{bar}| {n:.6g}/{total_fmt} epochs{postfix}, {remaining} left"
-            size = {"ncols": shutil.get_terminal_size().columns or 80, "nrows": 20}  # some terminals say 0 by 0
-            self.bar = tqdm(total=total, initial=done, desc=stage, bar_format=layout, file=self.stream, **size)
+            width = shutil.get_terminal_size().columns or 80  # some terminals say 0 by 0
+            self.bar = tqdm(
+                total=total, initial=done, desc=stage, bar_format=layout, file=self.stream, ncols=width, nrows=20
+            )
         self.bar.set_postfix_str(f"loss {_loss(terms):.4g}, {rate:.3g} steps/s", refresh=False)
         self.bar.update(round(done, 2) - self.bar.n)
         if done == total:

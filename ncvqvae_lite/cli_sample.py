@@ -53,15 +53,15 @@ class Sample:
         if write is _write_csv and run.tokenizer.channels > 1:
             raise BadInput(f"the series have {run.tokenizer.channels} channels, a .csv has one: choose .npz or .ts")
         names = run.class_names or [str(index) for index in range(run.prior.n_classes)]  # earlier versions kept none
-        how = dict(seed=self.seed, class_name=self.class_)
+        wanted = {"class_name": self.class_}
         if self.class_ is not None and names and not run.class_names:
             check_name("class", self.class_, names)
-            how = dict(seed=self.seed, class_index=int(self.class_))
-        classes = run.classes(self.n, **how)
+            wanted = {"class_index": int(self.class_)}
+        classes = run.classes(self.n, seed=self.seed, **wanted)
         labels = None if classes is None else [names[index] for index in classes.tolist()]
         if write is not _write_npz:
             _check_words(labels, self.out.suffix)
-        series = run.sample(self.n, **how).numpy()
+        series = run.sample(self.n, seed=self.seed, **wanted).numpy()
         with writing_to(self.out.parent), atomic(self.out, "wb" if write is _write_npz else "w") as file:
             write(file, series, labels, run.config["dataset"])
         print(
@@ -93,7 +93,10 @@ def _told(labels):
 def _write_npz(file, series, labels, name):
     import numpy as np  # here, so that --help need not wait for it
 
-    np.savez_compressed(file, x=series, **({} if labels is None else {"y": np.array(labels)}))
+    if labels is None:
+        np.savez_compressed(file, x=series)
+    else:
+        np.savez_compressed(file, x=series, y=np.array(labels))
 
 
 def _write_csv(file, series, labels, name):

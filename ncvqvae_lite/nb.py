@@ -49,7 +49,7 @@ def seed_everything(seed):
     torch.manual_seed(seed)
     if not torch.cuda.is_available():  # a GPU lacks deterministic versions of some operations
         torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]  # torch's types lack it
     return torch.Generator().manual_seed(seed)
 
 

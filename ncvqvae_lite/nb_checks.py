@@ -10,6 +10,7 @@ from contextlib import redirect_stdout
 from functools import cache
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -128,7 +129,7 @@ def refused(check_answer, *wrong_answers):
             raise CheckFailed(f"a wrong answer passes its check: {mistake}", mistake)
 
 
-def _plain(value):
+def _plain(value) -> Any:
     """Tensors and numpy values as Python numbers and arrays, sizes and lists as tuples."""
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu().numpy()

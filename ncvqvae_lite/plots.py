@@ -7,10 +7,12 @@ series, C channels, L steps, K codes, k classes.
 
 import io
 import textwrap
+from typing import Literal
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 from PIL import Image
 
@@ -27,6 +29,8 @@ SCALED = "value (train std = 1)"
 STEPS = "time (steps)"
 MAX_CLASSES = 4  # rows of a figure with one row per class
 SMALL_MULTIPLES = 8  # where the rows are low
+
+Share = bool | Literal["none", "all", "row", "col"]  # which axes of a figure have one scale
 
 
 # --- the look of all figures ---
@@ -46,7 +50,7 @@ class NotebookFigure(Figure):
         return small.getvalue()
 
 
-def figure(rows=1, columns=1, height=4.0, sharex=False, sharey=False):
+def figure(rows=1, columns=1, height=4.0, sharex: Share = False, sharey: Share = False):
     """A figure in the style of all others, and its axes as an array (rows, columns); height in inches, 7.2 wide.
 
     For the drawings of a chapter: `fig, axes = figure(1, 2)`, draw on `axes[0, 0]`, and end the cell with `fig`.
@@ -271,8 +275,8 @@ def by_class(columns, class_names, n=3):
     """
     rows, blocks = min(len(class_names), SMALL_MULTIPLES), list(columns.items())
     widths = [width for _ in blocks for width in (*[1] * n, 0.25)][:-1]  # narrow gaps between the groups
-    fig = NotebookFigure(figsize=(WIDTH, 0.62 * rows + 0.75), dpi=DPI, layout="constrained")
-    fig.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
+    close = ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
+    fig = NotebookFigure(figsize=(WIDTH, 0.62 * rows + 0.75), dpi=DPI, layout=close)
     grid = fig.add_gridspec(rows, len(widths), width_ratios=widths)
     drawn = [_array(x)[:, 0] for x, *_ in columns.values()]  # (m, L) each
     low, high = min(map(np.min, drawn)), max(map(np.max, drawn))

@@ -159,15 +159,15 @@ def kernel_class(cwd, log, **environment):
     The kernel runs this interpreter and this package, whatever kernels are registered. It listens on sockets in a
     temporary folder of its own (IPC; TCP on Windows, which has none) and writes its stderr to `log`, an open file.
     """
-    from jupyter_client import AsyncKernelManager
     from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
 
     spec = KernelSpec(language="python", display_name="Python 3")
     spec.argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     with tempfile.TemporaryDirectory(prefix="nc-", ignore_cleanup_errors=True) as folder:
 
         class Kernel(AsyncKernelManager):
-            kernel_spec = spec
+            kernel_spec = spec  # pyright: ignore[reportAssignmentType]  # a property of the base class
 
             def __init__(self, **settings):
                 settings |= {"connection_file": str(Path(folder, "k.json"))}

@@ -21,6 +21,7 @@ import re
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ...config import THESIS_AUGMENTATIONS, ExperimentConfig, augmentation_names, check_name, nearest
 from ...errors import BadInput, NotFound
@@ -30,7 +31,7 @@ from ..results import CELL
 SHIPPED = Path(__file__).parents[1] / "campaigns"
 LISTS = {"datasets": str, "configurations": str, "seeds": int}
 KEYS = {"about": str, "preset": str, **dict.fromkeys(LISTS, list), "settings": dict, "ablations": list}
-OPTIONAL = {"about": "", "settings": {}, "ablations": ()}
+OPTIONAL: dict[str, Any] = {"about": "", "settings": {}, "ablations": ()}
 KINDS = {str: "a text", list: "a list", dict: "a table"}
 
 
@@ -112,7 +113,7 @@ def load_campaign(name_or_file):
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
         _check_content(content)
-        values = content | {axis: tuple(content[axis]) for axis in LISTS}
+        values: dict[str, Any] = content | {axis: tuple(content[axis]) for axis in LISTS}
         campaign = Campaign(file.stem, **OPTIONAL | values)
         _check_cells(campaign)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -95,7 +95,9 @@ def run_inline(plan_file, progress, keep_going):
 
     keep_going  go on with jobs that do not need the failed one
     """
-    for name, job in read_json(plan_file)["jobs"].items():
+    plan = read_json(plan_file)
+    assert plan is not None, f"no plan {plan_file}"
+    for name, job in plan["jobs"].items():
         if not progress.ended.difference(progress.failed).issuperset(job["needs"]):
             continue  # what it needs has failed
         attempt = 0

@@ -36,6 +36,7 @@ KINDS = {  # subclasses before their bases
 def main(argv=None):
     plan_file, *names = sys.argv[1:] if argv is None else argv
     plan, session = read_json(plan_file), Path(plan_file).resolve().parent
+    assert plan is not None, f"no plan {plan_file}"
     if not names:
         print(json.dumps(problems(plan)))
         return 0

@@ -41,8 +41,13 @@ def write_report(out, runs=None, cells=None):
 
 
 def _page(cells, trail):
-    how = dict(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    pages = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), **how)
+    pages = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     pages.filters |= {"png": lambda figure: base64.b64encode(figure._repr_png_()).decode(), "counted": counted}
     rows = comparable(cells)
     prior_figure, *figures = all_figures(cells, trail.runs)

@@ -79,8 +79,9 @@ class Trail(NamedTuple):
         links = []
         for row in rows.sort_values("seed").itertuples():
             notebook = self.runs / row.folder / "notebook.ipynb" if self.runs and row.folder else None
-            found = notebook is not None and notebook.is_file()
-            href = quote(Path(os.path.relpath(notebook, self.start)).as_posix()) if found else ""
+            href = ""
+            if notebook is not None and notebook.is_file():
+                href = quote(Path(os.path.relpath(notebook, self.start)).as_posix())
             links.append(Link(str(row.seed), _origin(row), href))
         return tuple(links)
 

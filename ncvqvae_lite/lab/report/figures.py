@@ -49,7 +49,7 @@ def all_figures(cells, runs=None):
     shown += _paged("Latents of test series", panel_figures.latent_maps, panels, with_panels)
     shown += _paged("How sure the sampler was", panel_figures.accepted_probabilities, panels, with_panels)
     arms = Counter(dataset for dataset, *_ in whole)
-    for dataset in sorted(with_panels, key=arms.get, reverse=True):  # those with most to see first
+    for dataset in sorted(with_panels, key=lambda dataset: arms[dataset], reverse=True):  # those with most to see first
         title = f"Real and generated series of {dataset}"
         shown.append(_shown(title, panel_figures.class_samples, panels, dataset))
     return shown if with_panels else [*shown, Shown("Real and generated series", "class_samples", reason=NONE_KEPT)]

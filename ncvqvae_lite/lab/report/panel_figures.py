@@ -6,6 +6,7 @@ kept is hatched and says so. Only runs with the thesis' recipe are shown, and me
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -220,7 +221,7 @@ def accuracy_by_loss(curves, datasets):
     rows = rows[rows.knn_acc.notna() & (rows.epoch > 0)]
     columns = _curve_columns(rows)
     fig, axes = plots.figure(len(datasets), len(columns), height=2.1 + 2.4 * len(datasets), sharey="row")
-    end = dict(marker="o", markeredgecolor=plots.INK)
+    end: dict[str, Any] = dict(marker="o", markeredgecolor=plots.INK)
     for ax, run, values, colour in _runs(axes, rows, datasets, columns):
         ax.plot(values, run.knn_acc, color=colour, linewidth=0.9, alpha=0.7)
         ax.plot(values.iloc[-1], run.knn_acc.iloc[-1], color=colour, markersize=6, **end)

@@ -70,7 +70,8 @@ def prior_effects(blocks):
     logs, effects = np.log(blocks), []
     for cell, part in logs.groupby(CELL):
         for name, weights in EFFECTS.items():
-            values = sum(weight * part[prior] for prior, weight in weights.items()).dropna()
+            first, *others = (weight * part[prior] for prior, weight in weights.items())
+            values = sum(others, start=first).dropna()
             if len(values):
                 effects.append([*cell, name, len(values), *ratio_interval(values, fewest=2)])
     return pd.DataFrame(effects, columns=[*CELL, "effect", "seeds", *RATIO])
@@ -110,7 +111,9 @@ def ssl_effects(blocks):
     arms, effects = dict(list(np.log(blocks).groupby(CELL))), []
     for (dataset, *arm), part in arms.items():
         naive = arms.get((dataset, *NAIVE))
-        for prior in PRIORS if tuple(arm) != NAIVE and naive is not None else ():
+        if tuple(arm) == NAIVE or naive is None:
+            continue
+        for prior in PRIORS:
             ours, base = part[prior].dropna(), naive[prior].dropna()
             low = high = np.nan
             if min(len(ours), len(base)) > 1:

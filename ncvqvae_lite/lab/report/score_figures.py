@@ -4,6 +4,8 @@ Each function returns a figure in the manner of `plots`, or raises NotFound with
 draw. A cell without a run of ours is hatched or says "not run".
 """
 
+from typing import Any
+
 import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -96,7 +98,7 @@ def _comparison_legend(metric):
 
 def _bounds_legend(metric, before=""):
     bounds = BOUNDS.get(metric, {}).values()
-    return [Line2D([], [], color=plots.INK, linestyle=line, label=before + label) for line, label in bounds]
+    return [Line2D([], [], color=plots.INK, linestyle=line, label=before + label) for line, label in bounds]  # pyright: ignore[reportArgumentType]  # a line style
 
 
 def matched_priors(cells):
@@ -148,8 +150,8 @@ def _prior_points(ax, blocks, dataset, configuration, shift):
 
 
 def _prior_legend():
-    mean = dict(color=plots.INK, marker="|", linestyle="", markersize=11, markeredgewidth=2.5)
-    seed = dict(marker="o", linewidth=0.7, markersize=4.5)
+    mean: dict[str, Any] = dict(color=plots.INK, marker="|", linestyle="", markersize=11, markeredgewidth=2.5)
+    seed: dict[str, Any] = dict(marker="o", linewidth=0.7, markersize=4.5)
     labels = {
         METHODS[configuration[0]].colour: f"tokens of {arm(*configuration)} (line: a seed)" for configuration in ARMS
     }
