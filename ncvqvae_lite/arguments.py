@@ -62,10 +62,10 @@ def memory_advice(advice=ADVICE):
 def integer(value, name, low=None, high=MOST):
     """A whole number as an int, from `low` on if that is given; neither a bool nor 3.0 is one."""
     least = -MOST if low is None else low
-    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and least <= value <= high:
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and least <= value <= high:  # pyright: ignore[reportOperatorIssue]  # typeshed cannot compare numbers.Integral with int
         return int(value)
     limits = "" if low is None else f" of {low} or more"
-    if isinstance(value, numbers.Integral) and value > high:
+    if isinstance(value, numbers.Integral) and value > high:  # pyright: ignore[reportOperatorIssue]
         limits = f" of at most {high:,}"
     advice = f": write {int(value)}" if isinstance(value, float) and value.is_integer() and abs(value) < MOST else ""
     raise BadInput(f"{name} must be a whole number{limits}, got {shown(value)}{advice}")
@@ -121,15 +121,15 @@ def fft_size(value, name):
 
 def seed_number(value, name):
     """What a generator of random numbers can be started from: a whole number of 64 bits, negative ones too."""
-    if isinstance(value, numbers.Integral) and -(2**63) <= value < 0:
+    if isinstance(value, numbers.Integral) and -(2**63) <= value < 0:  # pyright: ignore[reportOperatorIssue]
         return int(value)
     return integer(value, name, low=0, high=2**63 - 1)
 
 
-def real(value, name):
+def real(value, name) -> float:
     """A real number of any size, NaN too, as it is; no bool."""
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        return value
+        return value  # pyright: ignore[reportReturnType]  # a numbers.Real, which type checkers do not count as a float
     raise BadInput(f"{name} must be a number, got {shown(value)}")
 
 

@@ -14,7 +14,7 @@ from .errors import BadInput
 # --- numbers in tensors ---
 
 
-def floats(values, what, like=None):
+def floats(values, what, like=None) -> torch.Tensor:
     """Real numbers (a tensor, an array, lists of numbers) as a floating-point tensor.
 
     like   tensor whose type and device the result has, but under autocast halves stay halves; None: as it is, whole
@@ -29,7 +29,7 @@ def floats(values, what, like=None):
     return x if x.is_floating_point() else x.float()
 
 
-def integers(values, what, like):
+def integers(values, what, like) -> torch.Tensor:
     """Whole numbers as an int64 tensor on the device of `like`."""
     x = values if isinstance(values, torch.Tensor) else _from_array(values, what)
     if (x.is_floating_point() and x.numel()) or x.is_complex() or x.dtype == torch.bool or not _is_plain(x, like):
@@ -38,13 +38,13 @@ def integers(values, what, like):
     return x.to(like.device, torch.int64)
 
 
-def _from_array(values, what):
+def _from_array(values, what) -> torch.Tensor:
     """A copy of numbers as a tensor of float32, float64 (of float64 and longer ones) or int64; gaps become NaN."""
     expected = f"{what}: expected real numbers as a tensor or an array"
     try:
         array = np.asanyarray(values)
         if isinstance(array, np.ma.MaskedArray):
-            array = array.astype(np.float64).filled(np.nan)
+            array = array.astype(np.float64).filled(np.nan)  # pyright: ignore[reportAttributeAccessIssue]  # numpy's types lose the mask here
     except (ValueError, TypeError, RuntimeError) as error:  # rows of unequal length, say
         reason = str(error).split("\n")[0].rstrip(".")[:100]
         raise BadInput(f"{expected}, got {shown(values)} ({reason}): convert them") from error
@@ -67,7 +67,7 @@ def _kind(x):
     return f"a tensor of {str(x.dtype).removeprefix('torch.')}" + ("" if _is_plain(x) else " without plain values")
 
 
-def finite(x, what):
+def finite(x, what) -> torch.Tensor:
     """The tensor x (n, ...), all of whose values must be finite; the first row that has others is named."""
     if not x.isfinite().all():
         bad = (~x.isfinite()).flatten(1).any(dim=1).nonzero()[:, 0]
@@ -75,7 +75,7 @@ def finite(x, what):
     return x
 
 
-def whole_numbers(values, what, below, like):
+def whole_numbers(values, what, below, like) -> torch.Tensor:
     """Whole numbers from 0 to `below` - 1 as an int64 tensor on the device of `like`."""
     x = integers(values, what, like)
     low, high = (int(x.min()), int(x.max())) if x.numel() else (0, 0)
@@ -92,7 +92,7 @@ def weight(value, name):
 # --- what nets and functions of series read ---
 
 
-def any_series(values, name):
+def any_series(values, name) -> torch.Tensor:
     """Series (B, C, L) of any size, without a look at their values."""
     x = floats(values, name)
     if x.ndim != 3 or 0 in x.shape:
@@ -100,7 +100,7 @@ def any_series(values, name):
     return x
 
 
-def a_split(values, name):
+def a_split(values, name) -> torch.Tensor:
     """At least one series (n, C, L), without a look at their values."""
     x = floats(values, name)
     if x.is_meta:
@@ -110,7 +110,7 @@ def a_split(values, name):
     return x
 
 
-def series_for(like, channels, length, values):
+def series_for(like, channels, length, values) -> torch.Tensor:
     """Series (B, C, L) for a net, a parameter of which is given, without a look at their values; length None: any."""
     x = floats(values, "series", like)
     if x.ndim != 3 or x.shape[1] != channels or x.shape[2] != (length or max(1, x.shape[2])):
@@ -119,7 +119,7 @@ def series_for(like, channels, length, values):
     return x
 
 
-def finite_series(like, channels, length, values):
+def finite_series(like, channels, length, values) -> torch.Tensor:
     """The same, at least one, and all finite."""
     x = series_for(like, channels, length, values)
     if len(x) == 0:
@@ -127,7 +127,7 @@ def finite_series(like, channels, length, values):
     return finite(x, "series")
 
 
-def tokens_of(values, shape, codebook):
+def tokens_of(values, shape, codebook) -> torch.Tensor:
     """Tokens of a codebook (K, D), at least one, as an int64 tensor on its device; of a shape are numbers and names."""
     tokens, dims = whole_numbers(values, "tokens", len(codebook), codebook), ", ".join(map(str, shape))
     fits = tokens.ndim == len(shape) and all(isinstance(w, str) or w == n for w, n in zip(shape, tokens.shape))
@@ -136,7 +136,7 @@ def tokens_of(values, shape, codebook):
     return tokens
 
 
-def latents(values, codebook):
+def latents(values, codebook) -> torch.Tensor:
     """Latents (B, D, F, W) for a codebook (K, D), without a look at their values."""
     z = floats(values, "latents", codebook)
     if z.ndim != 4 or z.shape[1] != codebook.shape[1] or 0 in z.shape:
@@ -144,7 +144,7 @@ def latents(values, codebook):
     return z
 
 
-def pictures(values, what, layer, frames=1):
+def pictures(values, what, layer, frames=1) -> torch.Tensor:
     """(B, channels, F, W), W at least `frames`, for a net whose first layer is given; no look at the values.
 
     In train mode there must be more than one position after `frames` frames became one: batch norms need statistics.
@@ -158,7 +158,7 @@ def pictures(values, what, layer, frames=1):
     return x
 
 
-def tokens_and_classes(tokens, classes, prior):
+def tokens_and_classes(tokens, classes, prior) -> tuple[torch.Tensor, torch.Tensor]:
     """Tokens (B, N), classes (B,) for a prior, without a look at their values."""
     tokens, classes = integers(tokens, "tokens", prior.table), integers(classes, "classes", prior.table)
     if tokens.shape[1:] != (prior.n_tokens,) or classes.shape != tokens.shape[:1]:
@@ -167,7 +167,7 @@ def tokens_and_classes(tokens, classes, prior):
     return tokens, classes
 
 
-def embedding(indices, table):
+def embedding(indices, table) -> torch.Tensor:
     """Rows of a table (M, D) by their numbers; those that there are none of are found where it costs no wait."""
     try:
         return torch.nn.functional.embedding(indices, table)
@@ -178,7 +178,7 @@ def embedding(indices, table):
         ) from error
 
 
-def shaped(values, what, like):
+def shaped(values, what, like) -> torch.Tensor:
     """Numbers of the shape, type and device of another tensor."""
     x = floats(values, what, like)
     if x.shape != like.shape:
@@ -186,7 +186,7 @@ def shaped(values, what, like):
     return finite(x, what)
 
 
-def rows_of(values, what, like, at_least=1):
+def rows_of(values, what, like, at_least=1) -> torch.Tensor:
     """(B, D) as many columns as `like` (D,) has entries, without a look at the values."""
     x = floats(values, what, like)
     if x.ndim != 2 or x.shape[1] != len(like):
@@ -196,7 +196,7 @@ def rows_of(values, what, like, at_least=1):
     return x
 
 
-def two_views(a, b):
+def two_views(a, b) -> tuple[torch.Tensor, torch.Tensor]:
     """Projections of two views (B, D), B at least 2, without a look at their values."""
     a = floats(a, "first view")
     b = floats(b, "second view", like=a)
@@ -207,7 +207,7 @@ def two_views(a, b):
     return a, b
 
 
-def labels(values, n, n_classes, like):
+def labels(values, n, n_classes, like) -> torch.Tensor:
     """Labels (n,) from 0 to k - 1, one for each series."""
     y = whole_numbers(values, "labels", n_classes, like)
     if y.shape != (n,):
@@ -215,7 +215,7 @@ def labels(values, n, n_classes, like):
     return y
 
 
-def classes_of(wanted, n, n_classes, like):
+def classes_of(wanted, n, n_classes, like) -> torch.Tensor:
     """Classes (n,) of n samples: for each its own, one for all, or None, which is `n_classes`."""
     if wanted is None:
         return torch.full((n,), n_classes, device=like.device)
@@ -250,7 +250,7 @@ def logits_of(values, like, *shape):
 # --- networks, generators and devices ---
 
 
-def parameter_of(net, name):
+def parameter_of(net, name) -> torch.nn.Parameter:
     """The first parameter of a network, whose device and type its arguments get."""
     if not isinstance(net, torch.nn.Module) or next(net.parameters(), None) is None:
         raise BadInput(f"{name} must be a network (torch.nn.Module), got {shown(net)}")

@@ -209,14 +209,14 @@ class ExperimentConfig(LossSettings):
                 check_name(f.name, value, choices)
             if f.type is float and type(value) is int and abs(value) < LARGEST:
                 object.__setattr__(self, f.name, float(value))  # 1 and 1.0 name one folder
-            elif not isinstance(value, f.type) or isinstance(value, bool) != (f.type is bool):
+            elif not isinstance(value, f.type) or isinstance(value, bool) != (f.type is bool):  # pyright: ignore[reportArgumentType]  # f.type is a class
                 raise BadInput(f"{f.name} must be {_article(f.type)}, got {shown(value)}")
             low, high, in_words = f.metadata.get("limits") or (-math.inf, math.inf, "")
             by_rule = f.metadata.get("by_n") and value in (0, BY_N)
-            if in_words and not low <= value < high and not by_rule:  # NaN fails too
+            if in_words and not low <= value < high and not by_rule:  # pyright: ignore[reportOperatorIssue]  # a number; NaN fails too
                 or_rule = ", or 0: by the number of train series" if f.metadata["by_n"] else ""
                 raise BadInput(f"{f.name} must be {in_words}{or_rule}, got {value}")
-            if f.type is int and abs(value) > 2**63:
+            if f.type is int and abs(value) > 2**63:  # pyright: ignore[reportArgumentType]
                 raise BadInput(f"{f.name} must be below 2^63, got {shown(value)}")
         if _has_views(self) and self.batch_size == 1:
             raise BadInput(f"batch_size 1 with {self.method!r}: its loss compares series of a batch: use 2 or more")
@@ -296,7 +296,7 @@ class ExperimentConfig(LossSettings):
 
             view = AUGMENTATIONS.get(self.augmentation)
             if view is not SHIPPED.get(self.augmentation):
-                registered.append([code_of(view.fn), dict(view.settings)])
+                registered.append([code_of(view.fn), dict(view.settings)])  # pyright: ignore[reportOptionalMemberAccess]  # `__post_init__` knows the name
         return [self.settings(TOKENIZER), self.rules(TOKENIZER), registered]
 
     def _folder(self, out_dir, kind, digest8):

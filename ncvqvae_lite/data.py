@@ -116,7 +116,7 @@ def from_arrays(x_train, y_train=None, x_test=None, y_test=None, *, name="mine",
         check_classes([names] if x_test is None else [names, names_test], name)
         classes = tuple(sorted(set(names), key=class_order))
         if len(classes) < 2:
-            raise BadInput(f"{name}: y_train has the one class {classes[0]}, expected at least 2: or pass no labels")
+            raise BadInput(f"{name}: y_train has the one class {classes[0]}, expected at least 2: or pass no labels")  # pyright: ignore[reportGeneralTypeIssues]  # classes is not empty
         number = {label: i for i, label in enumerate(classes)}
         y_train = np.array([number[label] for label in names], dtype="<i8")
     suspected += doubts(x_train, y_train, f"{name}: x_train")
@@ -124,18 +124,18 @@ def from_arrays(x_train, y_train=None, x_test=None, y_test=None, *, name="mine",
         train, test = hold_out(len(x_train), y_train, name)
         source += f"; without a test set {len(test)} of the {len(x_train)} train series, a fifth, were held out as one"
         x_train, x_test = x_train[train], x_train[test]
-        y_train, y_test = (y_train[train], y_train[test]) if classes else (None, None)
+        y_train, y_test = (y_train[train], y_train[test]) if classes else (None, None)  # pyright: ignore[reportOptionalSubscript]  # y_train is an array where there are classes
     elif classes:
-        unknown = ", ".join(sorted(set(names_test) - set(classes), key=class_order)[:5])
+        unknown = ", ".join(sorted(set(names_test) - set(classes), key=class_order)[:5])  # pyright: ignore[reportArgumentType]  # a list where there are classes and test series
         if unknown:
             had = ", ".join(classes[:10])
             raise BadInput(f"{name}: y_test has labels that y_train lacks ({unknown}), expected {had}: drop these rows")
-        y_test = np.array([number[label] for label in names_test], dtype="<i8")
+        y_test = np.array([number[label] for label in names_test], dtype="<i8")  # pyright: ignore[reportOptionalIterable]
     for sentence in suspected:
         warnings.warn(sentence, WeakEvidence, stacklevel=2)
     arrays = (x_train, y_train, x_test, y_test)
     tensors = (None if array is None else torch.from_numpy(array) for array in arrays)
-    return TimeSeriesDataset(*tensors, classes, name, source, content_hash(*arrays))
+    return TimeSeriesDataset(*tensors, classes, name, source, content_hash(*arrays))  # pyright: ignore[reportCallIssue]  # four tensors
 
 
 def content_hash(*arrays):
@@ -157,22 +157,22 @@ def _check_name(name):
 # ---- data sets by name
 
 
-def two_patterns(n_train=1000, n_test=4000, length=128, seed=0):
+def two_patterns(n_train=1000, n_test=4000, length=128, seed=0) -> TimeSeriesDataset:
     """The data set TwoPatternsGenerated: series, recipe and arguments are those of `generators.two_patterns`.
 
     Its labels 0..3 stand for the archive's classes "1".."4".
     """
-    return _made("TwoPatternsGenerated", n_train, n_test, length, seed)
+    return _made("TwoPatternsGenerated", n_train, n_test, length, seed)  # pyright: ignore[reportReturnType]  # this generator exists
 
 
-def cbf(n_train=600, n_test=3000, length=128, seed=0):
+def cbf(n_train=600, n_test=3000, length=128, seed=0) -> TimeSeriesDataset:
     """The data set CBFGenerated, by `generators.cbf`; labels 0..2 are the archive's: cylinder, bell, funnel."""
-    return _made("CBFGenerated", n_train, n_test, length, seed)
+    return _made("CBFGenerated", n_train, n_test, length, seed)  # pyright: ignore[reportReturnType]  # this generator exists
 
 
-def synthetic_control(n_train=600, n_test=2400, length=60, seed=0):
+def synthetic_control(n_train=600, n_test=2400, length=60, seed=0) -> TimeSeriesDataset:
     """The data set SyntheticControlGenerated, by `generators.synthetic_control`; labels 0..5 are the archive's."""
-    return _made("SyntheticControlGenerated", n_train, n_test, length, seed)
+    return _made("SyntheticControlGenerated", n_train, n_test, length, seed)  # pyright: ignore[reportReturnType]  # this generator exists
 
 
 def gestures(n_train=400, n_test=400, length=100, seed=0):
@@ -181,7 +181,7 @@ def gestures(n_train=400, n_test=400, length=100, seed=0):
     return from_arrays(*arrays, name="GesturesGenerated", source=source)
 
 
-def _made(name, *arguments):
+def _made(name, *arguments) -> TimeSeriesDataset | None:
     """The data set of a generator, or None where no generator has that name."""
     if name not in GENERATORS:
         return None
@@ -300,7 +300,7 @@ def _download(name):
     with atomic(cached.with_suffix(".sha256")) as file:
         file.write(dataset.content_hash)
     with atomic(cached, "wb") as file:
-        np.savez_compressed(file, X_train=dataset.x_train, X_test=dataset.x_test, **labels)
+        np.savez_compressed(file, X_train=dataset.x_train, X_test=dataset.x_test, **labels)  # pyright: ignore[reportArgumentType]  # labels are arrays
     return dataset
 
 

@@ -12,7 +12,7 @@ from .errors import NotFound, one_line
 def bundled_folder():
     """The folder of the series that come with aeon, found without importing aeon (seconds); None without aeon."""
     spec = importlib.util.find_spec("aeon")
-    folder = spec and Path(spec.origin).parent / "datasets" / "data"
+    folder = spec and Path(spec.origin).parent / "datasets" / "data"  # pyright: ignore[reportArgumentType]  # aeon is a folder with files
     return folder if folder and folder.is_dir() else None
 
 
@@ -60,4 +60,4 @@ def download(name, folder, patience=60.0, made=()):
             f"{name} is not on this machine and its download failed ({one_line(cause)}): fetch the UCR archive "
             f"by hand from www.timeseriesclassification.com and set NCVQVAE_DATA to its folder{instead}"
         ) from got["error"]
-    return RawSplits(*got["train"], *got["test"], "the archive, by aeon")
+    return RawSplits(*got["train"], *got["test"], "the archive, by aeon")  # pyright: ignore[reportCallIssue]  # two arrays for each split

@@ -119,7 +119,7 @@ def _without_objects(array):
 
     if texts := [value for value in array.flat if isinstance(value, (str, bytes))]:
         raise TypeError(f"the text {texts[0]!r}")  # float() would take 1_0 for 10
-    return np.asarray(np.where(pd.isna(array), None, array).tolist(), dtype=np.float64)
+    return np.asarray(np.where(pd.isna(array), None, array).tolist(), dtype=np.float64)  # pyright: ignore[reportArgumentType]  # numpy takes None
 
 
 def to_numpy(x):
@@ -131,7 +131,7 @@ def to_numpy(x):
     if isinstance(x, np.ma.MaskedArray):
         if not np.ma.is_masked(x):
             return x.data
-        return np.where(np.ma.getmaskarray(x), None, x.data.astype(object))
+        return np.where(np.ma.getmaskarray(x), None, x.data.astype(object))  # pyright: ignore[reportArgumentType]  # numpy takes None
     return x
 
 

@@ -148,7 +148,7 @@ def read_npz(path):
     return RawSplits(arrays["x_train"], arrays.get("y_train"), arrays["x_test"], arrays.get("y_test"), str(path))
 
 
-def npz_array(path, name):
+def npz_array(path, name) -> np.ndarray:
     """One array of a .npz; raises BadInput where it cannot be read, or would need Python objects."""
     try:
         with np.load(path, allow_pickle=False) as archive:

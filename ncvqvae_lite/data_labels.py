@@ -33,7 +33,7 @@ def label_names(y, n, what):
         raise BadInput(f"{what} has shape {y.shape}, expected ({n},): flatten one column, number one-hot rows")
     y = [to_numpy(label) for label in y]
     y = [label.item() if isinstance(label, (np.generic, np.ndarray)) and label.ndim == 0 else label for label in y]
-    if not all(isinstance(label, Hashable) for label in y):
+    if not all(isinstance(label, Hashable) for label in y):  # pyright: ignore[reportGeneralTypeIssues]  # no array is hashable
         raise BadInput(f"{what} holds several values per series, expected shape ({n},): flatten, number one-hot rows")
     if len(y) != n:
         raise BadInput(f"{what} has {len(y)} labels for {n} series, expected one each: correct the labels")

@@ -69,11 +69,11 @@ def _npz(path, split):
             f"{path} has neither X nor X_{split}, expected one of them: write it by np.savez(file, X=..., y=...)"
         )
     x, y = (npz_array(path, keys[key]) if key in keys else None for key in (f"x{ending}", f"y{ending}"))
-    if np.ndim(x) not in (2, 3):
+    if np.ndim(x) not in (2, 3):  # pyright: ignore[reportArgumentType]  # x is among the keys, so an array
         raise BadInput(
-            f"{path}: {keys[f'x{ending}']} has shape {np.shape(x)}, expected (n, L) or (n, C, L): reshape it"
+            f"{path}: {keys[f'x{ending}']} has shape {np.shape(x)}, expected (n, L) or (n, C, L): reshape it"  # pyright: ignore[reportCallIssue, reportArgumentType]
         )
-    return SeriesFile(x, y, f" ({split} split)" if ending else "")
+    return SeriesFile(x, y, f" ({split} split)" if ending else "")  # pyright: ignore[reportArgumentType]
 
 
 def _text(path):

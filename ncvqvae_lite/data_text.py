@@ -256,7 +256,7 @@ def _read_ts(lines, path):
             promise = _promised(header, path) if "data" in header else None
             continue
         channels = line.split(":")
-        if promise["classLabel"] is not False:
+        if promise["classLabel"] is not False:  # pyright: ignore[reportOptionalSubscript]  # a dict once @data was read
             labels.append(_ts_label(channels.pop().strip(), promise, place))
         values = [_floats(x.split(","), place, f"channel {c}, step") for c, x in enumerate(channels, 1)]
         _check_shape(values, promise, series, place)
@@ -264,7 +264,7 @@ def _read_ts(lines, path):
         numbers.append(number)
     if not series:
         raise BadInput(f"{path} is empty, expected series after a line @data: fetch or write it again")
-    return series, labels if promise["classLabel"] is not False else None, numbers
+    return series, labels if promise["classLabel"] is not False else None, numbers  # pyright: ignore[reportOptionalSubscript]
 
 
 def _promised(header, path):
@@ -285,7 +285,7 @@ def _promised(header, path):
         said[name] = int(word) if word else None
     if said["equalLength"] is False:
         said["seriesLength"] = None
-    return said | {"classes": {plain_name(label).casefold() for label in classes}}
+    return said | {"classes": {plain_name(label).casefold() for label in classes}}  # pyright: ignore[reportOptionalMemberAccess]  # words are texts
 
 
 def _ts_label(label, promise, place):

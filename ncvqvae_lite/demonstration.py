@@ -48,7 +48,7 @@ def class_words(dataset, class_names):
     return CLASS_WORDS.get(dataset, tuple(f"class {name}" for name in class_names))
 
 
-def closing_rows(metrics, dataset, arms=ARMS, own_fcn=True, ds=None):
+def closing_rows(metrics, dataset, arms: dict[str, tuple[str, str]] = ARMS, own_fcn=True, ds=None):
     """The closing table: a dict of COLUMNS for each score that a run has.
 
     metrics   column -> metrics of that arm's run. `real` is of the first

@@ -32,7 +32,9 @@ from .names import SCORES
 
 
 @checked(out_dir=path, fcn_weights=optional(path), progress=optional(function), checkpoint_seconds=not_negative)
-def run_experiment(cfg, ds, out_dir="runs", fcn_weights=None, *, device=None, progress=None, checkpoint_seconds=60.0):
+def run_experiment(
+    cfg, ds, out_dir: str | Path = "runs", fcn_weights=None, *, device=None, progress=None, checkpoint_seconds=60.0
+):
     """Run one configuration on one data set, or what is left of it, and return its metrics.
 
     cfg          ExperimentConfig
@@ -82,7 +84,7 @@ def _resume(cfg, ds, session, folder, fcn_weights):
 
 
 @checked(cfg=instance_of(ExperimentConfig), out_dir=path, fcn_weights=optional(path))
-def cell_folder(cfg, out_dir="runs", fcn_weights=None):
+def cell_folder(cfg, out_dir: str | Path = "runs", fcn_weights=None):
     """The folder that `run_experiment` with these arguments fills."""
     return cfg.cell_folder(out_dir, file_hash(fcn_weights) if fcn_weights else "own")
 

@@ -82,7 +82,7 @@ class Evidence:
     @cached_property
     def features(self):
         """name of the series here -> (n, 128) of the feature net, computed at first use."""
-        return _AtFirstUse(lambda name: batched(self.fcn.features, getattr(self, name)))
+        return _AtFirstUse(lambda name: batched(self.fcn.features, getattr(self, name)))  # pyright: ignore[reportOptionalMemberAccess]  # asked for only where there is a feature net
 
     @property
     def measure(self):
@@ -108,7 +108,7 @@ class Evidence:
     @cached_property
     def probabilities(self):
         """name of the series here -> (n, k) of the feature net, computed at first use."""
-        return _AtFirstUse(lambda name: batched(self.fcn.probabilities, getattr(self, name)))
+        return _AtFirstUse(lambda name: batched(self.fcn.probabilities, getattr(self, name)))  # pyright: ignore[reportOptionalMemberAccess]  # asked for only where there is a feature net
 
 
 class _AtFirstUse(dict):
@@ -148,7 +148,7 @@ def evaluate_samples(cfg, ds, scaled, tokenizer, prior, pieces, fcns, folder):
         metrics |= _named("fid_second", frechet_distances(replace(evidence, fcn=fcns["fid_second"])))
     saved = {"x": _raw(series, scaled), "tokens": tokens.cpu().numpy()}
     if by_class is not None:
-        saved |= {"x_by_class": _raw(by_class, scaled), "class": asked.cpu().numpy()}
+        saved |= {"x_by_class": _raw(by_class, scaled), "class": asked.cpu().numpy()}  # pyright: ignore[reportOptionalMemberAccess]  # given where by_class is
     if fcns:
         generated, real = (evidence.probabilities[name].argmax(dim=1) for name in ("generated", "test"))
         saved |= {"fcn_class": generated.cpu().numpy(), "fcn_class_real": real.cpu().numpy()}

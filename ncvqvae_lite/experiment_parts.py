@@ -83,7 +83,7 @@ def sha256_of(file):
 
 
 def _note(folder, parts):
-    write_json(folder / "config.json", read_json(folder / "config.json") | {"parts": parts})
+    write_json(folder / "config.json", read_json(folder / "config.json") | {"parts": parts})  # pyright: ignore[reportOptionalOperand]  # the file is there, so a dict
 
 
 def _way(folder, file):

@@ -16,13 +16,13 @@ from .experiment_stages import unscale
 from .files import read_json
 from .prior import MaskGIT
 from .residuals import ResidualPieces
-from .tokenizer import load_tokenizer
+from .tokenizer import Tokenizer, load_tokenizer
 
 
 class Run(NamedTuple):
     """A finished run."""
 
-    tokenizer: torch.nn.Module
+    tokenizer: Tokenizer
     prior: MaskGIT
     mean: float  # of the train set, in raw units
     std: float
@@ -112,11 +112,11 @@ def load_run(folder):
     folder = Path(folder)
     metrics, config = read_json(folder / "metrics.json"), read_json(folder / "config.json")
     whole = isinstance(metrics, dict) and isinstance(config, dict)
-    if not whole or not {"tokenizer", "scale_mean", "scale_std"} <= config.keys():
+    if not whole or not {"tokenizer", "scale_mean", "scale_std"} <= config.keys():  # pyright: ignore[reportOptionalMemberAccess]  # a dict where `whole` is true
         raise NotFound(f"no finished run in {folder}: expected the cell folder that `run_experiment` filled")
     check_held(folder)
     held = (folder / "tokenizer.safetensors").is_file()  # runs of earlier versions had it in the shared folder only
-    shared = folder / config["tokenizer"]
+    shared = folder / config["tokenizer"]  # pyright: ignore[reportOptionalSubscript]
     if not held and not (shared / "tokenizer.safetensors").is_file():
         raise NotFound(
             f"{folder} needs a tokenizer.safetensors, which this version puts into it and earlier ones kept in "
@@ -124,8 +124,8 @@ def load_run(folder):
         )
     tokenizer = load_tokenizer(folder if held else shared)
     pieces = ResidualPieces.load(folder) if (folder / "residuals.safetensors").exists() else None
-    scale_of_train = config["scale_mean"], config["scale_std"]
-    return Run(tokenizer, MaskGIT.load(folder), *scale_of_train, metrics, config, pieces)
+    scale_of_train = config["scale_mean"], config["scale_std"]  # pyright: ignore[reportOptionalSubscript]
+    return Run(tokenizer, MaskGIT.load(folder), *scale_of_train, metrics, config, pieces)  # pyright: ignore[reportArgumentType]
 
 
 def _whole(value, name, least):

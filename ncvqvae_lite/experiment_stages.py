@@ -34,7 +34,7 @@ class Session:
 
     def loop(self, stage, folder, on_epoch=None):
         """Keyword arguments for the step engine's loop."""
-        progress = self.progress and functools.partial(self.progress, stage)
+        progress = self.progress and functools.partial(self.progress, stage)  # pyright: ignore[reportArgumentType]  # a function or None
         loop = dict(checkpoint=folder / f"{stage}.checkpoint", checkpoint_seconds=self.checkpoint_seconds)
         return loop | dict(on_epoch=on_epoch, progress=progress)
 

@@ -83,7 +83,7 @@ def view_of(cfg):
 def ssl_loss_of(cfg):
     """The weighted non-contrastive loss of a configuration, (a, b) -> scalar."""
     loss, (scale, weights) = function_of(METHODS[cfg.method].loss), cfg.loss_weights()
-    return lambda a, b: scale * loss(a, b, **weights).total
+    return lambda a, b: scale * loss(a, b, **weights).total  # pyright: ignore[reportOptionalCall]  # a method with views has a loss
 
 
 # --- probes ---

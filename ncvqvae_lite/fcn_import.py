@@ -52,8 +52,8 @@ def _convert(file):
     for layer in layers.values():
         dim = layer["weight"].ndim if "weight" in layer else 0
         kind = "norm" if "running_mean" in layer else {3: "conv", 2: "head"}.get(dim, "other")
-        counts[kind] += 1
-        place = kind if kind == "head" else f"{kind}{counts[kind]}"
+        counts[kind] += 1  # pyright: ignore[reportArgumentType]  # kind is one of these four
+        place = kind if kind == "head" else f"{kind}{counts[kind]}"  # pyright: ignore[reportArgumentType]
         renamed |= {f"{place}.{leaf}": t for leaf, t in layer.items()}
     found = tuple(counts.values())
     if found != (3, 3, 1, 0):

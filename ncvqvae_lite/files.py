@@ -78,7 +78,7 @@ def atomic(file, mode="w"):
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
     try:
-        with open(partial, mode, **({} if "b" in mode else {"encoding": "utf-8", "newline": ""})) as stream:
+        with open(partial, mode, **({} if "b" in mode else {"encoding": "utf-8", "newline": ""})) as stream:  # pyright: ignore[reportCallIssue, reportArgumentType]  # keyword arguments of several types
             yield stream
         os.replace(partial, file)
     finally:

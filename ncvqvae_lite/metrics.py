@@ -2,8 +2,7 @@
 
 Arrays may be numpy or torch; everything is computed in float64 and returned as plain numbers. The functions take
 features, probabilities or tokens, which `inference.batched(net.features, x)` and its like give. Only
-`reconstruction_error` runs a network: it averages the squared errors that the tokenizer itself computes
-(`tokenizer.squared_errors`, which training minimises too).
+`reconstruction_error` runs a network: it averages `tokenizer.squared_errors`, which training minimises too.
 """
 
 import warnings

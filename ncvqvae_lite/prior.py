@@ -128,7 +128,7 @@ class MaskGIT(nn.Module):
         self.head = HEADS[head](n_tokens, dim, codebook_size)
         if zero_blocks:
             for block in self.blocks:
-                for p in (*block.attention.out.parameters(), *block.feed_forward[-1].parameters()):
+                for p in (*block.attention.out.parameters(), *block.feed_forward[-1].parameters()):  # pyright: ignore[reportAttributeAccessIssue, reportIndexIssue]  # blocks are `Block`
                     nn.init.zeros_(p)
 
     @torch.no_grad()

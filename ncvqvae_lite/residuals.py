@@ -5,6 +5,7 @@ each code keeps the residuals of the train series over the steps of its token's 
 token, a random piece of its own code. Costs n C L floats beside the tokenizer, and samples hold pieces of train series.
 """
 
+# pyright: reportCallIssue=false, reportArgumentType=false, reportOperatorIssue=false, reportIndexIssue=false
 import torch
 from torch import nn
 

@@ -156,7 +156,7 @@ def other_series(dataset, ds):
     return other_sizes(dataset, ours | {"n_classes": ds.n_classes or _sizes()[dataset]["n_classes"]})
 
 
-def other_sizes(dataset, ours):
+def other_sizes(dataset, ours: dict[str, int]):
     """The same of sizes by name: n_train, n_test, length, channels, n_classes; "" for no data set of the thesis."""
     theirs = {"channels": 1} | _sizes().get(dataset, ours)
     words = {"n_train": "train series", "n_test": "test series", "length": "steps", "channels": "channel(s)"}

@@ -87,7 +87,7 @@ class StepEngine:
         self.n, self.optim, self.seed, self.precision = n, optim, seed, precision
         self.sizes = batch_sizes(n, optim.batch_size)
         self.micro_batch = micro_batch or max(self.sizes)
-        self.total_steps = optim.epochs * len(self.sizes) if optim.steps is None else optim.steps
+        self.total_steps = optim.epochs * len(self.sizes) if optim.steps is None else optim.steps  # pyright: ignore[reportOptionalOperand]  # one of the two is set
         self.epochs = math.ceil(self.total_steps / len(self.sizes))
         self.device = next(module.parameters()).device
         self.generator = torch.Generator(self.device)
@@ -96,7 +96,7 @@ class StepEngine:
         self.first_bad = torch.full((), -1.0, device=self.device, dtype=torch.float64)  # step of the first NaN loss
         self.sums = torch.zeros(len(self.terms), device=self.device)  # over the series of the running epoch
         self.history = torch.full((self.epochs, len(self.terms)), torch.nan, device=self.device)
-        self.average = clone(module.state_dict()) if optim.average else {}
+        self.average = clone(module.state_dict()) if optim.average else {}  # type: dict[str, torch.Tensor]
         self.graphs = {}
         on_gpu = self.device.type == "cuda"
         self.moves = [(player, optimizers_of(player, self.lr, optim, on_gpu)) for player in players]
@@ -110,13 +110,13 @@ class StepEngine:
         batch = self.draw(index, self.generator)
         sums = [self._move(player, own, batch) for player, own in self.moves]
         self.sums += torch.cat(sums)
-        is_bad = ~torch.isfinite(sum(terms[0] for terms in sums)) & (self.first_bad < 0)
+        is_bad = ~torch.isfinite(sum(terms[0] for terms in sums)) & (self.first_bad < 0)  # pyright: ignore[reportArgumentType]
         self.first_bad.copy_(torch.where(is_bad, self.steps_done, self.first_bad))
         self.steps_done += 1
         if self.average:
             self._move_average()
 
-    def _move(self, player, optimizers, batch):
+    def _move(self, player, optimizers, batch) -> torch.Tensor:
         """One player's step on a batch; returns its terms, summed over the series."""
         for optimizer in self.optimizers:  # of all players: a loss may reach into the other's network
             optimizer.zero_grad(set_to_none=True)
@@ -128,7 +128,7 @@ class StepEngine:
             sums = sums + torch.stack([term.detach().float() for term in terms]) * len(part[0])
         for optimizer in optimizers:
             optimizer.step()
-        return sums
+        return sums  # pyright: ignore[reportReturnType]  # a tensor: a batch has parts
 
     @torch.no_grad()
     def _move_average(self):
@@ -245,7 +245,7 @@ class StepEngine:
 
     def _swap_average(self):
         live = self.module.state_dict()
-        for name, value in clone(self.average).items():
+        for name, value in clone(self.average).items():  # pyright: ignore[reportAttributeAccessIssue]  # the clone of a dict is a dict
             self.average[name].copy_(live[name])
             live[name].copy_(value)
 
@@ -258,7 +258,7 @@ class StepEngine:
         order = torch.randperm(self.n, device=self.device, generator=self.generator)
         batches = order.split(self.sizes)[: self.total_steps - epoch * len(self.sizes)]
         if first:
-            self.generator.set_state(generator_state)
+            self.generator.set_state(generator_state)  # pyright: ignore[reportArgumentType]  # given with `first`
         for done, index in enumerate(batches[first:], start=first):
             if done:
                 look(done)

@@ -42,7 +42,7 @@ def prior_engine(
         tokens = sample_categorical(token_logits[index], generator)  # (B, N)
         dropped = torch.rand(len(index), device=device, generator=generator) < p_unconditional
         conditions = classes[index].masked_fill(dropped, prior.n_classes)
-        return tokens, conditions, mask_positions(*tokens.shape, **masking, generator=generator)
+        return tokens, conditions, mask_positions(*tokens.shape, **masking, generator=generator)  # pyright: ignore[reportArgumentType]  # keyword arguments of several types
 
     def loss(tokens, conditions, is_masked, _):
         return FitLoss(prior_loss(prior, tokens, conditions, is_masked, masked_only))

@@ -45,9 +45,9 @@ def tokenizer_engine(tokenizer, x, branch=None, *, spectrum_weight=0.0, seed=0, 
         return (batch,) if branch is None else (batch, branch.view(batch, generator=generator))
 
     def branch_loss(batch, view, generator):
-        networks = tokenizer, branch.projector, branch.ssl_loss
+        networks = tokenizer, branch.projector, branch.ssl_loss  # pyright: ignore[reportOptionalMemberAccess]  # called only with a branch
         how = dict(generator=generator, row_weights=weights)
-        return non_contrastive_loss(*networks, batch, view, **branch.options, **how)
+        return non_contrastive_loss(*networks, batch, view, **branch.options, **how)  # pyright: ignore[reportOptionalMemberAccess, reportArgumentType]
 
     return StepEngine(
         nn.ModuleList([tokenizer] if branch is None else [tokenizer, branch.projector]),

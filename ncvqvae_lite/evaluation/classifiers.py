@@ -57,5 +57,5 @@ def convolutional(series, features, labels):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = FCN(len(names), channels=series.shape[1])
-    train_fcn(net, torch.tensor(series).float(), torch.tensor(y), seed=0, **FCN_TRAINING)
+    train_fcn(net, torch.tensor(series).float(), torch.tensor(y), seed=0, **FCN_TRAINING)  # pyright: ignore[reportArgumentType]  # keyword arguments of several types
     return lambda series, features: names[batched(net, torch.tensor(series).float()).argmax(dim=1).numpy()]

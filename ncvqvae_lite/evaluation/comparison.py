@@ -167,7 +167,7 @@ def _pools(sets, net, seed, thorough):
     if train is not None:
         learned = sets.train, sets.train_labels
         kinds["copy"] = pool(*learned, some(len(train), rng))
-        noise = NOISE * sets.train.std(axis=(0, 2), keepdims=True)
+        noise = NOISE * sets.train.std(axis=(0, 2), keepdims=True)  # pyright: ignore[reportOptionalMemberAccess]  # train is not None here
         kinds["jitter"] = pool(*learned, rng.integers(len(train), size=2 * HALF), noise)
     return Pools(kinds, convolutional if thorough else ridge, sets.synthetic_labels is not None)
 

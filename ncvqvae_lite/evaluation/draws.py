@@ -56,7 +56,7 @@ class Pool:
     @functools.cached_property
     def nearest(self):
         """(n, 2): distance to the nearest train series, and which one that is."""
-        flat, train = self.x.reshape(len(self.x), -1), self.train.reshape(len(self.train), -1)
+        flat, train = self.x.reshape(len(self.x), -1), self.train.reshape(len(self.train), -1)  # pyright: ignore[reportOptionalMemberAccess, reportArgumentType]  # asked for only where there are train series
         parts = [cdist(flat[i : i + ROWS], train) for i in range(0, len(flat), ROWS)]
         return np.concatenate([np.stack([d.min(axis=1), d.argmin(axis=1)], axis=1) for d in parts])
 
@@ -65,7 +65,7 @@ class Pool:
         """(n,) whether a series is nearer to a train series than that is to any other train series."""
         distance, which = self.nearest.T
         which, place = np.unique(which.astype(int), return_inverse=True)
-        train = self.train.reshape(len(self.train), -1)
+        train = self.train.reshape(len(self.train), -1)  # pyright: ignore[reportOptionalMemberAccess, reportArgumentType]
         parts = [cdist(train[which[i : i + ROWS]], train) for i in range(0, len(which), ROWS)]
         own = np.concatenate([np.partition(d, 1, axis=1)[:, 1] for d in parts])  # the nearest but itself
         return distance < own[place]
@@ -95,6 +95,13 @@ class Draw:
 
     What scores share (a space of features, balls, classifiers) is computed at first use, and kept as long as the draw.
     """
+
+    standard: Callable  # `_standard` and so on, each called once for the same arguments
+    among: Callable
+    manifold: Callable
+    to_reference: Callable
+    predict: Callable
+    classes: Callable
 
     def __init__(self, pools, rng):
         self.pools, k = pools, pools.k

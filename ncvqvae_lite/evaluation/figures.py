@@ -84,7 +84,7 @@ def statistics(sets):
     )
     length = sets.real.shape[2]
     fig, [axes] = plots.figure(1, 3, height=3.4)
-    bins = np.linspace(*np.quantile(sides[0][1][:, 0], [0.001, 0.999]) + np.array([-0.5, 0.5]), 60)
+    bins = np.linspace(*np.quantile(sides[0][1][:, 0], [0.001, 0.999]) + np.array([-0.5, 0.5]), 60)  # pyright: ignore[reportCallIssue]  # two numbers
     for name, x, colour, style in sides:
         how = dict(color=colour, linestyle=style, linewidth=2, label=name)
         share = np.histogram(x[:, 0], bins)[0] / x[:, 0].size

@@ -17,14 +17,14 @@ def write_page(evaluation, file):
     """Write the page; raises RunFolderError where that is impossible."""
     file = Path(file)
     how = dict(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    pages = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), **how)
+    pages = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), **how)  # pyright: ignore[reportArgumentType]  # keyword arguments of several types
     pages.filters |= {"png": lambda figure: base64.b64encode(figure._repr_png_()).decode(), "number": reading.number}
     html = pages.get_template("page.html.j2").render(
         e=evaluation,
         scores=SCORES,
         words={name: reading.word(evaluation, name) for name in evaluation},
         floors=[kind for kind in ("copy", "jitter") if any(entry[kind] is not None for entry in evaluation.values())],
-        rule=reading.__doc__.split("\n\n")[1:],
+        rule=reading.__doc__.split("\n\n")[1:],  # pyright: ignore[reportOptionalMemberAccess]  # it has a docstring
         figures=all_figures(evaluation.sets),
         pool=POOL,
         version=__version__,

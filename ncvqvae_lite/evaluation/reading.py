@@ -72,9 +72,9 @@ def judged(evaluation):
     if not set(EYE) <= evaluation.keys():
         return None
     losses = {name: loss(evaluation, name) for name in VISIBLE if name in evaluation}
-    if any(losses[name] > FAR for name in DISTANCES):
+    if any(losses[name] > FAR for name in DISTANCES):  # pyright: ignore[reportOptionalOperand]  # each of these has a scale, so a number
         return "far"
-    if any(lost > VISIBLE[name] for name, lost in losses.items()):
+    if any(lost > VISIBLE[name] for name, lost in losses.items()):  # pyright: ignore[reportOptionalOperand]
         return "visible"
     alike = (word(evaluation, name) in ("as real", "close") for name in REASONS if name in evaluation)
     return "real" if all(alike) else "close"
