@@ -3,7 +3,7 @@
 #
 #   make replicate    the naive and a non-contrastive arm, small, on series that need no download: a table and a verdict
 #   make replicate DATASET=ECG5000 METHOD=barlowtwins AUGMENTATION=slice SEED=2 PRESET=paper    one cell of the thesis' grid
-#   make test         lint, tests, and every notebook run once: does it print what it printed when it was built?
+#   make test         lint, types, tests, and every notebook run once: does it print what it printed when it was built?
 #   make notebooks    rebuild and execute every notebook from notebooks/src
 #   make bench        how long training takes on this machine
 #   make speedrun     from raw series to scores better than the thesis' on one core: how soon? (records: benchmarks/RECORDS.md)
@@ -59,6 +59,7 @@ endif
 
 test: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright  # does not look for a newer one on the network
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope tests
 	OMP_NUM_THREADS=1 NCVQVAE_TYPES=1 $(BIN)/python -m pytest tests/test_shapes.py tests/test_fuzz.py -k "shapes or good_arguments"
 	$(AS_BUILT) $(BIN)/python notebooks/tools/build.py --check

@@ -105,11 +105,12 @@ def test_nearest_version(monkeypatch, tmp_path, known, version, nearest):
 
 
 def test_pythons_are_named_the_same_everywhere():
-    """ruff, which `make test` runs, refuses syntax newer than the oldest Python of `requires-python`."""
+    """ruff and pyright, which `make test` runs, refuse what is newer than the oldest Python of `requires-python`."""
     pythons = ["3.11", "3.12", "3.13"]
     project = pyproject()["project"]
     assert project["requires-python"] == f">={pythons[0]}"
     assert "target-version" not in pyproject()["tool"]["ruff"]
+    assert pyproject()["tool"]["pyright"]["pythonVersion"] == pythons[0]
     stated = [c.split(" :: ")[-1] for c in project["classifiers"] if re.search(r"Python :: 3\.\d", c)]
     assert stated == pythons
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
