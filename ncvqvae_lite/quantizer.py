@@ -4,7 +4,6 @@ van den Oord et al. 2017 (arXiv 1711.00937), section 3.2 and appendix A.1; const
 (Mathisen 2024): 32 codes of width 64, decay 0.9, commitment weight 1. K-means start and restarts are off there.
 """
 
-# A buffer is a tensor. The types of torch call it Tensor | Module, and so reject what is done with tensors:
 # pyright: reportCallIssue=false, reportArgumentType=false, reportOperatorIssue=false
 from typing import NamedTuple
 

@@ -8,6 +8,7 @@ The sums over off-diagonal entries of D x D matrices are computed without buildi
 D / (2B) times fewer multiplications.
 """
 
+# pyright: reportArgumentType=false, reportAssignmentType=false, reportCallIssue=false
 from typing import NamedTuple
 
 import torch
@@ -124,8 +125,8 @@ class IterNorm(nn.Module):
         if self.training:
             mean, whitening = _whitening_matrices(x, self.num_groups, self.iterations, self.eps)
             with torch.no_grad():
-                self.running_mean.lerp_(mean, self.momentum)  # pyright: ignore[reportCallIssue]  # a buffer
-                self.running_whitening.lerp_(whitening, self.momentum)  # pyright: ignore[reportCallIssue]  # a buffer
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_whitening.lerp_(whitening, self.momentum)
         else:
             mean, whitening = self.running_mean, self.running_whitening
         white = _apply_whitening(x, mean, whitening)
@@ -172,11 +173,11 @@ class Projector(nn.Module):
 
     def forward(self, *views: Float[ArrayLike, "B in_features"]) -> tuple[Float[Tensor, "B width"], ...]:
         """One projection per view."""
-        views = [rows_of(x, "view", self.linear1.weight[0], at_least=2 if self.training else 1) for x in views]  # pyright: ignore[reportAssignmentType]  # from here on a list of tensors
+        views = [rows_of(x, "view", self.linear1.weight[0], at_least=2 if self.training else 1) for x in views]
         n = len(views)
-        if len({len(view) for view in views}) != 1:  # pyright: ignore[reportArgumentType]
-            raise BadInput(f"views must have one batch size, got {[len(view) for view in views]}")  # pyright: ignore[reportArgumentType]
-        h = F.relu(self._per_view(self.norm1, self.linear1(torch.cat(views)), n))  # pyright: ignore[reportArgumentType]
+        if len({len(view) for view in views}) != 1:
+            raise BadInput(f"views must have one batch size, got {[len(view) for view in views]}")
+        h = F.relu(self._per_view(self.norm1, self.linear1(torch.cat(views)), n))
         h = F.relu(self._per_view(self.norm2, self.linear2(h), n))
         return tuple(self.whiten(view) for view in self.linear3(h).chunk(n))
 

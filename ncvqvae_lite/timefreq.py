@@ -5,6 +5,7 @@ Settings of the paper (arXiv 2408.16613, as TimeVQVAE): n_fft 8, hop n_fft/4, pe
 reflected ends, one-sided, not normalised. For a series of unit variance E|STFT|^2 = sum(window^2) = 3 at n_fft 8.
 """
 
+# pyright: reportAttributeAccessIssue=false
 import torch
 from torch.nn import functional as F
 
@@ -42,12 +43,12 @@ def istft(u: Float[ArrayLike, "B C2 F W"], length, n_fft=8) -> Float[Tensor, "B 
     u        (B, 2C, n_fft//2+1, W) as `stft` makes it, or any other spectrogram of that shape
     length   samples to return, at most hop * W - 1
     """
-    if u.ndim != 4 or u.shape[2] != n_fft // 2 + 1 or u.shape[1] % 2 or 0 in u.shape:  # pyright: ignore[reportAttributeAccessIssue]  # `checked` made it a tensor
-        raise BadInput(f"expected a spectrogram (B, 2C, {n_fft // 2 + 1}, W) for n_fft {n_fft}, got {tuple(u.shape)}")  # pyright: ignore[reportAttributeAccessIssue]
-    frames, hop = u.shape[3], n_fft // 4  # pyright: ignore[reportAttributeAccessIssue]
+    if u.ndim != 4 or u.shape[2] != n_fft // 2 + 1 or u.shape[1] % 2 or 0 in u.shape:
+        raise BadInput(f"expected a spectrogram (B, 2C, {n_fft // 2 + 1}, W) for n_fft {n_fft}, got {tuple(u.shape)}")
+    frames, hop = u.shape[3], n_fft // 4
     if not 0 < length < hop * frames:
         raise BadInput(f"{frames} frames with hop {hop} give 1 to {hop * frames - 1} samples, not {length}")
-    real, imag = u.transpose(2, 3).chunk(2, dim=1)  # (B, C, W, F) each  # pyright: ignore[reportAttributeAccessIssue]
+    real, imag = u.transpose(2, 3).chunk(2, dim=1)  # (B, C, W, F) each
     window = _hann(n_fft, u)
     pieces = torch.fft.irfft(torch.complex(real, imag), n=n_fft) * window  # (B, C, W, n_fft)
     energy = (window**2).expand(1, 1, frames, n_fft)

@@ -5,6 +5,7 @@ axis m times, a vector quantizer, a mirrored decoder, the inverse spectrogram. T
 a token for every frequency row and latent frame, the other one for every latent frame.
 """
 
+# pyright: reportArgumentType=false, reportCallIssue=false, reportIndexIssue=false, reportReturnType=false
 import math
 from typing import NamedTuple
 
@@ -58,7 +59,7 @@ class Encoder(nn.Module):
         self.least, layers = 2**halvings, []  # frames that become one
         for i in range(halvings):
             shape = dict(kernel_size=(rows, 4), stride=(1, 2), padding=(rows // 2, 1), padding_mode="replicate")
-            conv = nn.Conv2d(2 * channels if i == 0 else dim, dim, **shape)  # pyright: ignore[reportArgumentType]  # keyword arguments of several types
+            conv = nn.Conv2d(2 * channels if i == 0 else dim, dim, **shape)
             layers += [conv, nn.BatchNorm2d(dim), nn.LeakyReLU()]
         for _ in range(n_blocks):
             layers += [ResidualBlock(dim, norm=True, rows=rows), nn.BatchNorm2d(dim)]
@@ -131,7 +132,7 @@ class Tokenizer(nn.Module):
         self.encoder = Encoder(pictures // 2, dim, halvings, n_blocks, rows=self.kernel_rows)
         self.quantizer = VectorQuantizer(dim=dim, **quantizer)
         self.decoder = Decoder(pictures // 2, dim, halvings, n_blocks, frames, rows=self.kernel_rows)
-        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # torch's types want a dtype or device, too
+        self.to(memory_format=torch.channels_last)
 
     def fold(self, u: Float[Tensor, "B C2 F W"]) -> Float[Tensor, "B C3 f W"]:
         """The spectrogram u as the encoder reads it: as it is."""
@@ -147,7 +148,7 @@ class Tokenizer(nn.Module):
 
     @property
     def codebook(self) -> Float[Tensor, "K D"]:
-        return self.quantizer.codebook  # pyright: ignore[reportReturnType]  # a buffer
+        return self.quantizer.codebook
 
     @property
     def codebook_size(self):
@@ -280,7 +281,7 @@ def row_weights(x: Float[Tensor, "n C L"], n_fft, weight) -> Float[Tensor, "2*C 
     So faint rows, which hold the fine texture, count in the error too. Rows that are 0 in all series stay at 1.
     """
     parts = x.split(max(1, WEIGHED // x[0].numel()))
-    power = sum(len(part) / len(x) * stft(part, n_fft).square().mean(dim=(0, 3)) for part in parts)[..., None]  # pyright: ignore[reportIndexIssue]  # a tensor, not the 0 that sum starts from
+    power = sum(len(part) / len(x) * stft(part, n_fft).square().mean(dim=(0, 3)) for part in parts)[..., None]
     return torch.where(power > 1e-6, 1 + weight / power.clamp(min=1e-6), 1.0)
 
 
@@ -313,12 +314,12 @@ def non_contrastive_loss(
     z_view = tokenizer.latents(view)
     needs_codes = quantise_view or ssl_latents == "quantised"
     q_view = tokenizer.quantizer.straight_through(z_view) if needs_codes else None
-    augmented = sum(squared_errors(tokenizer, view, q_view if quantise_view else z_view, row_weights))  # pyright: ignore[reportArgumentType]  # a tensor wherever it is used
+    augmented = sum(squared_errors(tokenizer, view, q_view if quantise_view else z_view, row_weights))
     first = z if ssl_latents == "continuous" else q.z_q
     second = q_view if ssl_latents == "quantised" else z_view
-    ssl = ssl_loss(*projector(pool(first), pool(second)))  # pyright: ignore[reportArgumentType]
+    ssl = ssl_loss(*projector(pool(first), pool(second)))
     total = time + spectrum + q.loss + aug_recon * augmented + ssl
-    return TokenizerLoss(total, time, spectrum, q.loss, q.perplexity, augmented, ssl)  # pyright: ignore[reportArgumentType]  # a tensor, not the 0 that sum starts from
+    return TokenizerLoss(total, time, spectrum, q.loss, q.perplexity, augmented, ssl)
 
 
 def pool(z: Float[Tensor, "B D F W"]) -> Float[Tensor, "B 2*D"]:

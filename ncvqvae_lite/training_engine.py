@@ -4,6 +4,7 @@ The data live on the device, a batch is an index tensor, and a step has fixed sh
 value. Losses are summed on the device; the learning rate is computed there.
 """
 
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalOperand=false, reportReturnType=false
 import functools
 import hashlib
 import math
@@ -87,7 +88,7 @@ class StepEngine:
         self.n, self.optim, self.seed, self.precision = n, optim, seed, precision
         self.sizes = batch_sizes(n, optim.batch_size)
         self.micro_batch = micro_batch or max(self.sizes)
-        self.total_steps = optim.epochs * len(self.sizes) if optim.steps is None else optim.steps  # pyright: ignore[reportOptionalOperand]  # one of the two is set
+        self.total_steps = optim.epochs * len(self.sizes) if optim.steps is None else optim.steps
         self.epochs = math.ceil(self.total_steps / len(self.sizes))
         self.device = next(module.parameters()).device
         self.generator = torch.Generator(self.device)
@@ -110,7 +111,7 @@ class StepEngine:
         batch = self.draw(index, self.generator)
         sums = [self._move(player, own, batch) for player, own in self.moves]
         self.sums += torch.cat(sums)
-        is_bad = ~torch.isfinite(sum(terms[0] for terms in sums)) & (self.first_bad < 0)  # pyright: ignore[reportArgumentType]
+        is_bad = ~torch.isfinite(sum(terms[0] for terms in sums)) & (self.first_bad < 0)
         self.first_bad.copy_(torch.where(is_bad, self.steps_done, self.first_bad))
         self.steps_done += 1
         if self.average:
@@ -128,7 +129,7 @@ class StepEngine:
             sums = sums + torch.stack([term.detach().float() for term in terms]) * len(part[0])
         for optimizer in optimizers:
             optimizer.step()
-        return sums  # pyright: ignore[reportReturnType]  # a tensor: a batch has parts
+        return sums
 
     @torch.no_grad()
     def _move_average(self):
@@ -245,7 +246,7 @@ class StepEngine:
 
     def _swap_average(self):
         live = self.module.state_dict()
-        for name, value in clone(self.average).items():  # pyright: ignore[reportAttributeAccessIssue]  # the clone of a dict is a dict
+        for name, value in clone(self.average).items():
             self.average[name].copy_(live[name])
             live[name].copy_(value)
 
@@ -258,7 +259,7 @@ class StepEngine:
         order = torch.randperm(self.n, device=self.device, generator=self.generator)
         batches = order.split(self.sizes)[: self.total_steps - epoch * len(self.sizes)]
         if first:
-            self.generator.set_state(generator_state)  # pyright: ignore[reportArgumentType]  # given with `first`
+            self.generator.set_state(generator_state)
         for done, index in enumerate(batches[first:], start=first):
             if done:
                 look(done)
