@@ -196,13 +196,15 @@ print(nb.closing_table(closing_rows({"naive": about["metrics"]}, ds.name), {"nai
 # | [13. Every scale and every column](13_scales.ipynb) | TS2Vec's crops and loss at every scale, SCARF's corruption of tables | which deep methods beat a filled gap, an untrained network and the raw columns |
 # | [14. Masks and games](14_masks_games.ipynb) | a masked autoencoder, tasks with known answers, a game of two networks | what a straight line already knows, and which teacher has something to teach |
 # | [15. Series and words](15_pairs.ipynb) | two towers, their two-way loss, classes by names | what captions teach about series, what they leave out, and what lies between the two |
+# | [16. Features of your own series](16_features.ipynb) | a comparison from few labels, a cross-validation without leaks | on which of two tables learning without labels pays, and how to find out on yours |
 #
 # ## Four routes
 #
 # - **Ten minutes**: this notebook, then the figures of [chapter 8](08_replicate.ipynb) as they are.
 # - **An hour**: the last section of chapter 1, chapter 2 without its exercises, then run chapter 8 yourself with `method = "barlowtwins"` and
 #   `augmentation = "warp"`, and compare the two tables.
-# - **Your data**: chapter 9 alone; it says which earlier sections it leans on.
+# - **Your data**: chapter 9 alone for new series like yours, chapter 16 alone for features of yours; they say which earlier sections
+#   they lean on.
 # - **A day**: all chapters in order, each with its exercises. An exercise has a check that says whether you are right and,
 #   if not, where to look.
 #

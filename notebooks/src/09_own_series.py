@@ -797,6 +797,7 @@ print(nb.recorded_runs("09"))
 # - A good score is no proof. Test samples with a rule that the training did not know, and beside it what the tokenizer
 #   leaves of real series.
 # - Few series: ask for copies, and for what is missing. No score sees both. Rare or extreme series: do not ask a generator.
+# - Features of your series instead of new ones, learned without labels: [chapter 16](16_features.ipynb).
 
 # %% [markdown]
 # ## Exercises
