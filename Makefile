@@ -4,6 +4,7 @@
 #   make replicate    the naive and a non-contrastive arm, small, on series that need no download: a table and a verdict
 #   make replicate DATASET=ECG5000 METHOD=barlowtwins AUGMENTATION=slice SEED=2 PRESET=paper    one cell of the thesis' grid
 #   make test         lint, types, tests, and every notebook run once: does it print what it printed when it was built?
+#   make coverage     which lines of the package the tests run, without those marked slow
 #   make notebooks    rebuild and execute every notebook from notebooks/src
 #   make bench        how long training takes on this machine
 #   make speedrun     from raw series to scores better than the thesis' on one core: how soon? (records: benchmarks/RECORDS.md)
@@ -29,7 +30,7 @@ PRESET := quick
 AS_BUILT := env -u NCVQVAE_DATA -u NCVQVAE_FCN -u NCVQVAE_PRESET -u NCVQVAE_RECORD CUDA_VISIBLE_DEVICES= \
   OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONHASHSEED=0
 
-.PHONY: help replicate test notebooks bench speedrun colab
+.PHONY: help replicate test coverage notebooks bench speedrun colab
 .DELETE_ON_ERROR:
 
 help:
@@ -66,6 +67,9 @@ test: $(STAMP)
 	out=$$(mktemp -d) && trap 'rm -rf "$$out"' EXIT && $(AS_BUILT) NCVQVAE_OUT="$$out" PYTHONPATH=notebooks/tools $(BIN)/python \
 	  -m pytest -p mutate --nbval-lax --nbval-current-env --nbval-cell-timeout 900 -n 2 --dist loadscope \
 	  notebooks/*.ipynb notebooks/solutions/*.ipynb
+
+coverage: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope -q -m "not slow" --cov ncvqvae_lite tests
 
 notebooks: $(STAMP)
 	$(AS_BUILT) $(BIN)/python notebooks/tools/build.py

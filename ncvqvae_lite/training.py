@@ -1,8 +1,7 @@
 """The three trainings of the method, each a few lines on the step engine: tokenizer, prior, and the FCN classifier.
 
-All take tensors that already lie on the network's device, and the fields of `training_optim.Optim` by keyword. `loop`
-holds keyword arguments of `StepEngine.run`: checkpoint, checkpoint_seconds, on_epoch, progress. All return the history:
-one dict of mean loss terms per epoch.
+All take tensors on the network's device, the fields of `training_optim.Optim` by keyword, and in `loop` the keyword
+arguments of `StepEngine.run`. All return the history: one dict of mean loss terms per epoch.
 """
 
 from .training_fcn import fcn_engine, train_fcn
