@@ -392,12 +392,16 @@ for name in ("noise", "position"):
     nb.record("15", f"probe on h, {name}", known[name][1])
 
 # %% [markdown]
-# In these towers names come within about two points of labels for order and size. So "least accurate" need not hold
-# for series; this is one made-up set, whose captions say just what is asked. Does it hold after short training? The
-# setting "rate 0.001" learns at a third of the rate for as many steps; its lines tell. And *position* is the hard
-# one: the features know more of it than the names get out. The encoder can keep it (trained with terms within a
-# modality it does, next section), and the loss of pairs alone does not make it. (A linear probe on the raw series
-# reads the order, and nothing of the rest: a level adds up, a size without a sign does not.)
+# In these towers names come within about two points of labels for order and size, beside a probe on the same tower (not
+# beside other systems, which the report compares). This is one made-up set, whose captions say just what is asked. Does
+# it hold after short training? The setting "rate 0.001" learns at a third of the rate for as many steps: with three
+# seeds names are below labels by 0.03 for size and noise, and for the order a difference of 0.07 is not settled. And
+# *position* is the hard one: the features know more of it than the names get out. Whether terms within a modality
+# help is asked in the next section.
+#
+# (A linear probe on the raw series reads the order and nothing of the rest. It is a weighted sum of values. A step up
+# raises the sum and a step down lowers it, so the order can be read. A larger size makes a step up raise it more and
+# a step down lower it more: over all orders the sum is on average the same for both sizes.)
 #
 # ### What is a good name?
 #
@@ -413,6 +417,10 @@ print("six frames above one sentence:", ensemble)
 print("one sentence above two words:", sentence)
 
 # %% [markdown]
+# With three seeds neither line is settled. On average six frames and one sentence are alike for the plain captions
+# (setting "captions"), and two words alone are worse by 0.3, with a large spread. After training on keywords, where
+# captions *are* that short, the means stand the other way round. The next section has this comparison.
+#
 # ## What the captions teach
 #
 # The recorded settings change the *captions* and leave the series alone:
@@ -463,10 +471,11 @@ nb.check("recorded, names of the position: within minus captions", at["within"] 
 # %% [markdown]
 # Shuffled captions teach what a bag of words teaches: of "up then down" and "down then up", neither. One swap in each
 # caption is a lie only in part of the cases; how much is left of the order is in the lines above. The augmentation was
-# made for texts whose label does not hang on order. As with series, look at the data first. The last line is about
-# terms within a modality. A possible reason, not tested: a pair asks for the position in half of the captions only,
-# while a view must be found among 63 other series by whatever tells them apart. Crops move the position, mostly by less
-# than the distance from early to late.
+# made for texts whose label does not hang on order. As with series, look at the data first. The last line asks whether
+# terms within a modality help names of the position: by 0.25 on average, which three seeds do not settle. There is a
+# reason to expect it, not tested: a pair asks for the position in half of the captions only, while a view must be found
+# among 63 other series by whatever tells them apart. Crops move the position, mostly by less than the distance from
+# early to late.
 #
 # ## Probabilities are about the list
 #
@@ -543,8 +552,9 @@ shared = known["order"][1] - ripple["trained"]
 nb.check_band(cfg, "15", "probe, order minus ripple", shared, {"no difference": 0.0})
 
 # %% [markdown]
-# The ripple is there: a linear probe on the spectrum reads it. The tower's features are near chance, and below what
-# they were *before* training, in each of the five quick runs at the end. But do not take all of it for a loss by
+# The ripple is there: a linear probe on the spectrum reads it. From the tower's features it reads little: 0.60 in this run,
+# six standard errors above chance (1,000 test series), and 0.57 on average over the five quick runs at the end. *Before*
+# training it is 0.62 here and 0.66 on average there. But do not take all of it for a loss by
 # training: random convolutions keep only some of it to begin with. What training takes away is the difference between
 # untrained and trained, and the recorded lines say whether it counts. The last line compares SimCLR, whose views mostly
 # leave the ripple in.
@@ -744,12 +754,11 @@ wide = verdict(values("temperature", "tau 0.01", "gap"), values("temperature", "
 print("the gap is larger at tau 0.01 than at 1:", wide)
 
 # %%
+SHOWN = {"gap": "gap", "split_half": "split half", "zero_shot": "zero shot", "r1_50": "R@1 among 50"}
 fig, axes = plots.figure(1, 2, height=3.5, sharex=True)
 for ax, shown in ((axes[0, 0], ("gap", "split_half")), (axes[0, 1], ("zero_shot", "r1_50"))):
     for metric, marker, colour in zip(shown, "os", plots.CLASS_COLOURS):
-        ax.plot(
-            taus, curve[metric], "-" + marker, color=colour, label=metric.replace("_", " ").replace("50", "among 50")
-        )
+        ax.plot(taus, curve[metric], "-" + marker, color=colour, label=SHOWN[metric])
         for tau, each in zip(taus, swept[metric]):
             ax.plot([tau] * len(each), list(each.values()), ".", color=colour, markersize=4)
     ax.set(xscale="log", xlabel="temperature", ylim=(0, 1.08))
@@ -796,7 +805,7 @@ both = "series and captions"
 recorded_shift = {m: [values("gap", both, f"{m}_shift_{s:g}") for s in SHARES] for m in ("zero_shot", "r1_50")}
 shift = {m: verdict(each[6], each[2]) for m, each in recorded_shift.items()}  # closed, against as it is
 shift["series twice"] = verdict(*(values("gap", "series twice", f"r1_50_shift_{share}") for share in (1, 0)))
-print("recorded, closing the gap helps:", "; ".join(f"{m} {said}" for m, said in shift.items()))
+print("recorded, closing the gap helps:", "; ".join(f"{SHOWN.get(m, m)} {said}" for m, said in shift.items()))
 for share, (r1, accuracy, length) in zip(SHARES, sweep):
     print(f"shift {share:5.2f}: gap {length:.3f}, R@1 among 50 {r1:.3f}, zero shot {accuracy:.3f}")
 
@@ -808,7 +817,7 @@ for ax, (metric, column) in zip(axes[0], (("zero_shot", 1), ("r1_50", 0))):
     ax.plot(SHARES, sweep[:, column], "-o", color=plots.CLASS_COLOURS[column], linewidth=2)
     ax.axvline(0, color=plots.INK, linestyle=":", linewidth=1)
     ax.set(xlabel="shift (1 closes the gap)", ylim=(0, 1.1 * sweep[:, column].max()))
-    ax.set_ylabel({"zero_shot": "zero shot", "r1_50": "R@1 among 50"}[metric])
+    ax.set_ylabel(SHOWN[metric])
 fig.suptitle("this chapter's towers; pale: recorded runs, one a seed", fontsize=plots.SMALL)
 fig
 
@@ -964,29 +973,28 @@ def check_two_way_loss(answer):
                  hint="cross entropy over all candidates, the mean over rows, the mean of both directions")  # fmt: skip
     u, v = cloud(6, 3, 0), cloud(6, 3, 1)
     a, b = ([[x / math.hypot(*row) for x in row] for row in z.tolist()] for z in (u, v))
-    s = [[sum(p * q for p, q in zip(x, y)) / 0.2 for y in b] for x in a]
-    rows = sum(math.log(sum(math.exp(s[i][j]) for j in range(6))) - s[i][i] for i in range(6)) / 6
-    columns = sum(math.log(sum(math.exp(s[j][i]) for j in range(6))) - s[i][i] for i in range(6)) / 6
-    nb.check("a loop over six pairs", answer(u, v, 0.2), (rows + columns) / 2, rtol=1e-9,
-             hint="compare one row and one column with your matrix")  # fmt: skip
-    nb.check("u and v in each other's place", answer(v, u, 0.2), answer(u, v, 0.2).item(), rtol=1e-9)
+    for tau, hint in ((0.2, "compare one row and one column with your matrix"), (0.7, "is tau the one that is given?")):
+        s = [[sum(p * q for p, q in zip(x, y)) / tau for y in b] for x in a]
+        rows = sum(math.log(sum(math.exp(s[i][j]) for j in range(6))) - s[i][i] for i in range(6)) / 6
+        columns = sum(math.log(sum(math.exp(s[j][i]) for j in range(6))) - s[i][i] for i in range(6)) / 6
+        nb.check(f"a loop over six pairs, tau {tau}", answer(u, v, tau), (rows + columns) / 2, rtol=1e-9, hint=hint)
+    nb.check("u and v in each other's place", answer(v, u, 0.2), answer(u, v, 0.2).item(), rtol=1e-9,
+             hint="both directions have the same weight")  # fmt: skip
     u, v = u.requires_grad_(), v.requires_grad_()
     answer(u, v, 0.2).backward()
     nb.check("gradients reach both towers", not any(z.grad is None for z in (u, v)), True, hint="detach nothing")
     step = 1e-5 * cloud(6, 3, 2)
     for name, z, moved in (("u", u, lambda d: answer(u + d, v, 0.2)), ("v", v, lambda d: answer(u, v + d, 0.2))):
         slope = ((moved(step) - moved(-step)) / 2).item()
-        nb.check(
-            f"gradient of {name} against a small step", (z.grad * step).sum(), slope, rtol=1e-3, hint="detach nothing"
-        )
+        nb.check(f"gradient of {name}, by a small step", (z.grad * step).sum(), slope, rtol=1e-3, hint="detach nothing")
 
 
 check_two_way_loss(two_way_loss)
 
 
 # %% [markdown] tags=["hint"]
-# <details><summary>Hint</summary> `scores.logsumexp(dim=1)` sums over captions for each series, `dim=0` over series for each
-# caption. The partner is on the diagonal in both. </details>
+# <details><summary>Hint</summary> <code>scores.logsumexp(dim=1)</code> sums over captions for each series,
+# <code>dim=0</code> over series for each caption. The partner is on the diagonal in both. </details>
 
 
 # %% tags=["solution"]
@@ -1003,6 +1011,11 @@ def wrong_one_axis(u, v, tau):
 def wrong_times_tau(u, v, tau):
     """multiplies by the temperature"""
     return two_way_loss(u, v, 1 / tau)
+
+
+def wrong_fixed_tau(u, v, tau):
+    """takes tau to be 0.2"""
+    return two_way_loss(u, v, 0.2)
 
 
 def wrong_length(u, v, tau):
@@ -1041,7 +1054,7 @@ def wrong_other_detached(u, v, tau):
     return (asked + (columns.logsumexp(dim=0) - columns.diagonal()).mean()) / 2
 
 
-nb.refused(check_two_way_loss, wrong_one_axis, wrong_times_tau, wrong_length, wrong_sum)
+nb.refused(check_two_way_loss, wrong_one_axis, wrong_times_tau, wrong_fixed_tau, wrong_length, wrong_sum)
 nb.refused(check_two_way_loss, wrong_without_partner, wrong_detached, wrong_partner_detached, wrong_other_detached)
 
 # %% [markdown]
@@ -1077,24 +1090,26 @@ def check_classify_by_names(answer):
              hint="unit length before the mean, or the longest sentence decides; and after it")  # fmt: skip
     wide = {"a": [1.0, 0.0], "b": [-0.8, 0.6], "c": [0.0, 1.0]}
     u = torch.tensor([[0.5, 2.0], [2.0, 1.0], [0.01, 0.1], [-3.0, 1.0]], dtype=torch.float64)
-    _, found = answer(u, [["a", "b"], ["c"]], tower(wide))
-    nb.check("sentences that disagree", found.tolist(), [0, 0, 1, 1],
-             hint="the mean of sentences that disagree is short: bring it to unit length")  # fmt: skip
-    _, found = answer(u, [["c"], ["a", "b"]], tower(wide))
-    nb.check("classes in the other order", found.tolist(), [1, 1, 0, 0], hint="the number of the class in your list")
+    _, found = answer(u, [["c"], ["a"]], tower(wide))
+    nb.check("four series: so many numbers", len(found), 4, hint="each series gets a class, not each class a series")
+    nb.check("one sentence a class", found.tolist(), [0, 1, 0, 0], hint="the place of the class in the list, from 0")
+    for order, expected in (([["a", "b"], ["c"]], [0, 0, 1, 1]), ([["c"], ["a", "b"]], [1, 1, 0, 0])):
+        nb.check(f"sentences that disagree: {order}", answer(u, order, tower(wide))[1].tolist(), expected,
+                 hint="series meet the vector of a class that you return, no single sentence")  # fmt: skip
     texts = {str(i): row for i, row in enumerate(cloud(9, 5, 2).tolist())}
     groups, u = [list("0123"), list("45"), list("678")], cloud(40, 5, 3)
     unit = [[[x / math.hypot(*texts[t]) for x in texts[t]] for t in group] for group in groups]
     means = [[sum(column) / len(group) for column in zip(*group)] for group in unit]
     cosines = [[sum(p * q for p, q in zip(row, m)) / math.hypot(*m) for m in means] for row in u.tolist()]
-    nb.check("40 series, by loops", answer(u, groups, tower(texts))[1].tolist(), [c.index(max(c)) for c in cosines])
+    nb.check("40 series, by loops", answer(u, groups, tower(texts))[1].tolist(), [c.index(max(c)) for c in cosines],
+             hint="the class with the largest cosine")  # fmt: skip
 
 
 check_classify_by_names(classify_by_names)
 
 
 # %% [markdown] tags=["hint"]
-# <details><summary>Hint</summary> For one class: `z = embed(texts)`, divide each row by its norm, take the mean over rows, divide
+# <details><summary>Hint</summary> For one class: <code>z = embed(texts)</code>, divide each row by its norm, take the mean over rows, divide
 # by its norm. The length of a series' own embedding cannot change which class is nearest. </details>
 
 
@@ -1126,6 +1141,20 @@ def wrong_nearest_sentence(u, sentences, embed):
     return classes, torch.stack(best, dim=1).argmax(dim=1)
 
 
+def wrong_mean_cosine(u, sentences, embed):
+    """takes the class whose sentences have the largest mean cosine"""
+    classes, _ = classify_by_names(u, sentences, embed)
+    vectors = [embed(texts) for texts in sentences]
+    mean = [(u @ (z / z.norm(dim=1, keepdim=True)).T).mean(dim=1) for z in vectors]
+    return classes, torch.stack(mean, dim=1).argmax(dim=1)
+
+
+def wrong_from_one(u, sentences, embed):
+    """counts classes from 1"""
+    classes, found = classify_by_names(u, sentences, embed)
+    return classes, found + 1
+
+
 def wrong_sorted(u, sentences, embed):
     """numbers the classes in alphabetical order"""
     return classify_by_names(u, sorted(sentences), embed)
@@ -1138,12 +1167,14 @@ def wrong_axis(u, sentences, embed):
 
 
 nb.refused(check_classify_by_names, wrong_raw_mean, wrong_short_mean, wrong_first_sentence)
-nb.refused(check_classify_by_names, wrong_nearest_sentence, wrong_sorted, wrong_axis)
+nb.refused(check_classify_by_names, wrong_nearest_sentence, wrong_mean_cosine)
+nb.refused(check_classify_by_names, wrong_sorted, wrong_from_one, wrong_axis)
 
 # %% [markdown]
 # ### 15.3 Measure the gap and move it `**`
-# The gap is the mean of the unit vectors of one modality minus that of the other. Move the first by minus, the second by plus
-# `share` halves of it, and bring all to unit length again. The two need not have equally many rows, and stay as they are.
+# The gap is the mean of the unit vectors of one modality minus that of the other. Move the two towards each other along the
+# gap, each by `share / 2` times the gap, and bring all to unit length again. The two need not have equally many rows. What was
+# given stays as it is.
 
 
 # %% tags=["exercise"]
@@ -1164,21 +1195,21 @@ def move_gap(u, v, share):
 
 # %% tags=["nbval-check-output"]
 def check_move_gap(answer):
-    u, v = torch.tensor([[2.0, 0.0], [0.0, 3.0]]).double(), torch.tensor([[-5.0, 0.0]]).double()
-    a, b, length = answer(u, v, 0)
-    nb.check("length of the gap", length, math.hypot(1.5, 0.5), rtol=1e-9,
-             hint="means of unit vectors, each over its own rows, and not brought to unit length")  # fmt: skip
-    nb.check("no shift", torch.cat([a, b]), [[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]], atol=1e-12)
-    nb.check("u stays as it is", u, [[2.0, 0.0], [0.0, 3.0]], atol=0.0, rtol=1e-12, hint="work on copies")
-    a, b, length = answer(u, v, 1.0)
-    nb.check("its length before the move", length, math.hypot(1.5, 0.5), rtol=1e-9, hint="measure first, then move")
-    rows = [[0.25, -0.25], [-0.75, 0.75], [-0.25, 0.25]]
-    expected = [[x / math.hypot(*row) for x in row] for row in rows]
-    nb.check("the whole gap", torch.cat([a, b]), expected, rtol=1e-9,
-             hint="half of it each, towards each other, and unit length at the end")  # fmt: skip
+    start = torch.tensor([[2.0, 0.0], [0.0, 3.0], [-5.0, 0.0]], dtype=torch.float64)
+    whole, half = [[2, -2], [-6, 6], [-2, 2]], [[5, -1], [-3, 7], [-5, 1]]  # at any length
+    for share, rows in ((0, [[1, 0], [0, 1], [-1, 0]]), (1, whole), (0.5, half)):
+        given = start.clone()
+        a, b, length = answer(given[:2], given[2:], share)
+        nb.check(f"share {share}: u and v are as they were", given, start, rtol=1e-12, hint="work on copies")
+        nb.check("length of the gap before", length, math.hypot(1.5, 0.5), rtol=1e-9,
+                 hint="of the given u and v: unit vectors, each mean over its own rows, and left at its length")  # fmt: skip
+        expected = [[x / math.hypot(*row) for x in row] for row in rows]
+        nb.check("where they are now", torch.cat([a, b]), expected, rtol=1e-9, atol=1e-12,
+                 hint="towards each other, by how much each? And unit length at the end")  # fmt: skip
     u, v = cloud(30, 4, 0) + 1, cloud(20, 4, 1) - 1
     gaps = [answer(*answer(u, v, share)[:2], 0)[2] for share in (-0.5, 0, 0.5, 1)]
-    nb.check("wider, as it is, narrower, nearly closed", gaps[0] > gaps[1] > gaps[2] > 3 * gaps[3], True)
+    nb.check("wider, as it is, narrower, nearly closed", gaps[0] > gaps[1] > gaps[2] > 3 * gaps[3], True,
+             hint="a share below 0 widens the gap, 1 closes it")  # fmt: skip
     a, b, _ = answer(u, v, 0.5)
     nb.check("unit length", torch.cat([a, b]).norm(dim=1), [1.0] * 50, rtol=1e-9, hint="bring all to unit length again")
 
@@ -1187,7 +1218,7 @@ check_move_gap(move_gap)
 
 
 # %% [markdown] tags=["hint"]
-# <details><summary>Hint</summary> With $\Delta$ = mean(u) - mean(v), u has to go towards v: minus for u, plus for v. </details>
+# <details><summary>Hint</summary> With gap = mean(u) - mean(v), u has to go towards v: minus for u, plus for v. </details>
 
 
 # %% tags=["solution"]
@@ -1231,9 +1262,21 @@ def wrong_off_sphere(u, v, share):
 
 
 def wrong_in_place(u, v, share):
-    """changes what it was given"""
+    """changes the u that it was given"""
     u /= u.norm(dim=1, keepdim=True)
     return move_gap(u, v, share)
+
+
+def wrong_v_in_place(u, v, share):
+    """moves the v that it was given"""
+    a, b, length = move_gap(u, v, share)
+    v.copy_(b)
+    return a, v, length
+
+
+def wrong_cube(u, v, share):
+    """moves by the cube of the share"""
+    return move_gap(u, v, share**3)
 
 
 def wrong_length_after(u, v, share):
@@ -1243,4 +1286,5 @@ def wrong_length_after(u, v, share):
 
 
 nb.refused(check_move_gap, wrong_raw_means, wrong_unit_means, wrong_pooled, wrong_direction)
-nb.refused(check_move_gap, wrong_whole, wrong_off_sphere, wrong_in_place, wrong_length_after)
+nb.refused(check_move_gap, wrong_whole, wrong_off_sphere, wrong_cube, wrong_length_after)
+nb.refused(check_move_gap, wrong_in_place, wrong_v_in_place)

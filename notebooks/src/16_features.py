@@ -236,7 +236,8 @@ for name in tables:
 # %% [markdown]
 # The ± is the standard error over the 20 *draws of labels*, with these halves of the table and this one training. It holds neither
 # another training nor other test series; an accuracy on 100 test series has a standard error of up to 0.05 of its own. The recorded runs at
-# the end draw all of that anew. And now with fewer and with more labels; a bar is the deviation over draws.
+# the end draw all of that anew. And now with fewer and with more labels; a bar is the deviation over draws. Markers of one
+# number of labels (3, 10 or 25) stand side by side, so that no bar hides another.
 
 # %%
 fig, axes = plots.figure(1, 2, height=4.2, sharey=True)
@@ -336,7 +337,7 @@ nb.record(
 # does not bind: a pattern that moved has other neighbours.
 #
 # The second test supports the story in part. In this run the crop alone loses most, and the views without the crop least. In the five
-# recorded runs (end of the chapter) the crop alone is below the other views in each, on average by 0.04, which is just short of three
+# recorded runs (end of the chapter) the crop alone is below the other views by 0.04 on average, which is just short of three
 # standard errors. But without the crop the features are still below the raw series, and whether they are above those of all five views is
 # not settled. So the crop is not shown to be the cause, and leaving it out did not turn the loss into a gain.
 #
@@ -583,11 +584,12 @@ print(nb.recorded_runs("16"))
 # They need nothing from the chapter but this set-up. A check says what to look at when an answer is wrong.
 
 # %%
-from typing import ClassVar
+from statistics import stdev
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
 from ncvqvae_lite import nb
 
@@ -600,17 +602,42 @@ SHAPES = dict.fromkeys(("a", "copy", "swapped"), (20,))
 
 # %%
 class Spy(TransformerMixin, BaseEstimator):
-    """An estimator that remembers which rows it learned from (by their first column), and subtracts their mean."""
+    """An estimator that remembers which rows it learned from, by their first column. Its features are twice the other
+    columns, minus their mean, along axes that are drawn for each fit.
+    """
 
-    seen: ClassVar = []  # one list of row numbers for each `fit`
+    def __init__(self):
+        self.seen = []  # one list of row numbers for each `fit`
 
     def fit(self, X, y=None):
-        Spy.seen.append(sorted(X[:, 0].astype(int).tolist()))
-        self.mean_ = X.mean(axis=0)
+        self.seen.append(sorted(X[:, 0].astype(int).tolist()))
+        self.mean_ = X[:, 1:].mean(axis=0)
+        g = np.random.default_rng(self.seen[-1])
+        self.axes_ = np.linalg.qr(g.normal(size=(len(self.mean_), len(self.mean_))))[0]
         return self
 
     def transform(self, X):
-        return (X - self.mean_)[:, 1:]
+        return 2 * (X[:, 1:] - self.mean_) @ self.axes_
+
+
+# %%
+def times_drawn(answer):
+    """How often each draw of 2 rows a class occurs in 240, from classes of 4 and 3 rows.
+
+    Row i is in the test split 2^i times, beside as many copies with the sign and the label turned round. Of a copy and its
+    row both are told right if the row was drawn, one if not. So the accuracy tells which rows were drawn.
+    """
+    y, one = np.repeat([0, 1], (4, 3)), np.eye(7)
+    i = np.repeat(np.arange(7), 2 ** np.arange(7))
+    tests, y_test = np.concatenate([one[i], -one[i]]), np.concatenate([y[i], 1 - y[i]])
+    found = answer({"row": one}, y, {"row": tests}, y_test, 2, 240, np.random.default_rng(0))["row"]
+    return np.unique(np.round(found * len(tests)), return_counts=True)[1]
+
+
+def share_right(x, y, fold):
+    """Cross-validated accuracy for features of `Spy`, without `Spy`: an answer does not depend on means and axes."""
+    told = cross_val_predict(LogisticRegression(max_iter=1000), 2 * x[:, 1:], y, cv=PredefinedSplit(fold))
+    return (told == y).mean()
 
 
 # %% [markdown]
@@ -651,21 +678,21 @@ def check_compare(answer):
 
     found = ask(5, 20)
     nb.check("one accuracy a draw, by name", {n: np.shape(found[n]) for n in sorted(found)}, SHAPES)
-    nb.check("two names for one representation: equal, draw by draw", found["a"], found["copy"], atol=1e-12,
-             hint="draw the rows once, before the loop over representations")  # fmt: skip
+    nb.check("one representation, two names: equal", found["a"], found["copy"], atol=1e-12, hint="draw once, for all")
     nb.check("test rows swapped in pairs: in each draw right becomes wrong", found["a"] + found["swapped"], np.ones(20),
              atol=1e-12, hint="accuracies stand in the order of the draws, for all names")  # fmt: skip
     nb.check("different draws differ", len(np.unique(found["a"])) > 3, True, hint="every draw has rows of its own")
     nb.check("another generator, other draws", np.array_equal(ask(5, 20, 1)["a"], found["a"]), False, hint="use `rng`")
     known = LogisticRegression(max_iter=1000).fit(SEEN, TWO).score(UNSEEN, TWO)
     nb.check("all rows drawn: the accuracy is known", ask(30, 3)["a"], np.full(3, known), atol=1e-12,
-             hint="logistic regression with its own C, features as they are")  # fmt: skip
+             hint="each row once; logistic regression with its own C, features as they are")  # fmt: skip
     y, names = np.repeat([0, 1, 2], (60, 30, 12)), {"row": np.eye(102)}
     by_name = answer(names, y, names, y, 12, 3, np.random.default_rng(0))["row"]
     learned = [round(102 * v) in (36, 36 + 48, 36 + 18) for v in by_name]  # 36 rows and all others of one class
-    nb.check(
-        "rows known by name only: 36 are learned", all(learned), True, hint="12 of each class, none twice, no more"
-    )
+    nb.check("rows known by name: 36 are learned", all(learned), True, hint="12 of each class, none twice, no more")
+    times = times_drawn(answer)
+    nb.check("2 of 4 rows and 2 of 3: all 18 draws occur", len(times), 18, hint="any row may stand beside any other")
+    nb.check("of 240, the most frequent of them", times.max(), low=14, high=40, hint="rows are equally likely")
 
 
 check_compare(compare)
@@ -732,6 +759,50 @@ def wrong_not_by_class(features, y, features_test, y_test, per_class, draws, rng
     return {n: np.array([fit(f[r], y[r]).score(features_test[n], y_test) for r in rows]) for n, f in features.items()}
 
 
+def with_rows(draw):
+    """`compare` with rows drawn by `draw(rows of each class, per_class, rng)`, which returns a list of as many arrays."""
+
+    def answer(features, y, features_test, y_test, per_class, draws, rng):
+        of_class = [np.flatnonzero(y == c) for c in np.unique(y)]
+        rows = [np.concatenate(draw(of_class, per_class, rng)) for _ in range(draws)]
+        fit = LogisticRegression(max_iter=1000).fit
+        return {
+            n: np.array([fit(f[r], y[r]).score(features_test[n], y_test) for r in rows]) for n, f in features.items()
+        }
+
+    return answer
+
+
+def wrong_same_positions(*given):
+    """takes the same positions in all classes"""
+
+    def draw(of_class, per_class, rng):
+        at = rng.permutation(min(len(rows) for rows in of_class))[:per_class]
+        return [rows[at] for rows in of_class]
+
+    return with_rows(draw)(*given)
+
+
+def wrong_block(*given):
+    """takes rows that follow one another"""
+
+    def draw(of_class, per_class, rng):
+        start = [rng.integers(0, len(rows) - per_class + 1) for rows in of_class]
+        return [rows[s : s + per_class] for rows, s in zip(of_class, start)]
+
+    return with_rows(draw)(*given)
+
+
+def wrong_first_class_fixed(*given):
+    """draws from all classes but the first"""
+
+    def draw(of_class, per_class, rng):
+        first, *others = of_class
+        return [first[:per_class], *(rng.choice(rows, per_class, replace=False) for rows in others)]
+
+    return with_rows(draw)(*given)
+
+
 def wrong_sorted(features, y, features_test, y_test, per_class, draws, rng):
     """sorts the accuracies, so that the draws are no longer side by side"""
     return {
@@ -774,6 +845,7 @@ def wrong_penalty(*given):
 nb.refused(check_compare, wrong_own_draws, wrong_fixed_seed, wrong_same_draw, wrong_mean, wrong_sorted)
 nb.refused(check_compare, wrong_scaled, wrong_neighbour, wrong_penalty)
 nb.refused(check_compare, wrong_all_labels, wrong_not_by_class, wrong_with_replacement)
+nb.refused(check_compare, wrong_same_positions, wrong_block, wrong_first_class_fixed)
 
 # %% [markdown]
 # ### 16.2 Everything inside the fold `**`
@@ -804,27 +876,26 @@ def cross_validated(make, x, y, fold):
 
 # %% tags=["nbval-check-output"]
 def check_cross_validated(answer):
-    rng = np.random.default_rng(5)
-    y = np.tile([0, 1], 20)
-    x = np.column_stack([np.arange(40), rng.normal(0, 1, (40, 3)) + y[:, None]])
-    fold = np.repeat([0, 1, 2], (20, 12, 8))
-    Spy.seen.clear()
-    found = answer(Spy, x, y, fold)
-    wanted = [sorted(np.flatnonzero(fold != k).tolist()) for k in range(3)]
-    nb.check("a fit for each fold", len(Spy.seen), 3, hint="make() anew for each fold, and fit it once")
-    nb.check(
-        "each saw the other folds' rows", sorted(Spy.seen) == sorted(wanted), True, hint="the fold's rows stay out"
-    )
-    right = 0
-    for k in range(3):
-        mean = x[fold != k].mean(axis=0)[1:]
-        probe = LogisticRegression(max_iter=1000).fit(x[fold != k, 1:] - mean, y[fold != k])
-        right += (probe.predict(x[fold == k, 1:] - mean) == y[fold == k]).sum()
-    nb.check(
-        "share of all rows", found, right / 40, rtol=1e-9, hint="folds are unequal: count rows, do not average folds"
-    )
-    names = np.where(fold == 1, 7, np.where(fold == 2, 3, 0))
-    nb.check("folds by any numbers", answer(Spy, x, y, names), right / 40, rtol=1e-9, hint="np.unique(fold)")
+    rng, made = np.random.default_rng(75), []
+    x = np.column_stack([np.arange(60), rng.normal(0, [1.5, 0.25, 0.1], (60, 3))])
+    noisy = [(x[:, 1:] @ [0.6, 6, 12] + rng.normal(0, 1, 60) > 0).astype(int) for _ in "ab"]
+    clear, thirds, fold = (x[:, 1] > 0).astype(int), np.repeat([0, 1, 2], 20), np.repeat([0, 1, 2], (30, 18, 12))
+
+    def shares(fold):
+        return np.array([answer(Spy, x, y, fold) for y in noisy]), np.array([share_right(x, y, fold) for y in noisy])
+
+    found = answer(lambda: made.append(Spy()) or made[-1], x + clear[:, None] * [0, 40, 0, 0], clear, thirds)
+    fits = [len(spy.seen) for spy in made]
+    nb.check("fits of each estimator", fits, [1, 1, 1], hint="a new one for each fold, fitted once")
+    wanted = [np.flatnonzero(thirds != k).tolist() for k in range(3)]
+    nb.check("rows that they saw: those of the other folds", sorted(spy.seen[0] for spy in made) == sorted(wanted), True,
+             hint="the fold's rows stay out")  # fmt: skip
+    nb.check("classes far apart: all are told right", found, 1.0, rtol=1e-9, hint="which fit made the features that the "
+             "classifier learned from, and which those that it is asked about?")  # fmt: skip
+    nb.check("noisy labels", *shares(thirds), rtol=1e-9, hint="the classifier of the text, on features as they are: does it "
+             "learn from the other folds only, and is it asked about this one?")  # fmt: skip
+    nb.check("folds of unequal size", *shares(fold), rtol=1e-9, hint="the share of all rows")
+    nb.check("folds by any numbers", *shares(np.array([0, 7, 3])[fold]), rtol=1e-9, hint="which numbers are in `fold`?")
 
 
 check_cross_validated(cross_validated)
@@ -851,6 +922,74 @@ def wrong_fit_again_on_test(make, x, y, fold):
     for k in np.unique(fold):
         probe = LogisticRegression(max_iter=1000).fit(make().fit_transform(x[fold != k]), y[fold != k])
         right += (probe.predict(make().fit_transform(x[fold == k])) == y[fold == k]).sum()
+    return right / len(y)
+
+
+def wrong_one_estimator(make, x, y, fold):
+    """makes one estimator, and fits it again in each fold"""
+    encode = make()
+    return cross_validated(lambda: encode, x, y, fold)
+
+
+def wrong_mixed_features(make, x, y, fold):
+    """lets a classifier learn from features of other fits"""
+    f, right = np.zeros((len(x), x.shape[1] - 1)), 0
+    for k in np.unique(fold):
+        f[fold == k] = make().fit(x[fold != k]).transform(x[fold == k])
+    for k in np.unique(fold):
+        probe = LogisticRegression(max_iter=1000).fit(f[fold != k], y[fold != k])
+        right += (probe.predict(f[fold == k]) == y[fold == k]).sum()
+    return right / len(y)
+
+
+def with_probe(probe):
+    """`cross_validated` with another classifier."""
+
+    def answer(make, x, y, fold):
+        right = 0
+        for k in np.unique(fold):
+            encode = make().fit(x[fold != k])
+            probe.fit(encode.transform(x[fold != k]), y[fold != k])
+            right += (probe.predict(encode.transform(x[fold == k])) == y[fold == k]).sum()
+        return right / len(y)
+
+    return answer
+
+
+def wrong_strong_penalty(*given):
+    """takes C = 0.3"""
+    return with_probe(LogisticRegression(C=0.3, max_iter=1000))(*given)
+
+
+def wrong_weak_penalty(*given):
+    """takes C = 10"""
+    return with_probe(LogisticRegression(C=10, max_iter=1000))(*given)
+
+
+def wrong_weaker_penalty(*given):
+    """takes C = 100"""
+    return with_probe(LogisticRegression(C=100, max_iter=1000))(*given)
+
+
+def wrong_standardised(*given):
+    """standardises the features first"""
+    return with_probe(make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)))(*given)
+
+
+def wrong_constant(make, x, y, fold):
+    """fits, and returns 0.75"""
+    for k in np.unique(fold):
+        make().fit(x[fold != k])
+    return 0.75
+
+
+def wrong_probe_saw_all(make, x, y, fold):
+    """trains the classifier on all rows"""
+    right = 0
+    for k in np.unique(fold):
+        encode = make().fit(x[fold != k])
+        probe = LogisticRegression(max_iter=1000).fit(encode.transform(x), y)
+        right += (probe.predict(encode.transform(x[fold == k])) == y[fold == k]).sum()
     return right / len(y)
 
 
@@ -886,12 +1025,14 @@ def wrong_fold_numbers(make, x, y, fold):
 
 
 nb.refused(check_cross_validated, wrong_fit_on_all, wrong_fit_again_on_test, wrong_mean_of_folds)
-nb.refused(check_cross_validated, wrong_scored_on_train, wrong_fold_numbers)
+nb.refused(check_cross_validated, wrong_scored_on_train, wrong_fold_numbers, wrong_one_estimator)
+nb.refused(check_cross_validated, wrong_mixed_features, wrong_constant, wrong_probe_saw_all, wrong_standardised)
+nb.refused(check_cross_validated, wrong_strong_penalty, wrong_weak_penalty, wrong_weaker_penalty)
 
 # %% [markdown]
 # ### 16.3 What the ± must hold `*`
 # Two representations were compared with several seeds, each of which draws other halves of the table and trains anew; within a
-# seed there are many draws of labels. The accuracies of both are paired in both ways. Draws of one seed share its halves and
+# seed there are many draws of labels. Both were scored in the same draws of the same seeds. Draws of one seed share its halves and
 # its training, so they are not independent. Return the mean difference, and its standard error with the *seeds* as the sample.
 
 
@@ -902,7 +1043,7 @@ def settled(a, b):
     a, b     (seeds, draws) accuracies of two representations; two seeds or more
     returns  (mean, standard error), two numbers
     """
-    # solution: one number for each seed, then their spread
+    # solution: what is independent here?
     of_seed = (np.asarray(a) - np.asarray(b)).mean(axis=1)
     return of_seed.mean(), of_seed.std(ddof=1) / len(of_seed) ** 0.5
     # end of solution
@@ -910,16 +1051,21 @@ def settled(a, b):
 
 # %% tags=["nbval-check-output"]
 def check_settled(answer):
-    b = np.array([[0.5, 0.7], [0.6, 0.9], [0.8, 0.4]])
-    mean, error = answer(b + [[0.1], [0.2], [0.3]], b)
-    nb.check("gains of 0.1, 0.2 and 0.3: mean", mean, 0.2, rtol=1e-9, hint="a minus b")
-    nb.check("standard error", error, 0.1 / 3**0.5, rtol=1e-9, hint="deviation of three numbers, ddof 1, over root 3")
-    wobble = np.array([[0.05, -0.05], [0.02, -0.02], [0.04, -0.04]])  # of the draws, 0 on average
+    b = np.random.default_rng(0).uniform(0.4, 0.6, (5, 3))
+    gains = np.array([0.12, 0.3, -0.25, 0.2, 0.03])  # of five seeds; the mean is 0.08
+    wobble = np.array([[0.06, -0.02, -0.04]]) * [[1], [-1], [2], [1], [1]]  # of the draws, 0 on average
+    mean, error = answer(b + gains[:, None] + wobble, b)
+    nb.check("gains of five seeds: mean", mean, 0.08, rtol=1e-9, hint="a minus b, sign and all, and a mean of all")
+    nb.check("standard error", error, stdev(gains.tolist()) / 5**0.5, rtol=1e-9,
+             hint="of a mean of how many? And the deviation is that of a sample")  # fmt: skip
     mean, error = answer(b + 0.1 + wobble, b)
-    nb.check("equal gains of all seeds: mean", mean, 0.1, rtol=1e-9)
-    nb.check("equal gains of all seeds: standard error 0", error, 0.0, atol=1e-9, hint="average over draws first")
-    mean, error = answer(np.repeat(b + [[0.1], [0.2], [0.3]], 50, axis=1), np.repeat(b, 50, axis=1))
-    nb.check("100 draws instead of 2: no more seeds", error, 0.1 / 3**0.5, rtol=1e-9, hint="only seeds are a sample")
+    nb.check("equal gains of all seeds: mean", mean, 0.1, rtol=1e-9, hint="a minus b")
+    nb.check("equal gains of all seeds: standard error 0", error, 0.0, atol=1e-9, hint="draws are not the sample")
+    mean, error = answer(b[:2] - [[0.1], [0.2]], b[:2])
+    nb.check("losses of two seeds", (mean, error), (-0.15, 0.05), rtol=1e-9, hint="a loss is below 0; how many seeds?")
+    mean, error = answer(np.repeat(b + gains[:, None], 50, axis=1), np.repeat(b, 50, axis=1))
+    nb.check("150 draws instead of 3: no more seeds", error, stdev(gains.tolist()) / 5**0.5, rtol=1e-9,
+             hint="only seeds are a sample")  # fmt: skip
 
 
 check_settled(settled)
@@ -965,4 +1111,29 @@ def wrong_axis(a, b):
     return d.mean(), d.std(ddof=1) / len(d) ** 0.5
 
 
+def wrong_absolute(a, b):
+    """takes differences without their sign"""
+    d = np.abs(a - b).mean(axis=1)
+    return d.mean(), d.std(ddof=1) / len(d) ** 0.5
+
+
+def wrong_absolute_of_seed(a, b):
+    """takes the seeds' differences without their sign"""
+    d = np.abs((a - b).mean(axis=1))
+    return d.mean(), d.std(ddof=1) / len(d) ** 0.5
+
+
+def wrong_median(a, b):
+    """takes medians"""
+    d = np.median(a - b, axis=1)
+    return np.median(d), d.std(ddof=1) / len(d) ** 0.5
+
+
+def wrong_three(a, b):
+    """takes three seeds for granted"""
+    d = (a - b).mean(axis=1)
+    return d.mean(), d.std(ddof=1) / 3**0.5
+
+
 nb.refused(check_settled, wrong_pooled, wrong_unpaired, wrong_deviation, wrong_ddof, wrong_sign, wrong_axis)
+nb.refused(check_settled, wrong_absolute, wrong_absolute_of_seed, wrong_median, wrong_three)
