@@ -6,7 +6,7 @@ Every public name can be imported from here; the module that holds it is loaded 
 
 from importlib import import_module
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _ROOMS = {
     "data": (

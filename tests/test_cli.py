@@ -723,7 +723,7 @@ def test_durations(seconds, text):
     [
         ([], ["replicate", "doctor", "fcn import"]),
         (["--help"], ["replicate", "doctor", "fcn import", "--version"]),
-        (["--version"], ["ncvqvae-lite 0.1.0"]),
+        (["--version"], ["ncvqvae-lite 0.2.0"]),
         (["replicate", "--help"], ["--augmentation", "--set FIELD=VALUE", "$NCVQVAE_FCN", "TwoPatternsGenerated"]),
         (["fcn"], ["fcn fetch", "fcn import", "FILE_OR_FOLDER", "fcn list"]),
         (["fcn", "--help"], ["fcn fetch", "fcn import", "FILE_OR_FOLDER", "fcn list"]),
