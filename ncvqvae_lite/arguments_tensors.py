@@ -57,7 +57,7 @@ def _from_array(values, what) -> torch.Tensor:
 
 
 def _is_plain(x, like=None):
-    """A tensor with values in rows; where only shapes are looked at, one without values goes with others like it."""
+    """Whether x is strided and not quantised; a meta tensor x is refused only if `like` is given and has values."""
     return (
         x.layout == torch.strided and not x.is_quantized and not (x.is_meta and like is not None and not like.is_meta)
     )
@@ -128,7 +128,7 @@ def finite_series(like, channels, length, values) -> torch.Tensor:
 
 
 def tokens_of(values, shape, codebook) -> torch.Tensor:
-    """Tokens of a codebook (K, D), at least one, as an int64 tensor on its device; of a shape are numbers and names."""
+    """Tokens 0..K-1, at least one, int64, on the device of the codebook (K, D); a name in `shape` is any size."""
     tokens, dims = whole_numbers(values, "tokens", len(codebook), codebook), ", ".join(map(str, shape))
     fits = tokens.ndim == len(shape) and all(isinstance(w, str) or w == n for w, n in zip(shape, tokens.shape))
     if not fits or tokens.numel() == 0:
@@ -168,7 +168,7 @@ def tokens_and_classes(tokens, classes, prior) -> tuple[torch.Tensor, torch.Tens
 
 
 def embedding(indices, table) -> torch.Tensor:
-    """Rows of a table (M, D) by their numbers; those that there are none of are found where it costs no wait."""
+    """Rows of a table (M, D) by number; a number out of range is refused on a CPU only, where torch checks."""
     try:
         return torch.nn.functional.embedding(indices, table)
     except IndexError as error:  # on a CPU

@@ -48,7 +48,7 @@ class _Campaign:
 
 @dataclass(frozen=True)
 class _Continued(_Campaign):
-    """What those two have in common that can go on without the run folders of other clones.
+    """What `run` and `status` share: they can count results of runs that are elsewhere.
 
     recorded TABLE   a cell that a table of results has whole, of this very code, settings and feature net, counts as
                      done; without TABLE: data/results/cells.csv of the checkout that this package is imported from

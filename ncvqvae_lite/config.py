@@ -19,11 +19,11 @@ THESIS_AUGMENTATIONS = ("none", "warp", "slice", "gauss")
 
 SCHEDULES = ("cosine", "one-cycle", "warm-up")
 
-# Who reads a field: a stage's folder is named by its own fields, its code, and those of the stages that it builds on.
+# The stage that reads a field. Its folder is named by fields and code, its own and those of the stages before it.
 FCN, TOKENIZER, CELL = "fcn", "tokenizer", "cell"
 MODULES = {FCN: "experiment_fcn", TOKENIZER: "experiment_tokenizer", CELL: "experiment_cell"}
 
-BY_N = "by n"  # of a text that is left to the number of train series; of a number it is 0
+BY_N = "by n"  # a text setting left to the number of train series (a number: 0)
 
 # What a number may be: from, below, in words.
 COUNT = (1, math.inf, "1 or more")
@@ -142,7 +142,7 @@ class ExperimentConfig(LossSettings):
     masked_only: bool = _field(CELL, False, improved=True)  # Q5: loss over visible tokens too
     t_per_sample: bool = _field(CELL, False, improved=True)  # Q5: one mask share for a batch, or for each sample
     extra_positions: bool = _field(CELL, True, improved=False)  # Q18: a second table of positions
-    # Of the stochastic quantisation in stage 2; 0: so that tokens are as sure as `experiment_prior.SURE` says
+    # Temperature of the token draw in stage 2; 0: so that tokens are as sure as `experiment_prior.SURE`
     token_temperature: float = _field(CELL, 1.0, NOT_NEGATIVE, improved=0.0)
     prior_validation: str = _field(CELL, "sampled", choices=("sampled", "argmax"), improved="argmax")  # Q13
     prior_dim: int = _field(CELL, 64, COUNT, improved=128)  # of the embeddings; improved: no bottleneck
@@ -155,7 +155,7 @@ class ExperimentConfig(LossSettings):
     prior_min_steps: int = _field(CELL, 0, NOT_NEGATIVE, quick=500)
     prior_batch_size: int = _field(CELL, 256, COUNT, improved=64)
     prior_lr: float = _field(CELL, 1e-3, POSITIVE, improved=2e-3)
-    muon_times: float = _field(CELL, 0.0, NOT_NEGATIVE, improved=10.0)  # Muon for matrices: rate over prior_lr; 0: not
+    muon_times: float = _field(CELL, 0.0, NOT_NEGATIVE, improved=10.0)  # Muon's rate for matrices / prior_lr; 0: none
     prior_weight_decay: float = _field(CELL, 1e-3, NOT_NEGATIVE, improved=0.0)
     prior_schedule: str = _field(CELL, "cosine", choices=SCHEDULES, improved="warm-up")
     prior_average: float = _field(CELL, 0.0, FRACTION)
@@ -172,7 +172,7 @@ class ExperimentConfig(LossSettings):
     class_draw: str = _field(  # of samples for which no class is asked: none, or one by the shares of train
         CELL, "none", choices=("none", "train"), improved="train"
     )
-    # Pieces of what tokens left over of train series, added to samples: never, always, or where it helps
+    # Pieces of train series that tokens do not hold, added to samples: never, always, or where it helps
     noise: str = _field(CELL, "none", choices=("none", "pieces", "by rule"), improved="by rule")
     sampling_precision: str = _field(CELL, "fp32", choices=("fp32", "bf16"))
     min_samples: int = _field(CELL, 256, COUNT)

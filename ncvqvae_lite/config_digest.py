@@ -19,7 +19,7 @@ from . import errors
 from .errors import BadInput
 
 PACKAGE = Path(__file__).parent
-ARGUMENTS = {"arguments", "arguments_arrays", "arguments_tensors"}  # of what is right they change nothing
+ARGUMENTS = {"arguments", "arguments_arrays", "arguments_tensors"}  # on valid input they change nothing
 NO_NUMBERS = ARGUMENTS | {"config", "config_digest", "errors", "files", "names"}
 NO_NUMBERS |= {"experiment_folders", "experiment_parts"}
 TYPES = {"shapes"}  # modules whose names stand in annotations only
@@ -73,7 +73,7 @@ def _source(module):
 
 
 def code_of(value, within=()):
-    """What tells apart two functions that are registered, or two values that these use: something for JSON.
+    """JSON content that differs where two registered functions, or values that they use, differ.
 
     A function of this package is its name and the code behind its module; another one its compiled code, its defaults,
     and the numbers and functions that it takes from around it, save those of other packages, which are names. Arrays

@@ -10,7 +10,7 @@ from .errors import BadInput, one_line
 
 MIN_STEPS = 16  # in shorter series the encoder has no frame to halve
 FAR = 1e4  # standard deviations from zero to the mean: farther out float32 has less than 3 digits for the shape
-JUDGED = 10  # series: of fewer it says nothing that a column looks like labels
+JUDGED = 10  # series at least, to judge whether a column looks like labels
 NOT_STEPS = ("label", "labels", "class", "classes", "target", "y", "id", "index", "unnamed: 0")  # names of columns
 
 
@@ -85,7 +85,7 @@ def doubts(x, y, what):
 
 
 def _like_labels(x, step, y):
-    """Whether one column of x (n, L) stands for labels: it is the labels, or holds whole numbers as no other does."""
+    """Whether one column of x (n, L) looks like labels: whole numbers that match y, or the only whole column."""
     column = x[:, step]
     values, number = np.unique(column, return_inverse=True)
     if len(values) < 2 or (column != np.round(column)).any():

@@ -63,14 +63,14 @@ def find_other(folder, name):
 
 
 def find_misnamed(folder, name):
-    """A text file that has the name, but not of a split, or in small letters: Mine.csv, mine_train.csv; or None."""
+    """A text file of that name that is no split's, or in other case: Mine.csv, mine_train.csv; or None."""
     begins = re.compile(rf"{re.escape(name)}([-_ .]?(train|test))?({'|'.join(map(re.escape, TEXT))})", re.IGNORECASE)
     files = sorted(file for place in (folder, Path(folder) / name) for file in Path(place).expanduser().glob("*.*"))
     return next((file for file in files if begins.fullmatch(file.name)), None)
 
 
 def names_of_splits(file, name):
-    """How the two files of `name` are called that are written like `file`, in words."""
+    """The names that files of `name` must have in the format of `file`, in words."""
     suffix = next(suffix for suffix in reversed(TEXT) if file.name.lower().endswith(suffix))
     return f"{name}_TRAIN{suffix} and {name}_TEST{suffix}"
 

@@ -1,4 +1,4 @@
-"""Series from text, line by line, and never other series than stand there. Private to `data_files`.
+"""Series from text, line by line: exactly the series that stand there. Private to `data_files`.
 
 .tsv .txt .csv   the UCR archive's tables: label first, then L values, no header. The first line shows which separator
                  the file has: that of tab, semicolon and comma which stands there most often, else blanks. An empty
@@ -38,7 +38,7 @@ PACKED = (
 
 
 def refuse_disguise(path, content):
-    """Raise BadInput if the first bytes of a file are those of something that stands in its place."""
+    """Raise BadInput if a file begins as one of DISGUISES: a pointer, a web page or XML."""
     begin = content[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     for sign, what in DISGUISES:
         if begin.startswith(sign):
@@ -217,10 +217,10 @@ def _numbers(labels):
 
 
 def _is_header(series, labels):
-    """Whether the first line seems to number the columns, or to name their times: its label is that of no other line.
+    """Whether the first line seems a header: its values rise, and its label is that of no other line.
 
-    Then its values rise by equal steps, as those of no other line do; or they rise, and the label is a word among
-    numbers or one that heads columns.
+    And either its values, as those of no other line, rise by equal steps; or its label is a word, and a usual
+    head of columns or the only word.
     """
     if labels[0] in labels[1:] or len(series[0]) < 2 or not (np.diff(series[0]) > 0).all():
         return False

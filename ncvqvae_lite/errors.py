@@ -1,8 +1,8 @@
 """Exceptions for mistakes of a user. The text of each is one sentence: what was found, what expected, the next step.
 
 The command line prints that sentence and exits with code 2; from Python they are ordinary ValueError, OSError, ...
-What is allowed but makes the results say little is a warning: `WeakEvidence`;
-what takes hours is one before it begins: `LongRun`.
+Two are warnings: `WeakEvidence` for what is allowed but makes results say little,
+`LongRun` before a run that takes hours.
 """
 
 

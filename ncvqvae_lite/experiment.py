@@ -154,7 +154,7 @@ def _flat_channels(ds):
 
 
 def _weak_fcns(ds, metrics):
-    """A sentence for each FCN that is not a quarter of the way from naming the most frequent class to no mistake."""
+    """A sentence for each FCN less than a quarter of the way from the most frequent class's share to 1."""
     for fid, name in (("fid", "fcn_accuracy"), ("fid_second", "fcn_accuracy_second")):
         if name in metrics:
             share = torch.bincount(ds.y_test).max().item() / len(ds.y_test)

@@ -29,7 +29,7 @@ from .quantizer import sample_categorical
 from .training_engine import derive_seed
 
 IS_SPLITS = 10
-BASELINE = 1000  # series of a generator that has learned nothing: as many as train has, or these; no more than test has
+BASELINE = 1000  # floor series drawn: the size of train, but at least this many, and at most the size of test
 
 
 @dataclass(frozen=True)
@@ -243,12 +243,12 @@ def class_accuracy(evidence):
 
 
 def coverages(evidence):
-    """Share of real series with a sample as near as the fifth real one; of others instead: see `_manifold`."""
+    """Share of real series with a sample as near as the fifth real one; for other sets: see `_manifold`."""
     return _manifold(evidence, "coverage")
 
 
 def recalls(evidence):
-    """Share of real series inside a ball of the samples' own distances; of others instead: see `_manifold`."""
+    """Share of real series inside a sample's ball, to its third neighbour; for other sets: see `_manifold`."""
     return _manifold(evidence, "recall")
 
 

@@ -16,9 +16,9 @@ HALVINGS = 10  # ways in which the train series are cut in two
 def noise_stage(cfg, scaled, tokenizer, folder):
     """The ResidualPieces of a cell, saved in its folder, or None; and what was measured, as metrics.
 
-    By rule they are used where they bring reconstructions of one half of the train series, with pieces of the other
-    half, nearer to the originals: by the Frechet distance of random-kernel features, which need neither labels nor a
-    feature net and see flat pieces as well as rough ones. Nearer means so over ten ways of halving, by more than two
+    By rule, pieces are used if those of one half of the train series bring reconstructions of the other half nearer
+    to the originals, by the Frechet distance of random-kernel features (which need neither labels nor a
+    feature net and see flat pieces as well as rough ones): on average over ten halvings, by more than two
     standard errors of the mean difference (as if the halvings were independent, which they are not quite).
     """
     metrics = {}

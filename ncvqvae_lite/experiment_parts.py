@@ -1,8 +1,8 @@
-"""Parts of a run, by hash: each can be told from others, and none is exchanged unnoticed.
+"""The files that a run depends on, by hash, so that an exchanged one is noticed.
 
 config.json has them under `parts`, file -> SHA-256. A plain name is a file in the run's own folder, which the run needs
-wherever it is taken; a name with the way to another folder is one that was there when the run was made (the tokenizer
-and the feature nets that cells share). Runs of earlier versions have no `parts`, and nothing is said of theirs.
+wherever it is taken; a name with a path is a file of another folder as it was when the run was made (the tokenizer
+and the feature nets that cells share). Runs of earlier versions have no `parts`: theirs are not checked.
 """
 
 import hashlib
@@ -55,7 +55,7 @@ def check_held(folder):
 
 
 def check_parts(folder):
-    """The same, and that no shared part was made anew since: a run of that folder would have other numbers now."""
+    """As `check_held`; also that no shared part was made anew since: the run would now give other numbers."""
     folder = Path(folder)
     check_held(folder)
     for name, recorded in parts_of(folder).items():

@@ -70,13 +70,13 @@ class LogitsOnDemand:
 
 
 def logits_by_index(tokenizer, x, temperature):
-    """What gives the `token_logits` of series x by an index tensor: all of them (n, N, K) if they fit, else anew."""
+    """The `token_logits` of series x, to be indexed: one tensor (n, N, K) if it fits, else computed per index."""
     fits = len(x) == len(that_fit(tokenizer, x))
     return (token_logits if fits else LogitsOnDemand)(tokenizer, x, temperature)
 
 
 def that_fit(tokenizer, x):
-    """The series x, or as many of them, always the same ones, as have LOGITS token logits together."""
+    """The series x, or a fixed random choice of them, whose token logits are at most LOGITS in all."""
     most = max(1, LOGITS // (tokenizer.n_tokens * tokenizer.codebook_size))
     if len(x) <= most:
         return x

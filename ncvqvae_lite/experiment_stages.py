@@ -21,7 +21,7 @@ OPTIM_FIELDS = ("batch_size", "lr", "weight_decay", "schedule", "average")
 class Session:
     """How a run is carried out; nothing here changes a number on one device.
 
-    progress  (stage, epochs done, also a fraction of one, epochs, loss terms, steps per second), or None
+    progress  (stage, epochs done (a fraction counts), epochs, loss terms, steps per second), or None
     """
 
     out_dir: Path
@@ -94,7 +94,7 @@ def initial_weights(*seed):
 
 
 def resolve(cfg, ds):
-    """The configuration with what it leaves to the number of train series filled in, for a TimeSeriesDataset.
+    """The configuration for a data set: settings left to its number of train series get their values.
 
     Steps become as many whole epochs as fit in, at least one. The classifier behind CAS sees 1,000 series or more.
     """

@@ -177,7 +177,7 @@ def made_from(folder):
     out = next((parent for parent in folder.parents if (parent / "cells").is_dir()), None)
     found = []
     for file in sorted(out.glob("cells/*/*/*/*/config.json")) if out else ():
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # what cannot be read says of nothing it needs
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # an unreadable config names no folder
             config = json.loads(file.read_text(encoding="utf-8"))
             places = [config.get("tokenizer", ""), *map(os.path.dirname, config.get("parts", ()))]
             begun = any(file.parent.glob("prior.*"))

@@ -13,7 +13,7 @@ from importlib import import_module
 
 
 def function_of(function):
-    """The function itself, of one that may be given as "module.name" in this package, so that it loads when needed."""
+    """A function, or the one that the text "module.name" names in this package, which is loaded only now."""
     if not isinstance(function, str):
         return function
     module, _, name = function.partition(".")
@@ -26,7 +26,7 @@ class Method:
 
     loss            (a, b, **weights) -> named tuple with `total`, of two projections (B, D); None has no views
     weights         argument of the loss -> default; each is a setting named PREFIX_ARGUMENT. The settings are made when
-                    `config` is loaded: a method that is registered later has these values, and changes with its record
+                    `config` is loaded: a method that is registered later has no settings: its record gives them
     scale           default of the setting PREFIX_weight, by which the loss is multiplied; likewise
     whiten          whether the projections are whitened (`ssl_losses.IterNorm`)
     prefix          of the settings' names; "" is the method's name

@@ -161,8 +161,8 @@ class MaskGIT(nn.Module):
         steps               T; after step k positions are masked again: see `n_masked_after`
         choice_temperature  of the Gumbel noise on the confidence, falling linearly to 0 at the last step
         guidance            s in null + s (conditional - null); at 1 the unconditional pass is skipped
-        order               "confidence" keeps the tokens that the prior is surest of; "random" those whose turn it is
-                            in a random order of each sample's own, which copies less of small train sets
+        order               "confidence" keeps the tokens that the prior is surest of; "random" those that are
+                            next in a random order of each sample, which copies less of small train sets
         """
         if steps < 1 or n < 1:
             raise BadInput(f"expected at least one sample and one decoding step, got n={n}, steps={steps}")

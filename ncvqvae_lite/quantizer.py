@@ -87,9 +87,9 @@ class VectorQuantizer(nn.Module):
 
     @torch.no_grad()
     def undecided(self, z: Float[Tensor, "B D F W"], margin=1e-5) -> Bool[Tensor, " B"]:
-        """Whether rounding decides between two codes somewhere in a series.
+        """Whether two codes tie, up to rounding, somewhere in a series.
 
-        margin   difference of the two smallest squared distances, in units of what they are differences of
+        margin   largest such gap of the two smallest squared distances, over ||z||^2 + the larger one
         """
         rows = _to_rows(z)
         first, second = self.distances(rows).topk(2, dim=1, largest=False).values.unbind(dim=1)  # (B*F*W,) each

@@ -1,8 +1,8 @@
 """Residuals: pieces of train series that no decoder can give back, drawn again when samples are decoded.
 
 A few dozen codes cannot hold the noise of a series, so every decoder smooths it away and every judge sees that. Here
-each code keeps the residuals of the train series over the steps of its token's place, and a sample gets, token by
-token, a random piece of its own code. Costs n C L floats beside the tokenizer, and samples hold pieces of train series.
+each code keeps the train residuals at the steps where it is the token, and a sample gets, for each token, a random
+piece kept by that token's code. Costs n C L floats beside the tokenizer, and samples hold pieces of train series.
 """
 
 # pyright: reportCallIssue=false, reportArgumentType=false, reportOperatorIssue=false, reportIndexIssue=false
@@ -19,7 +19,7 @@ from .shapes import ArrayLike, Float, Int, Tensor
 class ResidualPieces(nn.Module):
     """Residuals of n series of C channels and L steps, P = ceil(L / W') steps for each of their W' latent frames.
 
-    The places are spread evenly, the first steps of each at round(j L / W'); the last window ends with the series.
+    Place j starts at step round(j L / W'), so places are even; a window that would pass the end starts earlier.
 
     n, channels, length    of the series; L is that of decoded ones
     rows, frames           grid of the tokenizer, F x W'; the code of the lowest frequency row stands for a frame

@@ -5,8 +5,8 @@ A letter is one size throughout a signature. "2*C" is twice the size C, "{length
 frames of a spectrogram, f and w of its latents; N tokens; K codes; D width; k classes. One alone is written " n": ruff
 takes "n" for a name.
 
-Tensor       of this shape; where `checked` stands before the function, what it makes one of is welcome, too
-ArrayLike    what the function itself makes that of, arrays and lists too; the rest it refuses (BadInput)
+Tensor       a tensor of this shape; with `checked` before the function, also what `checked` converts to one
+ArrayLike    what the function itself converts to a tensor, arrays and lists too; BadInput for the rest
 
 They are for readers and type checkers: nothing is checked while the package runs, and jaxtyping is not loaded. Where it
 was loaded before, as tests/conftest.py does, these are its types, and its import hook checks every call.

@@ -179,10 +179,10 @@ class Tokenizer(nn.Module):
     @in_eval_mode
     @torch.no_grad()
     def encode(self, x: Float[ArrayLike, "B C L"], temperature=0.0, generator=None) -> Int[Tensor, "B N"]:
-        """Tokens of series, int64, row-major over (frequency, time); at temperature 0 whatever the batch."""
+        """Tokens of series, int64, row-major over (frequency, time); at temperature 0 equal in any batch."""
         z = self.latents(x := self._series(x))
         tokens = self.quantizer.encode(z, temperature, generator).flatten(1)
-        if temperature == 0 and len(x) > 1:  # where rounding, which differs with the batch, decides, encode alone
+        if temperature == 0 and len(x) > 1:  # rounding differs with the batch: encode series with ties alone
             for i in self.quantizer.undecided(z).nonzero()[:, 0].tolist():
                 tokens[i] = self.quantizer.encode(self.latents(x[i : i + 1])).flatten()
         return tokens
@@ -254,10 +254,10 @@ def load_tokenizer(folder):
 class TokenizerLoss(NamedTuple):
     total: Float[Tensor, ""]
     time: Float[Tensor, ""]  # MSE(x, x_hat)
-    spectrum: Float[Tensor, ""]  # MSE(u, u_hat), and with a spectrum weight its weighted part
+    spectrum: Float[Tensor, ""]  # MSE(u, u_hat), by `row_weights` if there are any
     commitment: Float[Tensor, ""]
     perplexity: Float[Tensor, ""]  # of the codes in this batch
-    augmented: Float[Tensor, ""]  # the two, of the view
+    augmented: Float[Tensor, ""]  # time + spectrum of the view
     ssl: Float[Tensor, ""]  # weighted non-contrastive loss
 
 

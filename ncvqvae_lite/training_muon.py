@@ -63,5 +63,5 @@ def muon(module, lr, optim, capturable, *, times):
     matrices = [p for p in module.blocks.parameters() if p.ndim == 2]
     taken = set(map(id, matrices))
     rest = [p for p in module.parameters() if id(p) not in taken]
-    decay = optim.weight_decay / times  # AdamW's, which is in units of lr: the same share of a weight goes in each step
+    decay = optim.weight_decay / times  # so that each step takes off the same share of a weight as with AdamW
     return [Muon(matrices, lr, times, weight_decay=decay), adamw_over(rest, lr, optim, capturable)]

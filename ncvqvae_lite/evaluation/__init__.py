@@ -17,7 +17,7 @@ corruptions `corrupt(name, ...)`: thirteen ways to spoil series, to see what sco
 baselines   `copy` and `jitter`: two generators that only repeat train series; `allot`: samples per class
 arrays      what all of these accept, and the scaling of series
 
-A score says something beside two others only: that of real series against as many real ones, which no generator needs
+Read a score beside two others: that of real series against as many real ones, which no generator needs
 to beat, and that of `copy`, which every score of likeness ranks first. Chapter 07 builds the main ones by hand.
 """
 

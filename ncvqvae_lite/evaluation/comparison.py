@@ -20,7 +20,7 @@ from .scores import SCORES
 
 DRAWS = 20  # random halves
 NOISE = 0.05  # of jitter: deviation over that of all train values of a channel
-FLOOR_DRAWS = 5  # of them with copies and copies plus noise, whose mean is all that is asked for
+FLOOR_DRAWS = 5  # of them score copies and jitter too, of which only the mean is needed
 NORMAL = 1.96  # deviations on either side of the mean that hold 95 % of a normal distribution
 FLOORS = ("copy", "jitter")
 ENTRY = ("value", "low", "high", "real", *FLOORS)
@@ -184,7 +184,7 @@ def _net(fcn, sets):
 
 
 def _net_features(net, x, sets):
-    """(n, D) features of series as the net was trained on them: all train series, or real ones, give one mean and one
-    deviation."""
+    """(n, D) features of series, scaled as in the net's training: by one mean and deviation of all train (else real)
+    series."""
     units = sets.real if sets.train is None else sets.train
     return batched(net.features, torch.tensor((x - units.mean()) / units.std()).float()).double().numpy()

@@ -23,7 +23,7 @@ from .kernels import KernelFeatures
 from .standard import Standard, distances, manifold_of_distances
 
 HALF = 500  # series of each kind that are compared, at most
-POOL = 4 * HALF  # series of each kind that are looked at, at most; of more so many are drawn
+POOL = 4 * HALF  # most series of each kind that are used; of more, this many are drawn
 
 
 def some(n, rng):
@@ -62,7 +62,7 @@ class Pool:
 
     @functools.cached_property
     def repeats(self):
-        """(n,) whether a series is nearer to a train series than that is to any other train series."""
+        """(n,) whether a series is nearer to its nearest train series than this is to any other."""
         distance, which = self.nearest.T
         which, place = np.unique(which.astype(int), return_inverse=True)
         train = self.train.reshape(len(self.train), -1)  # pyright: ignore[reportOptionalMemberAccess, reportArgumentType]

@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage: does each generated series lie near real ones, and each real one near those?
+"""Precision, recall, density and coverage: are generated series near real ones, and real ones near generated ones?
 
 The ball around a point reaches to its k-th neighbour in its own set. Precision and recall: Kynkaanniemi et al., 2019,
 arXiv 1904.06991; density and coverage: Naeem et al., 2020, arXiv 2002.09797.
@@ -32,7 +32,7 @@ class ManifoldScores(NamedTuple):
 def manifold_scores(real, generated, at_most=1000, seed=0):
     """Precision and recall (k = 3), density and coverage (k = 5) of generated against real features.
 
-    All four depend on the numbers of points: as many of each are compared, at most `at_most`, drawn without
+    All four depend on the number of points: the same number of each is drawn, at most `at_most`, without
     replacement (`seed`). A point on the edge of a ball is in it.
 
     real, generated  (n, d), (m, d), numpy or torch; at least 6 of each
@@ -61,7 +61,7 @@ def manifold_scores(real, generated, at_most=1000, seed=0):
 def expected_coverage(n):
     """Mean coverage of n points by n of the same distribution: 1 - prod_{i=1..k} (n - i) / (2n - i), k = 5.
 
-    Of the other 2n - 1 points, the k nearest are then all real ones with the probability of the product.
+    The product is the probability that the k nearest of the other 2n - 1 points are all real ones.
     """
     i = np.arange(1, K_DENSITY + 1)
     return float(1 - np.prod((n - i) / (2 * n - i)))

@@ -1,13 +1,13 @@
 """Scores in words, by a rule that stands here and on every page that shows them.
 
-One score. Its *loss* is its difference from real series as a share of what a generator that fails has (`Score.failed`;
-for shares that should be high, all that real series have). It reads `as real` where the 95 % interval of the difference
+One score. Its *loss* is its difference from real series, divided by that of a failing generator (`Score.failed`; for
+shares that should be high, by the real share itself). It reads `as real` where the 95 % interval of the difference
 holds 0 or lies on the good side: so many series cannot tell them from real ones. (Not so where the loss is above 100 %:
 a single wild series can hide behind a wide interval.) Otherwise a loss up to 10 % reads `close`, up to 50 % `worse`,
 and the rest `far`; a score without a scale reads `worse`.
 
-All of them. Copying comes first: where the copied share and its distance from that of real series are more than 0.2,
-both with all of their intervals, what looks good is repeated. Otherwise what the eye would see decides. The samples
+All of them. Copying comes first: where the copied share, and its excess over that of real series, are both above 0.2
+with their whole intervals, the samples are *a copy*. Otherwise what the eye would see decides. The samples
 are *visibly worse* where the Frechet distance loses more than 25 %, precision or coverage more than 50 %, the
 distance of values more than 20 %, or the class mix more than 15 %. They are *far from real* where one of the two
 distances loses more than 100 %: then they lie farther from real series than these spread. The rest is *close to

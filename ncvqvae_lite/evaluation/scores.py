@@ -27,9 +27,9 @@ class Score:
     better   "lower", "higher", or "half": 0.5 is best
     range    its smallest and largest value
     compute  (Draw, whose) -> float
-    failed   by how much a generator that fails is worse than real series: a distance as far as these spread, all told
-             apart or copied, frequencies off by 20 dB. None where good is high, and a failure loses all that real
-             series have; and where there is no such scale
+    failed   by how much a failing generator is worse than real series: distances by the spread of these, shares as if
+             all were told apart or copied, frequencies by 20 dB. None if higher is better (a failure then loses the
+             whole real value), or if there is no scale
     least    series of each kind that it needs
     needs    of "train", "fcn", "labels" (real ones), "both labels"
     """
@@ -104,10 +104,10 @@ def copied(draw, whose):
     """Share of the series that repeat train series, as estimated from whose neighbours they are.
 
     Of n train series and k others of one source, the nearest to a new series is a train series with the probability
-    p = n / (n + k), however far that is; to a copy it always is. So if s of the series are copies, a share
-    q = s + (1 - s) p has a train series nearest, and s = (q - p) / (1 - p). Counted are only those that come to half
-    the distance at which the nearest tenth of real series lie. New series hardly ever do: even one without any noise is
-    1 / sqrt(2) as far from a noisy one as that is from another. So smooth samples, and those of a distribution that was
+    p = n / (n + k), at any distance; to a copy, always. So if s of the series are copies, a share
+    q = s + (1 - s) p has a train series nearest, and s = (q - p) / (1 - p). Only series within half
+    the distance of the nearest tenth of real series count. New series are hardly ever so near: one without noise is
+    1 / sqrt(2) as far from a noisy one as two noisy ones. So smooth samples, and those of a distribution that was
     fitted to the train series, have 0.
     """
     n, k = len(draw.pools.kinds["real"].train), draw.pools.k

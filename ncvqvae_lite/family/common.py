@@ -105,7 +105,7 @@ def pretrain(net, views, loss, x: Shaped[ArrayLike, "n ..."], *, steps, batch, l
     views    (x (batch, ...), g) -> (a, b), two views of each
     loss     (z_a, z_b) -> scalar tensor; the parameters of a module are trained along
     x        (n, C, L) series or (n, D) rows, without gaps; or (n,) numbers of rows, where the views look up the rest
-    batch    series a step, 2 or more; pieces of a shuffled order, the rest of which is shuffled anew with all others
+    batch    series a step, 2 or more; each pass has a new random order, whose last, incomplete batch is left out
     g        of the order and the views, on the device of x
     slow     `contrast.Momentum`: it embeds view b in place of the network, and follows it after each step
     returns  the loss of each step; the network is left in eval mode

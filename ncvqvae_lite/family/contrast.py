@@ -114,7 +114,7 @@ def negative_cosine(p: Float[ArrayLike, "B D"], z: Float[ArrayLike, "B D"]) -> F
 
 
 class SimSiam(nn.Module):
-    """Each view predicts the other by a small network, which may not answer (arXiv 2011.10566): -1 to 1.
+    """Each view predicts the other, which gets no gradient, by a small net (arXiv 2011.10566): -1 to 1.
 
     (negative_cosine(p(a), sg(b)) + negative_cosine(p(b), sg(a))) / 2, where no gradient passes sg. Without sg the
     embeddings collapse.
@@ -192,7 +192,7 @@ class MoCo:
 
 
 class NNCLR:
-    """The partner's nearest neighbour in a queue stands in its place (arXiv 2104.14548): `info_nce`, both ways.
+    """The partner is replaced by its nearest neighbour in a queue (arXiv 2104.14548): `info_nce`, both ways.
 
     Each call pushes a into the queue.
     """

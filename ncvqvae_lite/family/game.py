@@ -8,7 +8,7 @@ value of the game (arXiv 1406.2661), which the discriminator raises and the gene
     the discriminator minimises   -V + beta CE(flip of real series)
     the generator minimises       mean -log D(G(z)) + alpha CE(flip of generated series)
 
-Its first term is the usual one in the place of V, whose gradient vanishes while the discriminator wins. With alpha and
+The generator's first term, as usual, replaces V, whose gradient vanishes while the discriminator wins. With alpha and
 beta 0 this is a plain GAN.
 
     play(Generator(128), Discriminator(128), x, g=g)     Generator(128) -> series by .sample(n, g=g)

@@ -20,7 +20,7 @@ def learn(
     loss     (x (batch, ...), g) -> scalar tensor
     x        (n, ...) series or rows, NaN allowed where the loss knows what to do with it; (n,) row numbers, where the
              loss looks up the rest
-    batch    series a step, 1 to n; pieces of a shuffled order, the rest of which is shuffled anew with all others
+    batch    series a step, 1 to n; each pass has a new random order, whose last, incomplete batch is left out
     g        of the order and of what the loss draws, on the device of x
     after    called without arguments after each step
     returns  the loss of each step; the module is left in eval mode

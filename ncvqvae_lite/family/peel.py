@@ -36,7 +36,7 @@ NO_DEVICE = torch.empty(0)
 def neighbour_pairs(f: Float[ArrayLike, "n ..."], k=3, replace=0.0, g=None) -> Int[Tensor, "n {k}"]:
     """The k nearest other series of each of n, by features: row numbers, the nearest first.
 
-    replace   share of all n k of them that give way to a random other series; which ones, and by which, is from g
+    replace   share of all n k neighbours that a random other series replaces; g draws which, and by what
     raises    BadInput for k >= n, NaN, or a share above 0 without g
     """
     index = torch.from_numpy(neighbours(f, k=k).index)

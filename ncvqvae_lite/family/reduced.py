@@ -7,7 +7,7 @@ series and spectrum are two views of one thing. CLOCS (arXiv 2005.13249): so are
     net = TimeFrequency()                              pretrain(net, tfc_views, tfc, x, ..., g=g)
     net = with_projector(ResNet1d(), 64, 128, 64)      pretrain(net, halves, nt_xent, x, ..., g=g)
 
-`net.encoder` is what is kept of the first and the third, the other two are used as they are.
+Of the first and the third `net.encoder` is kept; the second is used as it is.
 """
 
 from typing import NamedTuple

@@ -39,7 +39,7 @@ class System:
     make      (channels, length) -> network; weights are drawn here
     train     (net, x (n, C, L), steps=, batch=, lr=, g=) -> the loss of each step; `net` is left in eval mode
     features  (net, x (n, C, L)) -> (n, d)
-    steps, batch   where the user leaves them open; steps None is what `train` takes then
+    steps, batch   defaults; with steps None, `train` has its own
     gaps      True where NaN, missing values, may be among the series
     """
 

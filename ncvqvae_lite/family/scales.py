@@ -1,9 +1,9 @@
 """TS2Vec: each step of a series has a representation, contrasted at every scale of time (arXiv 2106.10466).
 
-Two views are two overlapping crops of a series, seen through random masks; what must agree is the same step in both.
-Against it stand the other series at that step (instance) and the other steps of that series (temporal), first for
-single steps, then for pools of 2, 4, ... of them. Missing values are NaN: their steps are masked. As the authors' code
-does it; where that differs from the paper, the code.
+Two views are two overlapping crops of a series, seen through random masks; the same step must agree in both.
+Its negatives are the other series at that step (instance) and the other steps of that series (temporal), first of
+single steps, then of pools of 2, 4, ... steps. Missing values are NaN: their steps are masked. All is as in the
+authors' code, also where the paper differs.
 
 `features` of a trained net are scored by `svm.svm_probe`, the authors' protocol.
 """
@@ -87,8 +87,8 @@ class _Block(nn.Module):
 
 
 class Crops(NamedTuple):
-    view1: Float[Tensor, "B C L1"]  # its last `overlap` steps are
-    view2: Float[Tensor, "B C L2"]  # the first `overlap` steps of this
+    view1: Float[Tensor, "B C L1"]  # ends with the overlap
+    view2: Float[Tensor, "B C L2"]  # begins with the overlap
     overlap: int  # at least 2
 
 
@@ -127,8 +127,8 @@ def level_losses(
 
     Dot products, at temperature 1. instance: cross entropy of finding r2 of series i among all others of both views at
     the same step. temporal: of finding r2 of step t among all other steps of both views of the same series; 0 at the
-    last scale, where there is one step. Both in either direction, and the mean over all. From scale to scale
-    neighbouring steps become their larger values, and an odd last one goes.
+    last scale, where there is one step. Both are means over both directions and all terms. From scale to scale
+    two steps become one, their maximum, and an odd last one is dropped.
     """
     r1 = floats(r1, "first representation")
     r2 = floats(r2, "second representation", like=r1)

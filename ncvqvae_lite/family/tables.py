@@ -56,7 +56,7 @@ class Corrupted(NamedTuple):
 def corrupt(x: Float[ArrayLike, "B M"], rate, reference: Float[ArrayLike, "n M"], g) -> Corrupted:
     """Rows, of each int(rate M) columns replaced by the value of a random row of the reference.
 
-    Which columns is drawn for each row without replacement, the row that a value is taken from for each of them: so
+    Columns are drawn for each row without replacement, and for each of them the row that its value comes from: so
     columns keep their own distributions and lose their correlations.
 
     g        on the device of x

@@ -103,7 +103,7 @@ def redo(metrics):
 def stage_seconds(cell, tokenizer, read=read_json):
     """Seconds of each stage of a finished cell; a stage below a second was found finished, or made by a job of its own.
 
-    cell, tokenizer  folders; a tokenizer that the cell has found finished counts with what its own job took, if one did
+    cell, tokenizer  folders; a tokenizer that the cell found finished counts with the seconds of its job, if it had one
     read             reads a seconds.json
     """
     seconds = read(cell / "seconds.json") or {}

@@ -120,7 +120,7 @@ def _process(plan_file, name):
 
 
 def _last_word(session, name, job, code):
-    """What a job that ended with this exit code has told at last, or would have."""
+    """The last word of a job, or one made from its exit code if it left none."""
     if code == 0:
         return {"event": "done"}
     word = read_mark(session / f"{name}.json") or {}
@@ -133,7 +133,7 @@ def _last_word(session, name, job, code):
 def record_silent_end(session, name, job, kind, what):
     """Record the failure of a job that could not do so itself, and return a sentence.
 
-    raises   RunFolderError where it could not because nothing can be written there any more; no job could then
+    raises   RunFolderError if nothing can be written there any more: then no job can record anything
     """
     word, log = read_mark(session / f"{name}.json") or {"attempt": 1}, session / f"{name}.log"
     message = f"{what}: see {log}"

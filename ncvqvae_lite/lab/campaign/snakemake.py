@@ -80,9 +80,9 @@ def _explain(code, plan, session, progress):
 
 
 def _lives_on(folder, since):
-    """Whether a process works in the folder though Snakemake is over: on this host, or one of another engine.
+    """Whether a process works in the folder after Snakemake ended: on this host, or of another engine.
 
-    since   when our job said that it started; its own sign of life, from a host where it was killed, is younger
+    since   when our job said that it started; a younger mark of another host is that of our killed job
     """
     mark = running(folder)
     return mark is not None and (mark["host"] == platform.node() or mark["since"] < since)

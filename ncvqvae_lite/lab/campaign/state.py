@@ -51,7 +51,7 @@ def check_metrics(folder, cfg):
 
 
 def missing_metrics(cfg, metrics):
-    """Names of the metrics that these lack of a whole cell, sorted."""
+    """Sorted names of a whole cell's metrics that are missing here."""
     return sorted(needed_metrics(cfg, metrics) - metrics.keys())
 
 

@@ -1,7 +1,7 @@
 """The report's first answer: does a non-contrastive (NC) loss in the tokenizer help, all else being equal?
 
-In the preset `improved` the seven arms share prior, draw of classes and the rule for noise, so what an NC arm has over
-the naive one is the loss's doing; by the rule an arm may get pieces of noise and another none, which is told. Cells of
+In the preset `improved` the seven arms share prior, draw of classes and the rule for noise, so an NC arm differs from
+the naive one by the loss only; but the rule may give one arm pieces of noise, another none, which is told. Cells of
 one data set and seed are paired, each NC arm with the naive one: ratios of FID and IS, differences of accuracies.
 
 The effect on a score is the mean of the pairs over arms, then over seeds, then over data sets, each counting alike. Its
