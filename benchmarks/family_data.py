@@ -36,13 +36,22 @@ class Splits(NamedTuple):
     y_test: torch.Tensor
 
 
+SORTED = ("ECG5000",)  # files whose test series are ordered by class
+
+
 def splits(name, most_test=None):
-    """A data set, standardised by its train split; `most_test` takes the first so many test series."""
+    """A data set, standardised by its train split; `most_test` takes the first so many test series.
+
+    Of a file that is sorted by class the test series are shuffled before, always in the same way.
+    """
     ds = gestures() if name == GESTURES else load_dataset(name)
-    x, x_test = ds.x_train, ds.x_test[:most_test]
+    n = len(ds.x_test)
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(0)) if name in SORTED else torch.arange(n)
+    rows = order[:most_test]
+    x, x_test = ds.x_train, ds.x_test[rows]
     mean, deviation = x.mean(dim=(0, 2), keepdim=True), x.std(dim=(0, 2), correction=0, keepdim=True)
     scaled = [((each - mean) / deviation).float() for each in (x, x_test)]
-    return Splits(scaled[0], ds.y_train, scaled[1], ds.y_test[:most_test])
+    return Splits(scaled[0], ds.y_train, scaled[1], ds.y_test[rows])
 
 
 def missing(name):
