@@ -472,8 +472,8 @@ nb.check("published rows", len(PUBLISHED), 9)
 # ItalyPowerDemand has 24 steps, and a logistic regression on these 24 numbers is at the better of the two published
 # values of TS2Vec. A table of deep methods needs that column. In ours, "quick" is the small network of this chapter and
 # "full" the paper's size; in brackets is the number of seeds, and one seed has no standard error. How much of it
-# training is, the column *untrained* tells. (ECG5000's test file is sorted by class, and its first 1,000 series are all
-# of one class. Its row is no accuracy over five classes: do not compare it with the published one.)
+# training is, the column *untrained* tells. (Of more than 1,000 test series 1,000 are looked at. The test file of ECG5000
+# is sorted by class, and its first 1,000 series are all of one class: there they are drawn.)
 #
 # ## Batch and width
 #
