@@ -58,9 +58,10 @@ else
 	  --preset $(PRESET) --notebook
 endif
 
+# pyright, so set, does not look for a newer version of itself on the network
 test: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright  # does not look for a newer one on the network
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope tests
 	OMP_NUM_THREADS=1 NCVQVAE_TYPES=1 $(BIN)/python -m pytest tests/test_shapes.py tests/test_fuzz.py -k "shapes or good_arguments"
 	$(AS_BUILT) $(BIN)/python notebooks/tools/build.py --check

@@ -36,13 +36,13 @@ class Splits(NamedTuple):
     y_test: torch.Tensor
 
 
-SORTED = ("ECG5000",)  # files whose test series are ordered by class
+SORTED = ("ECG5000",)  # files whose first test series are all of one class
 
 
 def splits(name, most_test=None):
     """A data set, standardised by its train split; `most_test` takes the first so many test series.
 
-    Of a file that is sorted by class the test series are shuffled before, always in the same way.
+    Where a file begins with one class (SORTED), the test series are shuffled before, always in the same way.
     """
     ds = gestures() if name == GESTURES else load_dataset(name)
     n = len(ds.x_test)

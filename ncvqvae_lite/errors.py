@@ -1,4 +1,4 @@
-"""Exceptions for mistakes of a user. The text of each is one sentence: what was found, what expected, the next step.
+"""Exceptions for mistakes of a user; the text of each is one sentence: found this, expected that, and the next step.
 
 The command line prints that sentence and exits with code 2; from Python they are ordinary ValueError, OSError, ...
 Two are warnings: `WeakEvidence` for what is allowed but makes results say little,

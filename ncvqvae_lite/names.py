@@ -26,7 +26,7 @@ class Method:
 
     loss            (a, b, **weights) -> named tuple with `total`, of two projections (B, D); None has no views
     weights         argument of the loss -> default; each is a setting named PREFIX_ARGUMENT. The settings are made when
-                    `config` is loaded: a method that is registered later has no settings: its record gives them
+                    `config` is loaded: a method that is registered later has none: its weights are those of the record
     scale           default of the setting PREFIX_weight, by which the loss is multiplied; likewise
     whiten          whether the projections are whitened (`ssl_losses.IterNorm`)
     prefix          of the settings' names; "" is the method's name

@@ -4,7 +4,7 @@ Barlow Twins (arXiv 2103.03230), VICReg (arXiv 2105.04906), VIbCReg with iterati
 1904.03441). `a`, `b` are the projections of the two views, both (B, D).
 
 The sums over off-diagonal entries of D x D matrices are computed without building such a matrix when B < D:
-||A^T B||_F^2 is the sum of the entries of (A A^T) * (B B^T), both B x B: D / (2B) times fewer multiplications.
+||A^T B||_F^2 is the sum of the elementwise product of A A^T and B B^T: D / (2B) times fewer multiplications.
 """
 
 # pyright: reportArgumentType=false, reportAssignmentType=false, reportCallIssue=false

@@ -1,7 +1,7 @@
 """Muon: momentum whose matrices are made orthogonal before they are a step.
 
 K. Jordan et al. 2024; J. Liu et al. 2025, arXiv 2502.16982. A gradient's few large singular values drown the others;
-the orthogonal factor has them all at 1, so that every direction learns. Embeddings, biases, heads stay with AdamW.
+the orthogonal factor has them all at 1, so that every direction learns. Embeddings, gains, biases, heads: AdamW.
 """
 
 import torch

@@ -62,7 +62,7 @@ class Pool:
 
     @functools.cached_property
     def repeats(self):
-        """(n,) whether a series is nearer to its nearest train series than this is to any other."""
+        """(n,) whether a series is nearer to its nearest train series than that one is to any other train series."""
         distance, which = self.nearest.T
         which, place = np.unique(which.astype(int), return_inverse=True)
         train = self.train.reshape(len(self.train), -1)  # pyright: ignore[reportOptionalMemberAccess, reportArgumentType]

@@ -27,8 +27,8 @@ class Score:
     better   "lower", "higher", or "half": 0.5 is best
     range    its smallest and largest value
     compute  (Draw, whose) -> float
-    failed   by how much a failing generator is worse than real series: distances by the spread of these, shares as if
-             all were told apart or copied, frequencies by 20 dB. None if higher is better (a failure then loses the
+    failed   by how much a failing generator is worse than real series: distances by the spread of real ones, shares as
+             if all were told apart or copied, frequencies by 20 dB. None if higher is better (a failure then loses the
              whole real value), or if there is no scale
     least    series of each kind that it needs
     needs    of "train", "fcn", "labels" (real ones), "both labels"
@@ -107,8 +107,8 @@ def copied(draw, whose):
     p = n / (n + k), at any distance; to a copy, always. So if s of the series are copies, a share
     q = s + (1 - s) p has a train series nearest, and s = (q - p) / (1 - p). Only series within half
     the distance of the nearest tenth of real series count. New series are hardly ever so near: one without noise is
-    1 / sqrt(2) as far from a noisy one as two noisy ones. So smooth samples, and those of a distribution that was
-    fitted to the train series, have 0.
+    1 / sqrt(2) as far from a noisy one as two noisy ones are from each other. So smooth samples, and those of a
+    distribution that was fitted to the train series, have 0.
     """
     n, k = len(draw.pools.kinds["real"].train), draw.pools.k
     to_train, to_real = draw.of(whose, "nearest")[:, 0], draw.to_reference(whose)

@@ -53,10 +53,21 @@ def interpolated(x: Float[ArrayLike, "B C L"], is_missing: Bool[ArrayLike, "B L"
     raises   BadInput where a series has no visible step
     """
     x = a_split(x, "series")
-    is_missing = torch.as_tensor(is_missing, device=x.device)
+    is_missing = _as_mask(is_missing, x)
     if is_missing.shape != (len(x), x.shape[2]) or is_missing.all(dim=1).any():
         raise BadInput(f"expected which of {x.shape[2]} steps are missing, not all of a series: make the mask anew")
     return interpolate_missing(x.masked_fill(is_missing[:, None], torch.nan))
+
+
+def _as_mask(mask, like):
+    """A mask as a bool tensor on the device of `like`; raises BadInput for what is none."""
+    try:
+        mask = torch.as_tensor(mask, device=like.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise BadInput(f"expected a mask as a bool tensor, array or nested lists, got {type(mask).__name__}") from error
+    if mask.dtype != torch.bool:
+        raise BadInput(f"expected a mask of True and False, got {mask.dtype}: draw it by patch_mask")
+    return mask
 
 
 # --- the network ---
@@ -153,9 +164,9 @@ class MAE(nn.Module):
 
 
 def _mask(is_hidden, h):
-    """is_hidden as it is, if it hides as many of the patches h (B, P, D) in each row, and leaves some."""
-    is_hidden = torch.as_tensor(is_hidden, device=h.device)
-    if is_hidden.dtype == torch.bool and is_hidden.shape == h.shape[:2]:
+    """is_hidden as a tensor, if it hides as many of the patches h (B, P, D) in each row, some and not all."""
+    is_hidden = _as_mask(is_hidden, h)
+    if is_hidden.shape == h.shape[:2]:
         counts = is_hidden.sum(dim=1)
         if (counts == counts[0]).all() and 0 < counts[0] < h.shape[1]:
             return is_hidden

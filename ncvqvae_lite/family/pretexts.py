@@ -45,7 +45,7 @@ def flips(x: Float[ArrayLike, "B C L"], g) -> tuple[Float[Tensor, "B C L"], Int[
 
 @checked(x=clean)
 def segments(x: Float[Tensor, "B C L"], g) -> tuple[Float[Tensor, "B C l"], Int[Tensor, " B"]]:
-    """Tell in which of 24 orders the quarters of a series are: (reordered series, 0..23); a rest is cut.
+    """Series whose quarters are in one of 24 orders, and which: (reordered series, 0..23); a rest is cut.
 
     Segment k of what is seen is segment ORDERS[answer, k] of the series.
     """

@@ -906,7 +906,7 @@ print(f"recorded: {sum(map(bool, known))} of {len(known)} models that need no wo
 # %%
 def by_claims(said, *claims):
     """An outcome from recorded claims: each kind that occurs."""
-    return f"{said}: {' / '.join(sorted({outcome[claim] for claim in claims}))}"
+    return f"{said}: {' / '.join(dict.fromkeys(outcome[claim] for claim in claims))}"
 
 
 def of(start):
@@ -932,7 +932,8 @@ BEiT: a trained tokenizer | BEiT: the token of what is hidden | {by_claims("prob
 def counted(kind, clean):
     """In how many of the recorded settings of test-time training, on clean or on shifted series, it came out so."""
     known = [f for (_, _, s), fs in ttt.items() if (s == "clean") is clean for f in fs if f != "not recorded"]
-    return f"{kind} in {sum(f == kind for f in known)} of {len(known)} settings" if known else "not recorded"
+    counts = f"{kind} in {known.count(kind)}, not settled in {known.count('not settled')} of {len(known)} settings"
+    return counts if known else "not recorded"
 
 
 report += f"""
