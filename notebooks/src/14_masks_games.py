@@ -931,9 +931,8 @@ BEiT: a trained tokenizer | BEiT: the token of what is hidden | {by_claims("prob
 # %%
 def counted(kind, clean):
     """In how many of the recorded settings of test-time training, on clean or on shifted series, it came out so."""
-    known = [f for (_, _, s), fs in ttt.items() if (s == "clean") is clean for f in fs if f != "not recorded"]
-    counts = f"{kind} in {known.count(kind)}, not settled in {known.count('not settled')} of {len(known)} settings"
-    return counts if known else "not recorded"
+    seen = [f for (_, _, s), fs in ttt.items() if (s == "clean") is clean for f in fs if f != "not recorded"]
+    return f"{kind} in {seen.count(kind)}, not settled in {seen.count('not settled')} of {len(seen)} recorded settings"
 
 
 report += f"""
