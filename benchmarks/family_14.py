@@ -74,6 +74,7 @@ def probe(embed, d):
 
 
 def probe_of(train, test, d):
+    """The same of features of the train and the test series, (n, D) each."""
     return {
         "probe": (linear_probe(train, d.y_train, test, d.y_test), len(test)),
         "probe_train": (linear_probe(train, d.y_train, train, d.y_train), len(train)),

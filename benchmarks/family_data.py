@@ -13,6 +13,7 @@ import torch
 
 from ncvqvae_lite import gestures, load_dataset
 from ncvqvae_lite.data_files import names_in
+from ncvqvae_lite.errors import BadInput
 from ncvqvae_lite.generators import GENERATORS
 
 GESTURES = "GesturesGenerated"
@@ -36,18 +37,21 @@ class Splits(NamedTuple):
     y_test: torch.Tensor
 
 
-SORTED = ("ECG5000",)  # files whose first test series are all of one class
+ONE_CLASS_FIRST = ("ECG5000",)  # sets whose first test series are all of one class
 
 
 def splits(name, most_test=None):
     """A data set, standardised by its train split; `most_test` takes the first so many test series.
 
-    Where a file begins with one class (SORTED), the test series are shuffled before, always in the same way.
+    Those of ONE_CLASS_FIRST are shuffled before, always in the same way. raises BadInput where a class is left out.
     """
     ds = gestures() if name == GESTURES else load_dataset(name)
-    n = len(ds.x_test)
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(0)) if name in SORTED else torch.arange(n)
-    rows = order[:most_test]
+    rows = torch.arange(len(ds.x_test))
+    if name in ONE_CLASS_FIRST:
+        rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))]
+    rows = rows[:most_test]
+    if set(ds.y_test[rows].tolist()) != set(ds.y_test.tolist()):
+        raise BadInput(f"the first {most_test} test series of {name} lack a class: add it to ONE_CLASS_FIRST")
     x, x_test = ds.x_train, ds.x_test[rows]
     mean, deviation = x.mean(dim=(0, 2), keepdim=True), x.std(dim=(0, 2), correction=0, keepdim=True)
     scaled = [((each - mean) / deviation).float() for each in (x, x_test)]

@@ -75,7 +75,7 @@ def closing_rows(metrics, dataset, arms: dict[str, tuple[str, str]] = ARMS, own_
 
 def _published(metrics, dataset, method, augmentation, own_fcn, ds):
     """metric -> mean of the thesis where it is comparable: on these series, not on the last batch alone."""
-    if dataset not in {value.dataset for value in published_values()}:  # `compare` takes the archive's for generated
+    if dataset not in {value.dataset for value in published_values()}:  # `compare` has some for generated ones
         return {}
     rows = compare(metrics, dataset, method, augmentation, own_fcn=own_fcn, ds=ds)
     ours = {metric.name: metric.ours for metric in METRICS}

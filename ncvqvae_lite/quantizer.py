@@ -1,7 +1,7 @@
 """Vector quantisation with a codebook that follows the encoder by exponential moving averages.
 
 van den Oord et al. 2017 (arXiv 1711.00937), section 3.2 and appendix A.1; constants of the NC-VQVAE thesis
-(Mathisen 2024): 32 codes of width 64, decay 0.9, commitment weight 1. K-means start and restarts are off in it.
+(Mathisen 2024): 32 codes of width 64, decay 0.9, commitment weight 1. Off unless asked for: k-means start, restarts.
 """
 
 # pyright: reportCallIssue=false, reportArgumentType=false, reportOperatorIssue=false

@@ -150,13 +150,15 @@ class MAE(nn.Module):
     def fill(self, x: Float[ArrayLike, "B C L"], is_hidden: Bool[ArrayLike, "B P"]) -> Float[Tensor, "B C L"]:
         """Series: hidden patches as the decoder fills them in, the others as they are."""
         made, own = self(x, is_hidden), self.encoder.patches(x)
-        patches = torch.where(_mask(is_hidden, own)[..., None], made, own)
+        patches = torch.where(_as_mask(is_hidden, own)[..., None], made, own)
         series = patches.unflatten(2, (self.encoder.channels, self.encoder.patch)).transpose(1, 2).flatten(2)
         return series[..., : self.encoder.length]
 
     def loss(self, x: Float[ArrayLike, "B C L"], is_hidden: Bool[ArrayLike, "B P"]) -> Float[Tensor, ""]:
         """Mean squared error of the hidden patches; what is made of the visible ones does not count."""
-        return F.mse_loss(self(x, is_hidden)[is_hidden], self.encoder.patches(x)[is_hidden])
+        made, own = self(x, is_hidden), self.encoder.patches(x)
+        is_hidden = _as_mask(is_hidden, own)
+        return F.mse_loss(made[is_hidden], own[is_hidden])
 
     def masked_loss(self, share=0.75):
         """What `learn` takes as loss: `loss` with a share of the patches hidden, drawn anew for each batch."""
@@ -236,7 +238,9 @@ class BEiT(nn.Module):
 
     def loss(self, x: Float[ArrayLike, "B C L"], is_hidden: Bool[ArrayLike, "B P"]) -> Float[Tensor, ""]:
         """Cross entropy in nats, the mean over the tokens of the hidden patches: log k for a guess."""
-        return F.cross_entropy(self(x, is_hidden)[is_hidden].flatten(0, 1), self.tokens(x)[is_hidden].flatten())
+        logits, tokens = self(x, is_hidden), self.tokens(x)
+        is_hidden = _as_mask(is_hidden, logits)
+        return F.cross_entropy(logits[is_hidden].flatten(0, 1), tokens[is_hidden].flatten())
 
     def masked_loss(self, share=0.4):
         """As of `MAE`."""

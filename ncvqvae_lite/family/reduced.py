@@ -152,7 +152,7 @@ class TimeFrequency(nn.Module):
         return torch.cat([net(part) for net, part in zip(self.nets, self._parts(x))], dim=1)
 
     def features(self, x: Float[ArrayLike, "B C2 L"]) -> Float[Tensor, "B 128"]:
-        return torch.cat([net.get_submodule("encoder")(part) for net, part in zip(self.nets, self._parts(x))], dim=1)
+        return torch.cat([net.encoder(part) for net, part in zip(self.nets, self._parts(x))], dim=1)  # pyright: ignore[reportCallIssue]  # a network
 
     def _parts(self, x):
         x = a_split(x, "series")

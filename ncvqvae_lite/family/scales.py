@@ -211,7 +211,7 @@ def ts2vec(net, x: Float[ArrayLike, "n C L"], *, g, steps=None, batch=8, lr=1e-3
 def centred(x: Float[ArrayLike, "n C L"]) -> Float[Tensor, "n C L"]:
     """Series, each rolled so that as many steps are missing (NaN in all channels) before as after its values.
 
-    Those that lack all values stay as they are. Of an odd number the larger half comes after.
+    Series without any value stay as they are. Of an odd number of missing steps one more comes after.
     """
     x = a_split(x, "series")
     known = ~x.isnan().all(dim=1)  # (n, L)

@@ -417,8 +417,8 @@ nb.check("recorded, ECG200: what 40 % missing costs 1-NN after a line", drop[0] 
 #   mask. (CBF is another case: its series are mostly noise, a line over a gap smooths it, and 1-NN gains from
 #   gaps.)
 # - **Zeros.** Filled with zeros 1-NN falls on all three sets (the check above: by 0.03 or more behind a line). The
-#   published 0.84 and 0.80 of TS2Vec on ECG200 are near that row, and one to two standard errors below the row of the
-#   lines. A claim of robustness needs these rows.
+#   published 0.84 and 0.80 of TS2Vec on ECG200 are near that row, and about one and two of their standard errors below
+#   the row of the lines. A claim of robustness needs these rows.
 # - **The untrained network.** On GunPoint without gaps it is as good as the trained one in the live run; over five runs
 #   of this cell (table at the end) it has 0.97 and the trained one 0.99. A random dilated convolution, its largest
 #   value over time and an SVM are a strong method by themselves (random convolutions have a literature: ROCKET,

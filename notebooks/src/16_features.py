@@ -420,7 +420,7 @@ for name, (x, y, _, _) in tables.items():
 #
 # Sensors fail. Two ways: fill the gaps, here by a line from the value before to the value after, and go on as before; or take a
 # method that knows what a gap is. `ts2vec` takes NaN and masks these steps. 30 % of all values of GunPoint are
-# missing, in train and in test. A step of `ts2vec` takes about twice the time of one of `vicreg`, so here it gets *half the steps*:
+# missing, in train and in test. A step of `ts2vec` takes longer than one of `vicreg`, so here it gets *half the steps*:
 
 # %%
 from ncvqvae_lite.family.views import drop_values, interpolate_missing
