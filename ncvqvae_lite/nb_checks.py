@@ -1,7 +1,10 @@
-"""Checks that a notebook makes of its own numbers: each prints a line that is the same on every machine, or raises.
+"""Checks that a notebook makes of its own numbers: each prints a line with the value and what it should be, or raises.
 
 Three classes. Exact: shapes, counts, parameter numbers. Tight: a formula beside another, to rounding. Banded: a number
 after training, inside an interval that was measured over many seeds and leaves out a named failure.
+
+A line begins with a check mark. A number directly behind the sign ≈ may differ a little on another machine; everything
+else in the line is the same on all of them.
 """
 
 import json
@@ -27,13 +30,14 @@ class CheckFailed(AssertionError):
 
 
 def check(name, value, expected=None, *, rtol=0.0, atol=0.0, low=None, high=None, digits=None, hint=""):
-    """Compare a value with what it should be; print one line that is the same on every machine, or raise.
+    """Compare a value with what it should be; print one line, "✓ share: ≈0.97, expected 0.95 to 1", or raise.
 
     value     a number, text, tuple, array or tensor
     expected  exact (rtol = atol = 0): compared with ==, and the value is printed;
-              with a tolerance: |value - expected| <= atol + rtol |expected| everywhere, and only that is printed
-    low, high bounds of a number instead of `expected`, both inclusive; the bounds are printed
-    digits    print the value too, rounded to this many significant digits: for values that are stable to so many
+              with a tolerance: |value - expected| <= atol + rtol |expected| everywhere. Both numbers are printed, of
+              arrays the shape and the largest difference
+    low, high bounds of a number instead of `expected`, both inclusive
+    digits    significant digits in which the value is the same on every machine: printed so, without the sign ≈
     hint      what to look at when the check fails
     raises    CheckFailed with both values; BadInput if neither or both of `expected` and bounds are given
     """
@@ -43,23 +47,32 @@ def check(name, value, expected=None, *, rtol=0.0, atol=0.0, low=None, high=None
         raise BadInput(f"check {name!r} has bounds and a tolerance: give one of them")
     if bounds == (expected is not None):
         raise BadInput(f"check {name!r} needs either an expected value or bounds: give one of them")
+    found, wanted, said = f"{value}", f"{expected!r}", f"{value}"
+    shown = f"≈{_short(value)}" if digits is None else f"{value:.{digits}g}"
     if bounds:
-        low, high = -np.inf if low is None else low, np.inf if high is None else high
-        passed = np.ndim(value) == 0 and bool(low <= value <= high)  # False for NaN
-        wanted, said = f"between {low} and {high}", f"between {low:g} and {high:g}"
+        inside = np.ndim(value) == 0 and (low is None or low <= value) and (high is None or value <= high)
+        passed = bool(inside) and value == value  # not NaN
+        wanted = _interval(low, high)
+        said = f"{shown}, expected {wanted}"
     elif rtol or atol:
         same_shape = np.shape(value) == np.shape(expected)
         passed = same_shape and bool(np.allclose(value, expected, rtol=rtol, atol=atol))  # False for NaN
-        wanted = f"{expected} within rtol {rtol:g}, atol {atol:g}"
-        said = "ok, " + " and ".join(f"{k} {v:g}" for k, v in (("rtol", rtol), ("atol", atol)) if v)
+        within = ", ".join(f"{k} {v:g}" for k, v in (("rtol", rtol), ("atol", atol)) if v)
+        wanted = f"{expected} ({within})"
+        said = f"{shown}, expected ≈{_short(expected)} ({within})"
+        if same_shape and np.ndim(value):
+            gap, place = _largest_difference(value, expected)
+            said = f"{np.shape(value)} numbers, largest difference ≈{gap:.1g} ({within})"
+            if np.size(value) > 12:  # too many to print: where are they furthest apart?
+                found = f"{_short(np.asarray(value)[place])} at place {place} of {np.shape(value)}"
+                wanted = f"{_short(np.asarray(expected)[place])} there ({within})"
     else:
         passed = type(value) is type(expected) and np.array_equal(value, expected)
         kinds = type(value).__name__, type(expected).__name__
-        wanted = f"{expected!r}" + (f" (a {kinds[1]}, not a {kinds[0]})" if kinds[0] != kinds[1] else "")
-        said = f"{value}"
+        wanted += f" (a {kinds[1]}, not a {kinds[0]})" if kinds[0] != kinds[1] else ""
     if not passed:
-        raise CheckFailed(f"{name}: found {value}, expected {wanted}" + (f". {hint}" if hint else ""), name)
-    print(f"{name}: {said}" if digits is None else f"{name}: {value:.{digits}g} ({said})")
+        raise CheckFailed(f"{name}: found {found}, expected {wanted}" + (f". {hint}" if hint else ""), name)
+    print(f"✓ {name}: {said}")
 
 
 def check_band(cfg, chapter, name, value, excludes):
@@ -127,6 +140,26 @@ def refused(check_answer, *wrong_answers):
             print(f"refused: {mistake} (at: {error.name})")
         else:
             raise CheckFailed(f"a wrong answer passes its check: {mistake}", mistake)
+
+
+def _interval(low, high):
+    if low is None or high is None:
+        return f"at least {low:g}" if high is None else f"at most {high:g}"
+    return f"{low:g} to {high:g}"
+
+
+def _short(value):
+    """A number with at most four significant digits, a whole one with all; anything else as it is."""
+    return f"{value:.4g}" if isinstance(value, float | np.floating) else f"{value}"
+
+
+def _largest_difference(value, expected):
+    """(largest difference of two arrays or tuples of one shape, the place where it is)."""
+    gaps = np.abs(np.subtract(value, expected, dtype=complex))
+    if not gaps.size:
+        return 0.0, ()
+    place = tuple(int(i) for i in np.unravel_index(np.argmax(gaps), gaps.shape))
+    return float(gaps[place]), place
 
 
 def _plain(value) -> Any:

@@ -25,16 +25,24 @@ def config(**changes):
         (torch.zeros(2, 5).shape, (2, 5), {}, "a: (2, 5)\n"),
         ([1, 2], (1, 2), {}, "a: (1, 2)\n"),
         (torch.tensor(4), 4, {}, "a: 4\n"),
-        (np.float64(0.50001), 0.5, {"rtol": 1e-3}, "a: ok, rtol 0.001\n"),
-        (torch.ones(3), np.ones(3), {"atol": 1e-6, "rtol": 1e-4}, "a: ok, rtol 0.0001 and atol 1e-06\n"),
-        (0.123456, 0.1235, {"rtol": 1e-2, "digits": 2}, "a: 0.12 (ok, rtol 0.01)\n"),
-        (0.7, None, {"low": 0.3, "high": 1}, "a: between 0.3 and 1\n"),
-        (0.3, None, {"low": 0.3}, "a: between 0.3 and inf\n"),
+        (np.float64(0.50001), 0.5, {"rtol": 1e-3}, "a: ≈0.5, expected ≈0.5 (rtol 0.001)\n"),
+        (1 + 1e-4, 1, {"rtol": 1e-3, "atol": 1e-6}, "a: ≈1, expected ≈1 (rtol 0.001, atol 1e-06)\n"),
+        (
+            torch.tensor([[1.0, 1.25]]),
+            np.ones((1, 2)),
+            {"atol": 0.5, "rtol": 1e-4},
+            "a: (1, 2) numbers, largest difference ≈0.2 (rtol 0.0001, atol 0.5)\n",
+        ),
+        (np.ones((0, 3)), np.ones((0, 3)), {"atol": 1}, "a: (0, 3) numbers, largest difference ≈0 (atol 1)\n"),
+        (0.123456, 0.1235, {"rtol": 1e-2, "digits": 2}, "a: 0.12, expected ≈0.1235 (rtol 0.01)\n"),
+        (0.7, None, {"low": 0.3, "high": 1}, "a: ≈0.7, expected 0.3 to 1\n"),
+        (12345, None, {"low": 3}, "a: ≈12345, expected at least 3\n"),
+        (0.123456, None, {"high": 0.5, "digits": 2}, "a: 0.12, expected at most 0.5\n"),
     ],
 )
 def test_check_prints_one_stable_line(capsys, value, expected, tolerance, printed):
     nb.check("a", value, expected, **tolerance)
-    assert capsys.readouterr().out == printed
+    assert capsys.readouterr().out == f"✓ {printed}"
 
 
 @pytest.mark.parametrize(
@@ -60,6 +68,15 @@ def test_check_fails(capsys, value, expected, tolerance):
     with pytest.raises(nb.CheckFailed, match="the share: found .* expected .* look at the mask"):
         nb.check("the share", value, expected, hint="look at the mask", **tolerance)
     assert capsys.readouterr().out == ""
+
+
+def test_a_failure_names_the_worst_of_many_numbers():
+    wrong = np.zeros((4, 5))
+    wrong[2, 3], wrong[0, 1] = 2.5, 1
+    with pytest.raises(
+        nb.CheckFailed, match=r"^a: found 2.5 at place \(2, 3\) of \(4, 5\), expected 0 there \(atol 1\). Look$"
+    ):
+        nb.check("a", wrong, np.zeros((4, 5)), atol=1, hint="Look")
 
 
 @pytest.mark.parametrize("arguments", [{}, {"expected": 1, "low": 0}])

@@ -19,12 +19,12 @@ def bands(monkeypatch):
 
 def test_a_band_admits_what_lies_inside_and_prints_its_bounds(bands, capsys):
     nb.check_band(QUICK, "03", "probe", 0.7, excludes={"chance": 0.25, "a leak": 1.0})
-    assert capsys.readouterr().out == "probe (excludes chance, a leak): between 0.7 and 0.9\n"
+    assert capsys.readouterr().out == "✓ probe (excludes chance, a leak): ≈0.7, expected 0.7 to 0.9\n"
 
 
 @pytest.mark.parametrize("value", [0.69, 0.91, float("nan")])
 def test_a_band_refuses_what_lies_outside(bands, value):
-    with pytest.raises(nb.CheckFailed, match="probe .*: found .*, expected between 0.7 and 0.9"):
+    with pytest.raises(nb.CheckFailed, match="probe .*: found .*, expected 0.7 to 0.9"):
         nb.check_band(QUICK, "03", "probe", value, excludes={"chance": 0.25})
 
 

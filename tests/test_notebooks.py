@@ -210,11 +210,13 @@ def test_bands_are_the_recorded_ones_and_are_printed(source):
             if output.output_type == "stream"
         )
         for name, entry in stored.items():  # so that an edit of an entry changes a compared output
-            assert re.search(rf"^{re.escape(name)} \(excludes .+\): {band_text(entry)}$", printed, re.MULTILINE)
+            assert re.search(
+                rf"^✓ {re.escape(name)} \(excludes .+\): ≈.+, expected {band_text(entry)}$", printed, re.MULTILINE
+            )
 
 
 def band_text(entry):
-    return re.escape(f"between {entry['low']:g} and {entry['high']:g}")
+    return re.escape(f"{entry['low']:g} to {entry['high']:g}")
 
 
 def test_links_lead_to_tracked_files():
@@ -374,6 +376,22 @@ def test_a_learners_notebook_has_no_answer(tmp_path):
 
 
 # --- the build tool ---
+
+
+def test_checks_have_a_title_and_are_folded_unless_later_cells_need_them(tool, tmp_path):
+    checked = '# %% tags=["nbval-check-output"]\n'
+    text = SAMPLE.replace("# %%\nn + 1\n\n# %%\nn + 1", f"{checked}k = 1\n\n{checked}m = 2\n\n# %%\nn + k")
+    source = write(tmp_path / "notebooks" / "src", text)
+    learner, solved = chapters.exercises_notebook(source), chapters.solutions_notebook(source)
+    for notebook, folded in ((chapters.chapter_notebook(source), 3), (learner, 2), (solved, 1)):
+        for cell in notebook.cells:
+            tags = cell.metadata.get("tags", ())
+            assert cell.source.startswith("# @title Check\n") == ("nbval-check-output" in tags)
+            needed = cell.source.endswith("k = 1") or notebook is solved
+            folds = "colab-setup" in tags or ("nbval-check-output" in tags and not needed)
+            assert cell.metadata.get("cellView") == ("form" if folds else None)
+            assert cell.metadata.get("jupyter") == ({"source_hidden": True} if folds else None)
+        assert sum("cellView" in cell.metadata for cell in notebook.cells) == folded
 
 
 @pytest.mark.slow
@@ -542,6 +560,12 @@ def test_every_changed_digit_is_noticed(tmp_path):
     passed, failed, text = nbval(tmp_path, "good.ipynb")
     assert (passed, failed) == (2, 0)
     assert "mutation: 4 changed digits in 1 checked cells, all noticed" in text
+
+    about = new_notebook(cells=[cell("print('a: ≈3.14, expected 3 to 4')", "a: ≈-2.7e-05, expected 3 to 4\n")])
+    nbformat.write(about, tmp_path / "about.ipynb")
+    passed, failed, text = nbval(tmp_path, "about.ipynb")
+    assert (passed, failed) == (1, 0)
+    assert "mutation: 2 changed digits in 1 checked cells, all noticed" in text
 
     bad = new_notebook(
         cells=[

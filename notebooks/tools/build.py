@@ -148,8 +148,12 @@ def differences(wanted, found, executed):
             faults.append(f"cell {number} was {'not ' * executed}executed")
         if b.outputs and not executed:
             faults.append(f"cell {number} has outputs, and is not to be executed")
-        if executed and CHECKED in b.metadata.get("tags", ()) and not any(o.get("text", "").strip() for o in b.outputs):
-            faults.append(f"cell {number} is a check without printed output")
+        if executed and CHECKED in b.metadata.get("tags", ()):
+            printed = "".join(o.get("text", "") for o in b.outputs)
+            if not printed.strip():
+                faults.append(f"cell {number} is a check without printed output")
+            elif "nb.check" in b.source and not printed.startswith("✓ "):
+                faults.append(f"cell {number} is a check whose first line does not begin with ✓: build it again")
     return faults
 
 

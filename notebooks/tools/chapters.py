@@ -2,11 +2,14 @@
 
 notebooks/src/NN_topic.py has a chapter and, from the heading "## Exercises" on, its exercises with their solutions.
 Made from it are the chapter, the solutions and the exercises, in which every solution is a stub. Badge, Colab cell and
-links are generated here and nowhere else.
+links are generated here and nowhere else. A check begins with the line "# @title Check". It is folded, like the Colab
+cell, unless a later cell needs what it defines; a click opens it.
 """
 
+import ast
 import hashlib
 import re
+import symtable
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -24,6 +27,8 @@ METADATA = {
     "language_info": {"name": "python"},
 }
 EXERCISES = "## Exercises"
+CHECK_TITLE = "# @title Check"  # Colab shows it as a heading
+FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}}  # for Colab, for JupyterLab
 LABELS = ("Goals", "Before", "Time", "Data", "Answers")  # of the first cell, in this order
 LIGHT = ("aeon", "safetensors", "filelock")  # imported by notebooks, perhaps not on Colab; bounds from pyproject.toml
 INDIRECT = ("Deprecated>=1.2",)  # needed by these, not on Colab
@@ -98,19 +103,30 @@ def _exercise_notebook(source, folder, cells):
 
 
 def notebook_of(cells, intro=()):
-    """Cells as a notebook with ids from their text, no metadata but tags, no outputs."""
+    """Cells as a notebook with ids from their text, no metadata but tags and what folds a cell, no outputs."""
     cells = [*cells[:1], *intro, *cells[1:]] if intro else cells
     notebook = new_notebook(metadata=METADATA, nbformat=4, nbformat_minor=5)
     seen = Counter()
-    for cell in cells:
-        text = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:12]
+    for number, cell in enumerate(cells):
+        tags = cell.metadata.get("tags", ())
+        source = f"{CHECK_TITLE}\n{cell.source}" if CHECKED in tags else cell.source
+        text = hashlib.sha256(f"{cell.cell_type}\n{source}".encode()).hexdigest()[:12]
         seen[text] += 1
         make = new_code_cell if cell.cell_type == "code" else new_markdown_cell
-        tags = cell.metadata.get("tags")
-        notebook.cells.append(
-            make(cell.source, id=f"{text}-{seen[text]}", metadata=nbformat.from_dict({"tags": tags} if tags else {}))
-        )
+        metadata = {"tags": list(tags)} if tags else {}
+        if "colab-setup" in tags or (CHECKED in tags and not _defines_for(cell, cells[number + 1 :])):
+            metadata |= FOLDED
+        notebook.cells.append(make(source, id=f"{text}-{seen[text]}", metadata=nbformat.from_dict(metadata)))
     return notebook
+
+
+def _defines_for(cell, later):
+    """Names that a code cell defines and later code cells read."""
+    symbols = symtable.symtable(cell.source, "cell", "exec").get_symbols()
+    defined = {symbol.get_name() for symbol in symbols if symbol.is_assigned() or symbol.is_imported()}
+    sources = [other.source for other in later if other.cell_type == "code"]
+    read = {n.id for source in sources for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Name)}
+    return defined & read
 
 
 # --- generated cells ---
