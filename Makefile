@@ -6,6 +6,7 @@
 #   make test         lint, types, tests, and every notebook run once: does it print what it printed when it was built?
 #   make coverage     which lines of the package the tests run, without those marked slow
 #   make notebooks    rebuild and execute every notebook from notebooks/src
+#   make variants SEED=7    exercises with other constants, without solutions (SOLUTIONS=1 writes those, too), in build/variants
 #   make bench        how long training takes on this machine
 #   make speedrun     from raw series to scores better than the thesis' on one core: how soon? (records: benchmarks/RECORDS.md)
 #   make colab        every chapter once with the versions that Google Colab has; best with PYTHON=python3.13, as there
@@ -30,7 +31,7 @@ PRESET := quick
 AS_BUILT := env -u NCVQVAE_DATA -u NCVQVAE_FCN -u NCVQVAE_PRESET -u NCVQVAE_RECORD CUDA_VISIBLE_DEVICES= \
   OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONHASHSEED=0
 
-.PHONY: help replicate test coverage notebooks bench speedrun colab
+.PHONY: help replicate test coverage notebooks variants bench speedrun colab
 .DELETE_ON_ERROR:
 
 help:
@@ -74,6 +75,10 @@ coverage: $(STAMP)
 
 notebooks: $(STAMP)
 	$(AS_BUILT) $(BIN)/python notebooks/tools/build.py
+
+variants: $(STAMP)
+	$(if $(filter command,$(origin SEED)),,$(error which variants? Give a seed: make variants SEED=7))
+	$(AS_BUILT) $(BIN)/python notebooks/tools/variants.py $(SEED) $(if $(SOLUTIONS),--solutions)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/bench.py
