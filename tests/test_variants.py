@@ -50,7 +50,7 @@ def notebook_text(file):
 def test_a_chapter_from_the_command_to_the_files(tmp_path, capsys):
     def made(name, seed, *options):
         assert variants.main([seed, "00", "--out", str(tmp_path / name), *options]) == 0
-        assert "1 notebooks of variant" in capsys.readouterr().out
+        assert ", 1 chapters, each check tried" in capsys.readouterr().out
         return tmp_path / name
 
     first, again, other = made("a", "7"), made("b", "7", "--solutions"), made("c", "11")

@@ -93,7 +93,8 @@ def moment_of_codes(draw):
     return {
         "Compute the features of series from": "Here the features of a series are the means, over its grid, of the "
         f"*{words}* of what its code vectors hold. Compute them from",
-        "Mean code vector of each series": f"Mean {words} of the code vectors of each series",
+        "Mean code vector of each series": f"Mean of the {words} of the code vectors of each series",
+        "manual_seed(3)": f"manual_seed({draw.randrange(100, 1000)})",
         "@ codebook": f"@ codebook{power}",
         "codebook[row].mean(dim=0)": f"(codebook[row]{power}).mean(dim=0)",
     }
@@ -132,6 +133,7 @@ def guidance(draw):
         "for $s > 1$": "for $s = 2$",
         "p_class**s * p_none ** (1 - s)": f"p_class ** {code} * p_none ** (1 - {code})",
         "none + s * (with_class - none)": f"none + {code} * (with_class - none)",
+        "manual_seed(6)": f"manual_seed({draw.randrange(100, 1000)})",
         "exp(a + s (b - a)) = exp(b)^s exp(a)^(1 - s)": "exp(a + c (b - a)) = exp(b)^c exp(a)^(1 - c) for any number c",
     }
 
@@ -165,6 +167,7 @@ def second_sample_scaled(draw):
         "number of rows of each sample": f"number of rows of each sample; those of m rows are multiplied by {factor}",
         "(1 / n + 1 / m)": f"(1 / n + {factor**2} / m)",
         "((a - b) ** 2)": f"((a - {factor} * b) ** 2)",
+        "manual_seed(2)": f"manual_seed({draw.randrange(100, 1000)})",
     }
 
 

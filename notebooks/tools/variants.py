@@ -144,7 +144,7 @@ def main(argv=None):
         (out / folder).mkdir(parents=True, exist_ok=True)
         write(out / folder / f"{stem}.ipynb", (nbformat.writes(notebook) + "\n").encode())
     count = sum(folder == "exercises" for folder, _, _ in made)
-    print(f"{count} notebooks of variant {code_of(arguments.seed)} in {out / 'exercises'}; each check was tried")
+    print(f"variant {code_of(arguments.seed)}, {count} chapters, each check tried: {out / 'exercises'}")
     if arguments.solutions:
         print(f"solutions, for the teacher: {out / 'solutions'}")
     return 0
