@@ -428,14 +428,15 @@ def timed(row):
 def course():
     """How long the course takes, by the headers of its chapters."""
     text = (ROOT / "notebooks" / "README.md").read_text(encoding="utf-8")
-    times = re.findall(r"\*\*Time\*\*: (\d+) minutes of reading, (\d+) (seconds|minutes) of computing", text)
-    reading = sum(int(minutes) for minutes, _, _ in times)
-    computing = sum(int(n) / (1 if unit == "minutes" else 60) for _, n, unit in times)
+    times = re.findall(r"\*\*Time\*\*: (\d+) minutes of reading, (\d+) (seconds|minutes) of computing(.*)", text)
+    reading = sum(int(minutes) for minutes, *_ in times)
+    computing = sum(int(n) / (1 if unit == "minutes" else 60) for _, n, unit, _ in times)
+    practice = sum(int(minutes) for *_, rest in times for minutes in re.findall(r"(\d+) minutes of exercises", rest))
     sheets = (ROOT / "notebooks" / "exercises").glob("*.ipynb")
     exercises = sum(len(re.findall(r'"### \d+\.\d+ ', sheet.read_text(encoding="utf-8"))) for sheet in sheets)
     return paragraph(
-        f"{len(times)} chapters, by their own headers {reading / 60:.0f} hours of reading and {computing:.0f} minutes",
-        f"of computing, and {exercises} exercises, which come on top.",
+        f"{len(times)} chapters: about {reading / 60:.0f} hours of reading, {computing:.0f} minutes of computing, and",
+        f"{practice / 60:.0f} hours for {exercises} exercises, by one rule (in the index of the chapters).",
     )
 
 

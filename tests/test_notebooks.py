@@ -44,7 +44,7 @@ SAMPLE = """# ---
 # Does the tool work?
 #
 # - **Goals**: build
-# - **Time**: 1 minute of reading, 2 seconds of computing
+# - **Time**: 2 seconds of computing
 
 # %% tags=["parameters"]
 n: int = 3  # a count

@@ -17,7 +17,7 @@
 #
 # - **Goals**: see a trained model at work before building one; know what each chapter adds; choose a route
 # - **Before**: Python; a first course in linear algebra; what a neural network and a gradient step are
-# - **Time**: 10 minutes of reading, 10 seconds of computing
+# - **Time**: 10 seconds of computing
 # - **Data**: SyntheticControlGenerated, made by the package; what a recorded run drew after training on it (`data/results/example.npz`)
 # - **Answers**: the thesis' premise (Mathisen 2024): a series can be written as a few dozen tokens and drawn anew from them
 

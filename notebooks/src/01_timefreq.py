@@ -20,7 +20,7 @@
 #   destroys; build a short-time Fourier transform and its inverse from matrix products; predict what a window of 8
 #   steps shows and what it hides; explain why a spectrogram has five times as many numbers as its series
 # - **Before**: matrix products; sine and cosine; PyTorch tensors
-# - **Time**: 80 minutes of reading, 15 seconds of computing
+# - **Time**: 15 seconds of computing
 # - **Data**: TwoPatternsGenerated, made here; GunPoint, ItalyPowerDemand, ArrowHead, ACSF1 (UCR archive) and
 #   BasicMotions (UEA archive), bundled with aeon
 # - **Answers**: the front end of the paper ([arXiv 2408.16613](https://arxiv.org/abs/2408.16613)), taken over from

@@ -21,7 +21,7 @@
 #   a codebook costs
 # - **Before**: chapter 1 (a series as a grid of frequency rows and frames); gradients in PyTorch; the mean of a set of
 #   vectors
-# - **Time**: 60 minutes of reading, 60 seconds of computing
+# - **Time**: 60 seconds of computing
 # - **Data**: toy points made here; GunPoint (UCR archive, bundled with aeon)
 # - **Answers**: the thesis (Mathisen 2024) follows van den Oord et al. 2017
 #   ([arXiv 1711.00937](https://arxiv.org/abs/1711.00937), section 3.2 and appendix A.1) with 32 codes of

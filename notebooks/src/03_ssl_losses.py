@@ -20,7 +20,7 @@
 #   of collapse each term forbids; compute their $D \times D$ sums without a $D \times D$ matrix; say what batch size
 #   and projector width do
 # - **Before**: nothing from chapters 1 and 2; covariance and eigenvalues; batch normalisation
-# - **Time**: 60 minutes of reading, 60 seconds of computing
+# - **Time**: 60 seconds of computing
 # - **Data**: toy points; TwoPatternsGenerated, made by the package
 # - **Answers**: the premise of the thesis (Mathisen 2024; paper: [arXiv 2408.16613](https://arxiv.org/abs/2408.16613)):
 #   a non-contrastive loss shapes a representation so that classes can be read from it linearly, although it saw no

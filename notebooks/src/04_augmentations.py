@@ -20,7 +20,7 @@
 #   batch; say what each of them promises about the labels, and measure whether the promise holds; tell "the label is
 #   gone" from "the classifier was surprised"
 # - **Before**: chapter 1 (shapes, scaling), chapter 3 (views, invariance); linear interpolation
-# - **Time**: 60 minutes of reading, 60 seconds of computing
+# - **Time**: 60 seconds of computing
 # - **Data**: GunPoint, ItalyPowerDemand, ArrowHead, BasicMotions (UCR and UEA archives, bundled with aeon); generated
 #   two-patterns series
 # - **Answers**: the thesis (Mathisen 2024) trains with three families of augmentations, window warping with amplitude

@@ -22,7 +22,7 @@
 #   what the probes cannot see; choose the geometry of the tokens by bits and arithmetic; give a copy back the noise
 #   that no token can carry
 # - **Before**: chapters 1 to 4 (spectrogram, quantizer, losses, views)
-# - **Time**: 80 minutes of reading, 90 seconds of computing
+# - **Time**: 90 seconds of computing
 # - **Data**: TwoPatternsGenerated, made by the package; the authors' own per-run numbers and our recorded runs, which
 #   ship with it
 # - **Answers**: the thesis (Mathisen 2024, stage 1 of NC-VQVAE, [arXiv 2408.16613](https://arxiv.org/abs/2408.16613))

@@ -22,7 +22,7 @@
 #   tell whether a prior has learned its train series by heart; take a difference of two models apart until one cause is
 #   left; put a better recipe together, one change at a time
 # - **Before**: chapter 2 (tokens, codebook), chapter 5 (a frozen tokenizer); what a transformer block does, roughly
-# - **Time**: 80 minutes of reading, 80 seconds of computing
+# - **Time**: 80 seconds of computing
 # - **Data**: ItalyPowerDemand (UCR archive, bundled with aeon); our recorded runs, which ship with the package
 # - **Answers**: the thesis (Mathisen 2024) finds lower FID and higher IS for non-contrastive tokenizers; MaskGIT is Chang
 #   et al. 2022, [arXiv 2202.04200](https://arxiv.org/abs/2202.04200). This chapter asks what the prior alone does

@@ -21,7 +21,7 @@
 #   changed published numbers; say what four runs can show
 # - **Before**: chapter 1 (series, scaling); mean and covariance of vectors. Chapter 5 used the probes, chapter 6 FID
 #   and IS
-# - **Time**: 90 minutes of reading, 90 seconds of computing
+# - **Time**: 90 seconds of computing
 # - **Data**: ItalyPowerDemand (UCR archive, bundled with aeon); TwoPatternsGenerated, made by the package; the
 #   authors' own per-run numbers and the package's, which ship with it
 # - **Answers**: the thesis (Mathisen 2024) counts on how many of 13 data sets some non-contrastive configuration beats

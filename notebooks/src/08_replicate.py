@@ -18,7 +18,7 @@
 #
 # - **Goals**: run any cell of the thesis' tables; read its figures and scores; say what one run can and cannot show
 # - **Before**: nothing to run it; to understand it chapters 1 to 5 (tokenizer), 6 (prior), 7 (scores)
-# - **Time**: 20 minutes of reading, 4 minutes of computing
+# - **Time**: 4 minutes of computing
 # - **Data**: TwoPatternsGenerated, made by the package; any other data set by name
 # - **Answers**: the thesis' tables of reconstruction, probe accuracy, FID, IS and CAS (Mathisen 2024), cell by cell
 

@@ -20,7 +20,7 @@
 #   measuring; train, save, load and sample; bring channels of different units together; read what is missing from generated
 #   series and what is copied; test them with something that no score knows
 # - **Before**: chapters 1 and 5 (windows, token grid); 4 and 7 help
-# - **Time**: 45 minutes of reading, 60 seconds of computing
+# - **Time**: 60 seconds of computing
 # - **Data**: ItalyPowerDemand (UCR archive, bundled with aeon) as a table of your own would be; heated rooms, made here
 #   by a rule that we can check
 # - **Answers**: the thesis (Mathisen 2024) uses one window and one width for all its data sets, each with one channel.

@@ -18,7 +18,7 @@
 #
 # - **Goals**: after it you can read a table of replications (range, verdict, coverage); say what a matched comparison takes out of a result; correct a family of tests; see why "the best of six" wins so often
 # - **Before**: chapters 6 (the four priors), 7 (paired differences) and 8 (what one run gives); mean, standard deviation and p-value
-# - **Time**: 25 minutes of reading, 30 seconds of computing
+# - **Time**: 30 seconds of computing
 # - **Data**: the thesis' tables, the authors' runs and our own recorded runs (`data/`); nothing is trained here
 # - **Answers**: the claim of the thesis (Mathisen 2024) that non-contrastive training of the tokenizer improves reconstruction, probes, FID, IS and CAS
 

@@ -20,7 +20,7 @@
 #   neighbours how well the best features can do under a view; write NT-Xent and know its value for a guess and its least one;
 #   run SimCLR by its algorithm, and its relatives in the same loop; compare them over seeds without fooling yourself
 # - **Before**: chapter 3 (VICReg, Barlow Twins), chapter 4 (what a view promises); logistic regression
-# - **Time**: 80 minutes of reading, 70 seconds of computing
+# - **Time**: 70 seconds of computing
 # - **Data**: TwoPatternsGenerated and eight generated gestures, made by the package; GunPoint, ItalyPowerDemand,
 #   BasicMotions (UCR and UEA archives, bundled with aeon)
 # - **Answers**: SimCLR (Chen et al. 2020, [arXiv 2002.05709](https://arxiv.org/abs/2002.05709)) and what reports and

@@ -22,7 +22,7 @@
 #   an AUC of 1
 # - **Before**: chapter 3 (VICReg, collapse, probes); eigenvectors. Chapter 11 helps (views, contrast), and is not
 #   needed
-# - **Time**: 70 minutes of reading, 90 seconds of computing
+# - **Time**: 90 seconds of computing
 # - **Data**: TwoPatterns, CBF and SyntheticControl series, made by the package at half their usual length; our recorded
 #   runs, FacesUCR (UCR archive) among them, which ship with it
 # - **Answers**: the VICReg exercise on CIFAR-10, a sheet for students that peels VICReg (Bardes et al. 2022,

@@ -20,7 +20,7 @@
 #   against two lines of code; put eight systems into one loop and read them by one probe; write SCARF's corruption of
 #   tables and say what it is worth beside the raw columns
 # - **Before**: chapter 11 (NT-Xent, probes, what a view claims); support vector machines by name
-# - **Time**: 70 minutes of reading, 90 seconds of computing
+# - **Time**: 90 seconds of computing
 # - **Data**: GunPoint, ItalyPowerDemand (UCR archive, bundled with aeon); SyntheticControl series made by the
 #   package; breast_cancer, wine and digits (scikit-learn). Our recorded runs, ECG200 and others of the archive among
 #   them, ship with it

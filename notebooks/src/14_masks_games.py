@@ -21,7 +21,7 @@
 #   train on test series and put every weight back; write both objectives of a GAN with a second question, with the
 #   right signs
 # - **Before**: chapter 6 (masked tokens, transformer), chapter 11 (probe, fine-tuning, verdict over seeds)
-# - **Time**: 70 minutes of reading, 90 seconds of computing
+# - **Time**: 90 seconds of computing
 # - **Data**: TwoPatternsGenerated, made by the package; ItalyPowerDemand (UCR archive, bundled with aeon); our recorded
 #   runs, with ECG200 and BasicMotions among them, which ship with it
 # - **Answers**: MAE (He et al. 2021, [arXiv 2111.06377](https://arxiv.org/abs/2111.06377)), BEiT (Bao et al. 2021,

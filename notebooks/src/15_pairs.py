@@ -20,7 +20,7 @@
 #   say what a probability among candidate sentences means; tell a tower that reads the order of words from one that
 #   does not; say what a pair of modalities can teach and what it cannot; measure the gap between two modalities and move it
 # - **Before**: chapter 11 (NT-Xent, temperature, linear probe)
-# - **Time**: 70 minutes of reading, 80 seconds of computing
+# - **Time**: 80 seconds of computing
 # - **Data**: series with captions, made by the package (`family.captions`): our own recipe and our own grammar
 # - **Answers**: what a tutorial on contrastive learning (IEEE BigData 2023) and a report on gestures say of CLIP
 #   (Radford et al. 2021, [arXiv 2103.00020](https://arxiv.org/abs/2103.00020)) and its relatives: zero shot, candidate

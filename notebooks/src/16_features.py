@@ -20,7 +20,7 @@
 #   from few labels, by the same draws; choose by cross-validation without a look at the test split; handle gaps; save and
 #   load; find neighbours and odd series; say when the raw series are better
 # - **Before**: nothing but scikit-learn's `fit` and `transform`. Chapters 11 to 14 build what is used here as finished parts
-# - **Time**: 35 minutes of reading, 90 seconds of computing
+# - **Time**: 90 seconds of computing
 # - **Data**: GunPoint and ItalyPowerDemand (UCR archive, bundled with aeon), each as a table of your own would be
 # - **Answers**: the promise of learning without labels, as reports and tutorials make it for series of any kind: "pre-train on
 #   what you have, then few labels suffice". On one of these two tables it holds, on the other it does not

@@ -12,12 +12,15 @@ import re
 import symtable
 import tomllib
 from collections import Counter
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import jupytext
 import nbformat
 from exercises import overview, without_answers
+from minutes import stated
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 NOTEBOOKS = Path(__file__).resolve().parents[1]
@@ -30,6 +33,7 @@ EXERCISES = "## Exercises"
 CHECK_TITLE = "# @title Check"  # Colab shows it as a heading
 FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}}  # for Colab, for JupyterLab
 LABELS = ("Goals", "Before", "Time", "Data", "Answers")  # of the first cell, in this order
+COMPUTING = r"\d+ (?:seconds?|minutes?) of computing"  # what a source states as its time
 LIGHT = ("aeon", "safetensors", "filelock")  # imported by notebooks, perhaps not on Colab; bounds from pyproject.toml
 INDIRECT = ("Deprecated>=1.2",)  # needed by these, not on Colab
 
@@ -57,19 +61,31 @@ def source_files():
 
 def read_cells(source):
     """(cells of the chapter, cells of its exercises) of a percent script; the second list may be empty."""
-    cells = jupytext.read(source, fmt="py:percent").cells
+    cells = deepcopy(_parsed(source.read_text(encoding="utf-8")))
     heads = [i for i, c in enumerate(cells) if c.cell_type == "markdown" and c.source.splitlines()[:1] == [EXERCISES]]
     return (cells[: heads[0]], cells[heads[0] :]) if heads else (cells, [])
 
 
+@lru_cache(maxsize=100)
+def _parsed(text):
+    return jupytext.reads(text, fmt="py:percent").cells
+
+
 def describe(source):
-    """Title, question and the labelled lines of a chapter, from its first cell; raises ValueError without a title."""
-    text = read_cells(source)[0][0].source
+    """Title, question and the labelled lines of a chapter, from its first cell; raises ValueError without a title.
+
+    A source states under "Time" how long it computes; the minutes of reading before it come from the rule in `minutes`.
+    """
+    cells, exercises = read_cells(source)
+    text = cells[0].source
     title = re.match(r"# (?:\d+\. )?(.+)\n\n([^#-](?:.+\n?)+)", text)
     if not title:
         raise ValueError(f"{source.name}: the first cell needs a title, an empty line and the question of the chapter")
     found = re.findall(r"^- \*\*(\w+)\*\*: (.+(?:\n  .+)*)", text, re.MULTILINE)
     facts = {label: " ".join(value.split()) for label, value in found}
+    if not re.fullmatch(COMPUTING, facts.get("Time", "")):
+        raise ValueError(f"{source.name}: its header needs a line '- **Time**: 60 seconds of computing'")
+    facts["Time"] = stated(cells, exercises, facts["Time"])
     number, topic = source.stem.split("_", 1)
     return Chapter(number, topic, title[1].strip(), " ".join(title[2].split()), facts)
 
@@ -80,10 +96,12 @@ def describe(source):
 def chapter_notebook(source):
     """The chapter: everything before its exercises, with links before and after."""
     cells, exercises = read_cells(source)
-    minutes = re.search(r"\d+ (seconds?|minutes?) of computing", describe(source).facts["Time"])[0]
-    ours = [navigation(source, "", bool(exercises)), colab_setup(minutes)]
+    time = describe(source).facts["Time"]
+    first = deepcopy(cells[0])
+    first.source = re.sub(rf"(?<=^- \*\*Time\*\*: ){COMPUTING}$", time, first.source, flags=re.MULTILINE)
+    ours = [navigation(source, "", bool(exercises)), colab_setup(re.search(COMPUTING, time)[0])]
     ends = [new_markdown_cell(overview(exercises, source.stem))] if exercises else []
-    return notebook_of([cells[0], *ours, *cells[1:], *ends, navigation(source, "", bool(exercises))])
+    return notebook_of([first, *ours, *cells[1:], *ends, navigation(source, "", bool(exercises))])
 
 
 def solutions_notebook(source):
