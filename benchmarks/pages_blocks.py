@@ -435,8 +435,8 @@ def course():
     sheets = (ROOT / "notebooks" / "exercises").glob("*.ipynb")
     exercises = sum(len(re.findall(r'"### \d+\.\d+ ', sheet.read_text(encoding="utf-8"))) for sheet in sheets)
     return paragraph(
-        f"{len(times)} chapters: about {reading / 60:.0f} hours of reading, {computing:.0f} minutes of computing, and",
-        f"{practice / 60:.0f} hours for {exercises} exercises, by one rule (in the index of the chapters).",
+        f"{len(times)} chapters: {reading / 60:.0f} hours of reading, {computing:.0f} minutes of computing,",
+        f"and {exercises} exercises of {practice / 60:.0f} hours (the index says how that is counted).",
     )
 
 
