@@ -80,9 +80,7 @@ def plain_log_ticks(axis, locator=None):
 
 def colour_map(n_codes):
     """A matplotlib colour map for tokens 0..n_codes-1; hidden tokens (masked values) are pale grey."""
-    codes = colormaps["viridis"].resampled(n_codes)
-    codes.set_bad(PALE)
-    return codes
+    return colormaps["viridis"].resampled(n_codes).with_extremes(bad=PALE)
 
 
 def augmentation_colour(name):

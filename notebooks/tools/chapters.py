@@ -7,7 +7,9 @@ cell, unless a later cell needs what it defines; a click opens it.
 """
 
 import ast
+import base64
 import hashlib
+import html
 import re
 import symtable
 import tomllib
@@ -130,11 +132,13 @@ def notebook_of(cells, intro=()):
         source = f"{CHECK_TITLE}\n{cell.source}" if CHECKED in tags else cell.source
         text = hashlib.sha256(f"{cell.cell_type}\n{source}".encode()).hexdigest()[:12]
         seen[text] += 1
-        make = new_code_cell if cell.cell_type == "code" else new_markdown_cell
+        make, shown = (
+            (new_code_cell, source) if cell.cell_type == "code" else (new_markdown_cell, with_drawings(source))
+        )
         metadata = {"tags": list(tags)} if tags else {}
         if "colab-setup" in tags or (CHECKED in tags and not _defines_for(cell, cells[number + 1 :])):
             metadata |= FOLDED
-        notebook.cells.append(make(source, id=f"{text}-{seen[text]}", metadata=nbformat.from_dict(metadata)))
+        notebook.cells.append(make(shown, id=f"{text}-{seen[text]}", metadata=nbformat.from_dict(metadata)))
     return notebook
 
 
@@ -145,6 +149,25 @@ def _defines_for(cell, later):
     sources = [other.source for other in later if other.cell_type == "code"]
     read = {n.id for source in sources for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Name)}
     return defined & read
+
+
+def with_drawings(text):
+    """Markdown in which every `![](drawings/NAME.svg)` is the picture itself, with its alternative text.
+
+    Colab resolves neither relative paths nor attachments of cells, and an absolute address shows nothing without a
+    network; a picture inside the address shows everywhere.
+    """
+    return re.sub(r"!\[\]\(drawings/(\w+)\.svg\)", lambda found: _inside(*drawing(found[1])), text)
+
+
+def drawing(name):
+    """(bytes, alternative text) of a drawing in notebooks/drawings."""
+    data = (NOTEBOOKS / "drawings" / f"{name}.svg").read_bytes()
+    return data, html.unescape(re.search(r"<desc>(.+?)</desc>", data.decode())[1])
+
+
+def _inside(data, words):
+    return f"![{words}](data:image/svg+xml;base64,{base64.b64encode(data).decode()})"
 
 
 # --- generated cells ---
