@@ -151,6 +151,12 @@ nb.check("code vectors: by hand and package", by_hand_codes, out.z_q, rtol=1e-5,
 nb.check("loss in eval mode", out.loss, 0.0)
 
 # %% [markdown]
+# ![](drawings/quantizer.svg)
+#
+# The quantizer in one picture. On the left is what you have just built. The gradient on the right comes next, and the two
+# forces at the bottom after it.
+
+# %% [markdown]
 # ## A step that has no gradient
 #
 # Move $z$ a little and its code stays the same. So $z_q$ is a staircase: flat, with jumps at the borders. Its
