@@ -106,6 +106,11 @@ foreign = (views[0] - views[1].roll(1, dims=0)).square().mean()
 nb.check("squared distance of two views, own over foreign series", own / foreign, low=0.1, high=0.8)
 
 # %% [markdown]
+# ![](drawings/two_views.svg)
+#
+# The game of this chapter in one picture. First the loss at its end is built, then the networks before it.
+
+# %% [markdown]
 # ## Agreement alone
 #
 # Let $a_n$ and $b_n$ be what the network says about the two views of series $n$: vectors with $D$ entries, the
