@@ -183,6 +183,12 @@ f_train, f_test = batched(fcn.features, x_train), batched(fcn.features, x_test) 
 print(f"test accuracy of the FCN: {accuracy(fcn):.3f}")
 
 # %% [markdown]
+# ![](drawings/fid.svg)
+#
+# What such a distance compares, in two dimensions: means and covariances, nothing else. The second and the third case come
+# back below, with series.
+
+# %% [markdown]
 # ### A floor that depends on how many you drew
 #
 # What is a good FID? Compare real with real: two halves of the test split come from one source, so a perfect generator
