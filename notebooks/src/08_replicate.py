@@ -130,6 +130,11 @@ error = reconstruction_error(run.tokenizer, scaled.x_test).mean
 nb.check("its error is the recorded one", error, run.metrics["recon_val"], rtol=0.01)
 
 # %% [markdown]
+# ![](drawings/run_folder.svg)
+#
+# What the run left on the disk. All that follows is read from these files.
+
+# %% [markdown]
 # ## Did training converge?
 #
 # Left, the terms of the tokenizer's loss. Reconstruction is the squared error of the series (time) plus that of their
