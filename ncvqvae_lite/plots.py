@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 from PIL import Image
 
@@ -65,9 +66,10 @@ def figure(rows=1, columns=1, height=4.0, sharex: Share = False, sharey: Share =
     return fig, axes
 
 
-def legend_below(fig, handles, columns):
-    """One legend for all axes of a figure, below them."""
-    fig.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=SMALL, frameon=False)
+def legend_below(fig, handles, columns, title=""):
+    """One legend for all axes of a figure, below them; the title stands above its entries."""
+    style = dict(ncols=columns, fontsize=SMALL, title_fontsize=SMALL, frameon=False)
+    fig.legend(handles=handles, loc="outside lower center", title=title or None, **style)
 
 
 def plain_log_ticks(axis, locator=None):
@@ -81,6 +83,15 @@ def plain_log_ticks(axis, locator=None):
 def colour_map(n_codes):
     """A matplotlib colour map for tokens 0..n_codes-1; hidden tokens (masked values) are pale grey."""
     return colormaps["viridis"].resampled(n_codes).with_extremes(bad=PALE)
+
+
+def token_grid(ax, tokens, n_codes):
+    """Draw tokens (F, W) as colours, lowest row at the bottom; hidden ones (of value n_codes) are hatched."""
+    tokens = np.ma.masked_equal(_array(tokens), n_codes)
+    colours = colour_map(n_codes).with_extremes(bad=(0, 0, 0, 0))
+    ax.patch.set(facecolor="white", edgecolor=PALE, hatch="////")
+    ax.imshow(tokens, origin="lower", aspect="auto", cmap=colours, vmin=0, vmax=n_codes - 1)
+    ax.set(xticks=[], yticks=[])
 
 
 def augmentation_colour(name):
@@ -293,6 +304,53 @@ def by_class(columns, class_names, n=3):
     first = blocks[0][1][0]
     note = _channel_note(first) + (f"; {rows} of {len(class_names)} classes" if rows < len(class_names) else "")
     fig.supxlabel(f"time ({first.shape[-1]} steps), all series on one scale{note}", fontsize=SMALL)
+    return fig
+
+
+def paired_ratios(panels, said, colours=None, groups="data set"):
+    """Ratios within pairs on one log scale: a panel for each effect, a row for each group of pairs.
+
+    panels   effect -> {row: (ratios, (mean, low, high))}: the ratio of each pair (n,), drawn as a circle, and their
+             mean with its interval, a bar (NaN: none). Rows without ratios are means over other rows and come last
+    said     the title: what the ratios are of
+    colours  row -> colour of its circles; without one they are grey
+    groups   what a row is
+
+    The line at 1 is "no difference". An interval that is far wider than the ratios runs out of the panel.
+    """
+    colours = colours or {}
+    rows = list(dict.fromkeys(name for found in panels.values() for name in found))
+    single = {name for found in panels.values() for name, (ratios, _) in found.items() if len(ratios)}
+    rows = [name for name in rows if name in single] + [name for name in rows if name not in single]
+    values = np.concatenate([[*ratios, mean[0]] for found in panels.values() for ratios, mean in found.values()])
+    bounds = np.array([mean for found in panels.values() for _, mean in found.values()], dtype=float)
+    low = max(np.nanmin([*bounds[:, 1], values.min()]), values.min() / 3)
+    high = min(np.nanmax([*bounds[:, 2], values.max()]), values.max() * 3)
+    fig, axes = figure(1, len(panels), height=2.1 + 0.4 * sum(1 + name.count("\n") for name in rows), sharey=True)
+    for ax, (title, found) in zip(axes[0], panels.items()):
+        for name, (ratios, (mean, *ends)) in found.items():
+            place, pooled = rows.index(name), name not in single
+            ax.plot(
+                ratios, np.full(len(ratios), place - 0.16), "o", color=(colours or {}).get(name, REAL), markersize=5
+            )
+            if np.isfinite(ends).all():
+                ax.plot(ends, [place + 0.16] * 2, color=INK, linewidth=3 if pooled else 1.8, solid_capstyle="butt")
+            ax.plot(mean, place + 0.16, "D", color=INK, markersize=8 if pooled else 5.5)
+        ax.axvline(1, color=REAL, linestyle=":", linewidth=1.5)
+        if len(single) < len(rows):
+            ax.axhline(len(single) - 0.5, color=PALE, linewidth=0.8)
+        ax.set(xscale="log", xlim=(low / 1.2, high * 1.2), ylim=(len(rows) - 0.5, -0.5))
+        plain_log_ticks(ax.xaxis, LogLocator(subs=(1, 3)))
+        ax.set_title(title, fontsize=SMALL)
+        ax.set_xlabel("ratio (log scale)")
+    axes[0, 0].set_yticks(range(len(rows)), rows)
+    axes[0, 0].set_ylabel(groups)
+    fig.suptitle(said, fontsize=TEXT)
+    circle = Line2D(
+        [], [], color=next(iter((colours or {}).values()), REAL), marker="o", linestyle="", label="one pair"
+    )
+    mean = Line2D([], [], color=INK, marker="D", linewidth=1.8, label="mean (geometric) and 95 % interval")
+    legend_below(fig, [circle, mean], 2)
     return fig
 
 

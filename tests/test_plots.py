@@ -252,3 +252,44 @@ def test_no_figure_is_known_to_pyplot(series):
     plots.augmented_views(x, y, CLASSES, {"warp": x})
     if "matplotlib.pyplot" in sys.modules:
         assert sys.modules["matplotlib.pyplot"].get_fignums() == []
+
+
+def test_ratios_of_pairs_stand_over_their_mean_and_interval():
+    panels = {
+        "first": {"a": ([0.5, 2.0], (1.0, 0.2, 5.0)), "all": ([], (1.5, 1.2, 1.9))},
+        "second": {"b": (np.array([3.0]), (3.0, np.nan, np.nan))},
+    }
+    fig = plots.paired_ratios(panels, "what they are", {"a": "#0072B2"})
+    first, second = fig.axes
+    assert [label.get_text() for label in first.get_yticklabels()] == ["a", "b", "all"]  # means over others come last
+
+    def drawn(ax, **style):
+        lines = [line for line in ax.lines if all(getattr(line, f"get_{k}")() == v for k, v in style.items())]
+        return [(list(line.get_xdata()), round(line.get_ydata()[0])) for line in lines if len(line.get_xdata())]
+
+    assert drawn(first, marker="o") == [([0.5, 2.0], 0)] and drawn(second, marker="o") == [([3.0], 1)]
+    assert drawn(first, marker="D") == [([1.0], 0), ([1.5], 2)]
+    assert drawn(first, linewidth=1.8) == [([0.2, 5.0], 0)] and drawn(first, linewidth=3) == [([1.2, 1.9], 2)]
+    assert drawn(second, linewidth=1.8) == []  # no interval
+    assert [line.get_xdata() for line in first.lines if line.get_linestyle() == ":"] == [[1, 1]]
+    assert first.get_xlim() == pytest.approx((0.2 / 1.2, 5.0 * 1.2)) == second.get_xlim()
+    assert fig.get_suptitle() == "what they are"
+    assert_legible(fig)
+
+
+def test_an_interval_without_end_does_not_hide_the_ratios():
+    fig = plots.paired_ratios({"": {"a": ([0.5, 2.0], (1.0, 1e-9, 1e9))}}, "")
+    assert fig.axes[0].get_xlim() == pytest.approx((0.5 / 3 / 1.2, 2.0 * 3 * 1.2))
+
+
+def test_hidden_tokens_are_hatched_and_the_others_coloured():
+    fig, [[ax]] = plots.figure()
+    plots.token_grid(ax, torch.tensor([[0, 4], [4, 3]]), 4)
+    (image,) = ax.images
+    assert np.ma.getmaskarray(image.get_array()).tolist() == [[False, True], [True, False]]
+    colours = image.to_rgba(image.get_array())
+    assert (colours[..., 3] == [[1, 0], [0, 1]]).all() and ax.patch.get_hatch() == "////"
+    assert to_hex(colours[0, 0]) == to_hex(plots.colour_map(4)(0)) and to_hex(colours[1, 1]) == to_hex(
+        plots.colour_map(4)(3)
+    )
+    assert image.origin == "lower"

@@ -21,7 +21,6 @@ from ncvqvae_lite.lab.results import COLUMNS, load_cells
 from ncvqvae_lite.names import METHODS, SCORES, arm
 from ncvqvae_lite.thesis import CONFIGURATIONS, author_runs
 
-SYMBOLS = THESIS_DATASETS.index("Symbols")
 CELLS = [(dataset, *c) for dataset in ("FordA", "Symbols") for c in (("regular", "none"), ("vibcreg", "gauss"))]
 
 
@@ -75,12 +74,15 @@ def assert_legible(fig):
     assert min(t.get_fontsize() for t in texts) >= 11
 
 
-def texts_of(ax):
-    return [text.get_text() for text in ax.texts]
+def drawn(fig):
+    """The axes of a figure that are drawn, by their titles."""
+    return {ax.get_title(): ax for ax in fig.axes if ax.axison}
 
 
-def is_hatched(ax):
-    return "not\nkept" in texts_of(ax) and ax.patch.get_hatch() == "////"
+def said_below(fig):
+    """What stands below a figure, in one line."""
+    titles = [found.get_title().get_text() for found in fig.legends]
+    return " ".join(" ".join([fig.get_supxlabel(), *titles]).split())
 
 
 def legend(fig):
@@ -94,8 +96,10 @@ def test_comparison_sets_our_seeds_over_the_authors_range():
     metrics = {"fid_test_halves": 1.0, "fid_train_test": 3.0, "recon_val": 0.1}
     runs = [("Symbols", "vibcreg", "gauss", seed, "", metrics | {"fid": seed + 4.0}) for seed in (1, 2, 5)]
     fig = score_figures.comparison(comparable(rows_of(*runs)), "fid")
-    assert len(fig.axes) == 15 and not fig.axes[13].axison
-    ax = fig.axes[SYMBOLS]
+    (ax,) = fig.axes
+    assert ax.get_title() == "Symbols"
+    others = [panel_figures.short_name(name) for name in THESIS_DATASETS if name != "Symbols"]
+    assert said_below(fig) == f"Not run by us: {', '.join(others[:-1])} and {others[-1]}."
     assert len(ax.patches) == 7
     for bar, configuration in zip(ax.patches, CONFIGURATIONS):
         theirs = author_runs("Symbols", *configuration)["fid"]
@@ -110,7 +114,7 @@ def test_comparison_sets_our_seeds_over_the_authors_range():
     assert np.ptp(spread) / 2 == pytest.approx(np.std([5, 6, 9], ddof=1))
     bounds = {line.get_linestyle(): line.get_xdata()[0] for line in ax.lines if line.get_linestyle() in (":", "--")}
     assert bounds == {":": 1.0, "--": 3.0}
-    assert [label.get_text() for label in fig.axes[0].get_yticklabels()][::6] == ["naive", "VIbCReg gauss"]
+    assert [label.get_text() for label in ax.get_yticklabels()][::6] == ["naive", "VIbCReg gauss"]
     assert_legible(fig)
 
 
@@ -119,28 +123,43 @@ def test_without_runs_every_bar_of_a_comparison_is_hatched(metric):
     fig = score_figures.comparison(comparable(rows_of()), metric)
     assert all(bar.get_hatch() for ax in fig.axes for bar in ax.patches)
     assert sum(len(ax.patches) for ax in fig.axes) == 13 * 7
-    assert fig.get_supxlabel() == SCORES[metric].axis
+    assert fig.get_suptitle() == SCORES[metric].axis and said_below(fig) == ""
     assert_legible(fig)
 
 
-def test_each_line_of_the_matched_priors_is_one_tokenizer():
+def test_matched_priors_are_ratios_within_tokenizers():
     runs = [*priors_of("Symbols", 1, 8.0, 4.0, 2.0, 1.0), *priors_of("Symbols", 2, 2.0, 9.0, None, 4.0)]
+    runs += [*priors_of("FordA", 1, 3.0, None, None, 6.0)]
     runs += [("Wafer", "regular", "none", 1, "", {"fid": 3.0, "recon_val": 0.1})]  # one prior: nothing to compare
     fig = score_figures.matched_priors(rows_of(*runs))
-    (ax,) = fig.axes
-    assert ax.get_title() == "Symbols"
-    lines = [line.get_xdata().tolist() for line in ax.lines if line.get_marker() == "o"]
-    assert lines[0] == [8, 4, 2, 1] and lines[1][:2] == [2, 9] and np.isnan(lines[1][2]) and len(lines) == 2
-    ticks = [line for line in ax.lines if line.get_linewidth() == 2.5]
-    means = {round(line.get_ydata().mean() + 0.26): line.get_xdata()[0] for line in ticks}
-    assert means == pytest.approx({0: 4.0, 1: 6.0, 3: 2.0})  # geometric; one seed has none
-    crosses = [(line.get_color(), line.get_ydata()[0]) for line in ax.lines if line.get_marker() == "x"]
-    arms = [(METHODS[method].colour, shift) for method, shift in (("barlowtwins", 0), ("vibcreg", 0.26))]
-    assert crosses == [(colour, row + shift) for colour, shift in arms for row in range(4)]  # nothing was run there
-    assert "not run" in legend(fig) and ax.get_xlabel() == "FID (log scale)"
-    assert {line.get_xdata()[0] for line in ax.lines if line.get_linestyle() in (":", "--")} == {0.5, 2.5}
-    naive = author_runs("Symbols", "regular", "none")["fid"]
-    assert ax.patches[0].get_x() == pytest.approx(min(naive)) and round(ax.patches[0].get_y()) == 0
+    whole, masked, untied = fig.axes
+    assert list(drawn(fig)) == ["NC prior : naive prior", "masked : kept", "untied : tied"]
+    assert [label.get_text() for label in whole.get_yticklabels()] == ["FordA", "Symbols", "over data sets"]
+
+    def circles(ax):
+        found = [line for line in ax.lines if line.get_marker() == "o"]
+        return {round(line.get_ydata()[0]): line.get_xdata().tolist() for line in found if len(line.get_xdata())}
+
+    assert circles(whole) == {0: pytest.approx([2.0]), 1: pytest.approx([1 / 8, 2.0])}
+    assert circles(masked) == {1: pytest.approx([0.5])}  # of the one seed that has all four
+    assert circles(untied) == {1: pytest.approx([0.25])}
+    means = {round(line.get_ydata()[0]): line.get_xdata()[0] for line in whole.lines if line.get_marker() == "D"}
+    assert means == pytest.approx({0: 2.0, 1: 0.5, 2: 1.0})  # geometric, over data sets too
+    (bar,) = [line.get_xdata() for line in whole.lines if line.get_linewidth() == 1.8]  # one seed has no interval
+    assert bar == pytest.approx([0.5 * 4.0**-half for half in (12.706, -12.706)], rel=1e-2)
+    assert "below 1: lower" in fig.get_suptitle() and "mean (geometric) and 95 % interval" in legend(fig)
+    assert_legible(fig)
+
+
+def test_tokens_of_other_arms_have_rows_of_their_own():
+    barlow = [("Symbols", "barlowtwins", "warp", *run[3:]) for run in priors_of("Symbols", 1, 8.0, 4.0)]
+    barlow = [(*run[:4], change, run[5]) for run, change in zip(barlow, ("cas=False", "mask_polarity=kept cas=False"))]
+    barlow += [(*barlow[0][:4], "mask_polarity=kept head=tied cas=False", barlow[0][5] | {"fid": 2.0})]
+    fig = score_figures.matched_priors(rows_of(*priors_of("Symbols", 1, 4.0, None, None, 1.0), *barlow))
+    rows = [label.get_text() for label in fig.axes[0].get_yticklabels()]
+    assert rows == ["Symbols", "Symbols\nBarlow warp", "over data sets"]
+    colours = [line.get_color() for line in fig.axes[0].lines if line.get_marker() == "o" and len(line.get_xdata())]
+    assert colours == [METHODS[name].colour for name in ("regular", "barlowtwins")]
     assert_legible(fig)
 
 
@@ -150,10 +169,11 @@ def test_matched_priors_need_two_priors_on_one_tokenizer():
             score_figures.matched_priors(rows_of(*runs))
 
 
-def test_many_data_sets_have_a_panel_each():
+def test_many_data_sets_have_a_row_each():
     runs = [run for name in THESIS_DATASETS for run in priors_of(name, 1, 4.0, 3.0, 2.0, 1.0)]
     fig = score_figures.matched_priors(rows_of(*runs))
-    assert [ax.get_title() for ax in fig.axes if ax.axison] == [panel_figures.short_name(n) for n in THESIS_DATASETS]
+    names = [label.get_text() for label in fig.axes[0].get_yticklabels()]
+    assert names == [*map(panel_figures.short_name, THESIS_DATASETS), "over data sets"]
     assert_legible(fig)
 
 
@@ -167,7 +187,7 @@ def test_ranks_stand_on_an_axis_with_bars_over_those_not_told_apart():
     shown = {text.get_text(): text.get_color() for text in ax.texts}
     for (method, augmentation), rank in zip(CONFIGURATIONS, ranks):
         (text,) = [text for text in shown if arm(method, augmentation) in text]
-        assert f"{rank:.2f}" in text and shown[text] == METHODS[method].colour
+        assert f"{rank:.1f}" in text and shown[text] == METHODS[method].colour
     assert ranks.min() == 1 and len(shown) == 7
     (bar,) = [line for line in ax.lines if line.get_linewidth() == 4]
     assert bar.get_xdata() == pytest.approx([sorted(ranks)[1], max(ranks)], abs=0.1)
@@ -193,15 +213,19 @@ def test_ranks_need_five_data_sets_without_gaps():
 # --- inside runs ---
 
 
-def test_grids_have_a_picture_for_each_cell_and_hatch_the_others():
+def test_grids_have_a_picture_for_each_run_and_name_the_others():
     panels = [panel_of(*cell) for cell in CELLS] + [panel_of("Symbols", "regular", "none", "head=untied")]
+    panels += [panel_of("Wafer", method, augmentation) for method, augmentation in CONFIGURATIONS[:6]]
     for draw in (panel_figures.latent_maps, panel_figures.accepted_probabilities):
         fig = draw(panels, ["FordA", "Symbols"])
-        axes = np.reshape(fig.axes, (2, 7))
-        assert [[is_hatched(ax) for ax in row] for row in axes] == [[False, *[True] * 5, False]] * 2
-        assert [ax.get_ylabel() for ax in axes[:, 0]] == ["FordA", "Symbols"]
-        assert axes[0, 6].get_title() == "VIbCReg\ngauss"
+        titles = [f"{name}\n{arm}" for name in ("FordA", "Symbols") for arm in ("naive", "VIbCReg gauss")]
+        assert list(drawn(fig)) == titles
+        assert said_below(fig).endswith("Not kept: all but naive and VIbCReg gauss of FordA and Symbols.")
         assert_legible(fig)
+        fig = draw(panels, ["Wafer", "FordA"])
+        assert len(drawn(fig)) == 8 and said_below(fig).endswith(
+            "Not kept: VIbCReg gauss of Wafer; all but naive and VIbCReg gauss of FordA."
+        )
 
 
 def test_latents_have_a_colour_for_each_class():
@@ -214,32 +238,33 @@ def test_latents_have_a_colour_for_each_class():
 
 def test_certainty_shows_shares_of_each_step_and_their_mean():
     found = panel_of("Symbols", "vibcreg", "gauss")
-    ax = panel_figures.accepted_probabilities([found], ["Symbols"]).axes[6]
+    (ax,) = panel_figures.accepted_probabilities([found], ["Symbols"]).axes
     shares = found["accepted"] / found["accepted"].sum(axis=1, keepdims=True)
     np.testing.assert_allclose(ax.images[0].get_array(), shares.T)
     middles = [np.repeat(np.arange(0.025, 1, 0.05), counts).mean() for counts in found["accepted"]]
     np.testing.assert_allclose(ax.lines[0].get_ydata(), middles)
-    assert [tick.get_text() for tick in ax.get_yticklabels()] and not is_hatched(ax)
+    assert [tick.get_text() for tick in ax.get_yticklabels()]
 
 
 def test_samples_stand_over_the_range_of_real_series_of_their_class():
     panels = [panel_of(*cell) for cell in CELLS]
     panels[2]["generated"][1, 2, 4] = 1000  # far outside
     fig = panel_figures.class_samples(panels, "Symbols")
-    axes = np.reshape(fig.axes, (3, 8))
+    axes = np.reshape(fig.axes, (3, 3))
     for k, row in enumerate(axes):
         regular, gauss = panels[2:]
         np.testing.assert_array_equal(row[0].lines[0].get_ydata(), regular["real"][k, 1])  # the median
-        for ax, found in (row[1], regular), (row[7], gauss):
+        for ax, found in (row[1], regular), (row[2], gauss):
             drawn = np.array([line.get_ydata() for line in ax.lines])[::-1]
             np.testing.assert_array_equal(drawn, found["generated"][k])
             (band,) = ax.collections
             corners = band.get_paths()[0].vertices[:, 1]
             assert (corners.min(), corners.max()) == (regular["real"][k, 0].min(), regular["real"][k, 2].max())
-        assert [is_hatched(ax) for ax in row] == [False, False, *[True] * 5, False]
         low, high = panels[2]["real"][k].min(), panels[2]["real"][k].max()
         assert row[1].get_ylim() == pytest.approx((low - (high - low) / 2, high + (high - low) / 2), rel=1e-3)
     assert [ax.get_ylabel() for ax in axes[:, 0]] == ["class a", "class b", "class c"]
+    assert [ax.get_title() for ax in axes[0]] == ["real\n(test)", "naive", "VIbCReg\ngauss"]
+    assert said_below(fig).endswith("Not kept: all but naive and VIbCReg gauss of Symbols.")
     assert_legible(fig)
 
 
@@ -247,8 +272,10 @@ def test_loss_curves_have_a_line_for_each_seed():
     runs = [("vibcreg", "gauss", 1), ("vibcreg", "gauss", 2), ("regular", "none", 1)]
     curves = pd.concat([curves_of("Symbols", *run) for run in runs])
     fig = panel_figures.loss_curves(curves, ["Symbols"])
-    barlow, vibcreg, error = fig.axes
-    assert is_hatched(barlow) and not is_hatched(vibcreg)
+    error, vibcreg = fig.axes
+    assert said_below(fig) == "Not kept: SSL loss, Barlow of Symbols."
+    assert [error.get_ylabel(), vibcreg.get_ylabel()] == ["test error (MSE)", "SSL loss, VIbCReg"]
+    assert legend(fig) == ["naive", "VIbCReg", "view: gauss"]
     assert [line.get_ydata().tolist() for line in vibcreg.lines] == [[1.1, 0.8, 0.6, 0.5]] * 2
     assert {line.get_color() for line in vibcreg.lines} == {plots.augmentation_colour("gauss")}
     assert [line.get_xdata().tolist() for line in error.lines] == [[100, 200]] * 3
@@ -260,12 +287,15 @@ def test_loss_curves_have_a_line_for_each_seed():
 def test_accuracy_is_drawn_against_the_loss_of_the_same_epoch():
     curves = pd.concat([curves_of("Symbols", "barlowtwins", "warp"), curves_of("FordA", "regular", "none")])
     fig = panel_figures.accuracy_by_loss(curves, ["FordA", "Symbols"])
-    axes = np.reshape(fig.axes, (2, 3))
-    path, end = axes[1, 0].lines
+    axes = {(ax.get_title(), ax.get_xlabel()): ax for ax in fig.axes}
+    assert list(axes) == [(n, "test error (MSE)") for n in ("FordA", "Symbols")] + [("Symbols", "SSL loss, Barlow")]
+    path, end = axes["Symbols", "SSL loss, Barlow"].lines
     assert path.get_xdata().tolist() == [0.6, 0.5] and path.get_ydata().tolist() == [0.6, 0.7]
     assert (end.get_xdata()[0], end.get_ydata()[0]) == (0.5, 0.7)
-    assert axes[1, 2].lines[0].get_xdata().tolist() == [1.5, 1.2]
-    assert is_hatched(axes[0, 0]) and is_hatched(axes[1, 1]) and axes[0, 2].get_yticklabels()
+    assert axes["Symbols", "test error (MSE)"].lines[0].get_xdata().tolist() == [1.5, 1.2]
+    assert said_below(fig) == (
+        "Not kept: SSL loss, Barlow and SSL loss, VIbCReg of FordA; SSL loss, VIbCReg of Symbols."
+    )
     assert_legible(fig)
 
 
@@ -273,16 +303,18 @@ def test_methods_of_which_the_thesis_knows_nothing_have_columns_of_their_own():
     cells = [("Symbols", "vicreg", "mirror"), ("Symbols", "not registered", "warp")]
     panels = [panel_of("Symbols", "vibcreg", "gauss"), *(panel_of(*cell) for cell in cells)]
     for fig in (panel_figures.latent_maps(panels, ["Symbols"]), panel_figures.class_samples(panels, "Symbols")):
-        titles = [ax.get_title() for ax in fig.axes if ax.get_title()][-8:]
-        assert titles[-2:] == ["VIbCReg\ngauss", "VICReg\nmirror"] and titles[0] == "naive"
+        titles = [" ".join(title.split()) for title in drawn(fig) if title]
+        assert [title.removeprefix("Symbols ") for title in titles[-2:]] == ["VIbCReg gauss", "VICReg mirror"]
+        assert "all but VIbCReg gauss of Symbols" in said_below(fig)
         assert_legible(fig)
     curves = pd.concat([curves_of(*cell) for cell in cells])
     for draw in (panel_figures.loss_curves, panel_figures.accuracy_by_loss):
         fig = draw(curves, ["Symbols"])
-        assert [is_hatched(ax) for ax in fig.axes] == [True, True, False, False]
-        names = {ax.get_title() or ax.get_xlabel() for ax in fig.axes}
-        assert "SSL loss, VICReg" in names and {"view: mirror", "VICReg"} < set(legend(fig))
-        assert fig.axes[3].lines[0].get_color() == METHODS["vicreg"].colour
+        error, ssl = fig.axes
+        assert "SSL loss, VICReg" in (ssl.get_xlabel(), ssl.get_ylabel())
+        assert set(legend(fig)) - {"end of training"} == {"view: mirror", "VICReg"}
+        assert said_below(fig) == "Not kept: SSL loss, Barlow and SSL loss, VIbCReg of Symbols."
+        assert error.lines[0].get_color() == METHODS["vicreg"].colour
         assert_legible(fig)
 
 

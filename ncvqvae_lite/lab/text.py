@@ -1,9 +1,15 @@
-"""Counts and durations in words."""
+"""Counts, lists and durations in words."""
 
 
 def counted(n, noun):
     """1 cell, 2 cells."""
     return f"{n} {noun}{'s' * (n != 1)}"
+
+
+def listed(words):
+    """a; a and b; a, b and c; nothing of nothing."""
+    *first, last = [*words] or [""]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def duration(seconds):

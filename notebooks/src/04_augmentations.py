@@ -19,7 +19,8 @@
 # - **Goals**: after it you can write warping, resizing, shuffling and noise as a loop and as one indexed read of a
 #   batch; say what each of them promises about the labels, and measure whether the promise holds; tell "the label is
 #   gone" from "the classifier was surprised"
-# - **Before**: chapter 1 (shapes, scaling), chapter 3 (views, invariance); linear interpolation
+# - **Before**: chapter 1 (shapes, scaling), chapter 3 (views, invariance); linear interpolation. Who knows augmentations
+#   reads "How often does nothing happen?" and goes on at "Does the label survive?"
 # - **Time**: 60 seconds of computing
 # - **Data**: GunPoint, ItalyPowerDemand, ArrowHead, BasicMotions (UCR and UEA archives, bundled with aeon); generated
 #   two-patterns series
@@ -56,14 +57,12 @@ cfg = nb.chapter_config(
 # %% [markdown]
 # ## What a view promises
 #
-# A view $x'$ of a series $x$ comes with a promise: *whoever cares about $x$ will not mind the difference.* Nobody checks
-# it. The loss makes the latents of $x$ and $x'$ alike, and if the difference was what told two classes apart, that
-# knowledge is gone. So a good augmentation changes much of what does not matter, and nothing of what does. What
-# matters depends on the data: upside down, an appliance that consumes power becomes one that delivers it, but a
-# sine wave stays a sine wave.
+# The loss makes the latents of a series $x$ and of its view $x'$ alike. If the difference was what told two classes apart,
+# that knowledge is gone. So a good augmentation changes much of what does not matter, and nothing of what does. What
+# matters depends on the data: upside down, an appliance that consumes power becomes one that delivers it, but a sine wave
+# stays a sine wave.
 #
-# In the thesis one view is augmented, the other is the series itself. Nothing is applied "with a probability": each
-# series gets a new view each time it is used.
+# In the thesis one view is augmented, the other is the series itself. Each series gets a new view each time it is used.
 
 # %%
 from ncvqvae_lite.data import load_dataset
@@ -105,9 +104,8 @@ toy = torch.tensor([[[0.0, 1.0, 2.0, 1.0], [1.0, 1.0, 1.0, 1.0]], [[2.0, 0.0, 2.
 print(resize_by_loop(toy, torch.tensor([0.5, 1.5])))  # (B, C, L) = (2, 2, 4)
 
 # %% [markdown]
-# Three nested loops in Python are slow. The *batched* form is one line. The factors get shape
-# $(B, 1, 1)$, and broadcasting repeats them along channels and steps. On a GPU the line is one kernel for the whole
-# batch; a loop would be thousands.
+# Three nested loops in Python are slow. The *batched* form is one line: the factors get shape $(B, 1, 1)$, and
+# broadcasting repeats them along channels and steps.
 
 
 # %%
@@ -164,11 +162,10 @@ print(shuffle_by_loop(ten, cuts=(3, 7, 3), order=(2, 0, 3, 1)))
 # %% [markdown]
 # Piece 1 is empty: two cuts fell on the same place. The result is 3 4 5 6, then 0 1 2, then 7 8 9.
 #
-# How can a whole batch be cut without a loop, when every series has pieces of other lengths? The trick works for
-# nearly all augmentations: *do not move values, ask each step of the result where it reads.* The result is one
-# indexed read, and all the work is in computing the index. Here it takes three questions for step $t$ of the result:
-# which piece of the *new* order am I in? Where did that piece start before, and where does it start now? The
-# difference is how far left or right to read.
+# How can a whole batch be cut without a loop, when every series has pieces of other lengths? The trick works for nearly
+# all augmentations: *do not move values, ask each step of the result where it reads.* Then the result is one indexed
+# read. For step $t$ of the result: which piece of the *new* order is it in? Where did that piece start before, and where
+# does it start now? The difference is how far left or right to read.
 
 
 # %%
@@ -208,10 +205,8 @@ nb.check("values are only moved", x.sort(dim=-1).values, looped.sort(dim=-1).val
 # %% [markdown]
 # ### How often does nothing happen?
 #
-# Cuts may coincide or fall on 0, so pieces may be empty. And the random order may be the old one: a view that is the
-# series itself. For long series that has probability $1/24$. For short ones it is more, because with fewer pieces
-# there are fewer orders. If $k$ pieces are not empty, the series is unchanged with probability $1/k!$. Counting where
-# three cuts can fall gives
+# The random order may be the old one: a view that is the series itself. With four pieces that has probability $1/24$. But
+# cuts may coincide or fall on 0; if only $k$ pieces are not empty, it is $1/k!$. Counting where three cuts can fall gives
 #
 # $$P(\text{unchanged}) = \frac{1}{L^3} \Big[ \frac{(L-1)(L-2)(L-3)}{4!} + \frac{6 (L-1)(L-2)}{3!} +
 # \frac{7 (L-1)}{2!} + 1 \Big].$$
@@ -265,9 +260,8 @@ print(warp_by_loop(ten, start=2, factor=2.0, ratio=0.4).round(decimals=2))
 
 # %% [markdown]
 # Without a loop we ask again where each step reads. The place is a real number now, so we read both neighbours and mix
-# them. The figure shows the answer for three factors: on a straight line at 45 degrees nothing would change. Within
-# the window the line is flatter when the window is stretched: many steps of the result read from few steps of the
-# series. Outside it has to be steeper, to arrive at the last step in time.
+# them. The figure shows the answer for three factors. Within the window the line is flatter when the window is stretched:
+# many steps of the view read from few steps of the series. Outside it has to be steeper, to arrive at the last step in time.
 
 
 # %%
@@ -308,14 +302,14 @@ right.plot(gun[0, 0], ":", color=plots.INK, label="unchanged")
 for factor, place, curve, colour in zip(factors[:, 0], places, warped_guns, plots.CLASS_COLOURS):
     left.plot(place, color=colour, linewidth=2, label=f"factor {factor:.1f}")
     right.plot(curve, color=colour, linewidth=2)
-left.axhspan(30, 69, color=plots.PALE, alpha=0.5, linewidth=0)
+left.axhspan(30, 69, color=plots.PALE, alpha=0.5, linewidth=0, label="window")
 left.set_xlabel("step of the view")
-left.set_ylabel("step of the series (shaded: window)")
+left.set_ylabel("step of the series")
 right.set_xlabel(plots.STEPS)
 right.set_ylabel(plots.SCALED)
 right.set_title("a series of GunPoint", fontsize=plots.TEXT)
 left.set_title("where the view reads", fontsize=plots.TEXT)
-fig.legend(handles=left.lines, loc="outside lower center", ncols=4, fontsize=plots.SMALL, frameon=False)
+plots.legend_below(fig, [*left.lines, *left.patches], 5)
 fig
 
 # %% tags=["nbval-check-output"]
@@ -333,9 +327,9 @@ slope = float(places[2, 50] - places[2, 49])
 nb.check("slope in the window, factor 2", slope, (40 - 1) / (80 - 1) * (140 - 1) / (100 - 1), rtol=1e-3)
 
 # %% [markdown]
-# The thesis' family `warp` is a window warp followed by an amplitude resize. `AUGMENTATIONS` holds the three families
-# under their names. What every one of them has to keep is written as a test: shape, the input itself, and that the
-# channels of one series share window, cuts and factor. Noise alone is independent, because sensors are.
+# The thesis' family `warp` is a window warp followed by an amplitude resize. `AUGMENTATIONS` holds the three families. All
+# keep the shape and leave their input alone; the channels of one series share window, cuts and factor. Noise alone is
+# independent, because sensors are.
 
 # %% tags=["nbval-check-output"]
 from ncvqvae_lite.augmentations import AUGMENTATIONS
@@ -351,10 +345,9 @@ for name, augment in AUGMENTATIONS.items():
 nb.check("the series themselves are untouched", bool((twins == before).all()), True)
 
 # %% [markdown]
-# One detail of the reference is no idea but an accident. Its views pass once more through a spectrogram with hop 8 and
-# back, which ends at the last multiple of 8. The last $L \bmod 8$ steps of every view come out as zeros: 6 steps for
-# GunPoint (150), none for TwoPatterns (128). The network can learn to ignore the end of a series. `zero_tail` does the
-# same in the preset `paper`; `improved` leaves it out.
+# One detail of the reference is an accident. Its views pass once more through a spectrogram with hop 8 and back, so the
+# last $L \bmod 8$ steps of every view come out as zeros: 6 steps for GunPoint (150), none for TwoPatterns (128).
+# `zero_tail` does the same in the preset `paper`; `improved` leaves it out.
 
 # %% tags=["nbval-check-output"]
 from ncvqvae_lite.augmentations import zero_tail
@@ -427,8 +420,8 @@ MORE = {
 EVERY = dict(AUGMENTATIONS) | MORE
 
 # %% [markdown]
-# A view in each panel, its series in grey: two patterns in noise. Which of "up" and "down" comes where is the class.
-# Ask for each view: could I still tell, and would I tell the same?
+# A view in each panel, its series in grey: two patterns in noise. The class is which of "up" and "down" comes where. Ask for
+# each view: is the class still visible, and is it the same one?
 
 # %%
 x_two = series["TwoPatternsGenerated"][0][4:5]  # (1, 1, 128)
@@ -456,10 +449,9 @@ nb.check("smooth: a ramp stays, away from its ends", smooth(ramp)[..., 2:-2], ra
 # %% [markdown]
 # ## Does the label survive?
 #
-# Now measure the promise. We need a classifier that is quick to train and good: a few hundred random convolution
-# kernels of length 9 at several dilations, of each response its maximum and the share of positive values, and a linear
-# classifier on those numbers (the idea of ROCKET, Dempster et al. 2019, [arXiv 1910.13051](https://arxiv.org/abs/1910.13051)).
-# Two experiments for each augmentation:
+# Measure it with a classifier that is quick to train and good: a few hundred random convolution kernels of length 9 at
+# several dilations, of each response its maximum and the share of positive values, and a linear classifier on those
+# numbers (the idea of ROCKET, Dempster et al. 2019, [arXiv 1910.13051](https://arxiv.org/abs/1910.13051)). Two experiments:
 #
 # - **surprise**: train on the series, test on views. Low if the label is gone, *or* if views look like nothing that
 #   the classifier has seen.
@@ -525,9 +517,9 @@ for name in names:
     print(f"{name:20} accuracy on the series {raw[name]:.2f}, chance {1 / sets[name].n_classes:.2f}")
 
 # %% [markdown]
-# Each number is an accuracy, the colour says how much of the way from chance (white) to the accuracy on the plain
-# series (dark) is left. Compare the panels row by row. Where the left one is pale and the right one dark, the
-# classifier was only surprised.
+# Each number is an accuracy, the colour says how much of the way from chance (white) to the accuracy on the series
+# themselves (dark, and in brackets) is left. Compare the panels row by row. Where the upper one is pale and the lower one
+# dark, the classifier was only surprised.
 
 # %%
 fig, axes = plots.figure(2, 1, height=6.4, sharex=True)
@@ -632,10 +624,11 @@ nb.check("lowest accuracy at the noise of the thesis", weakest, low=0.6, high=1)
 # ## What the thesis found
 #
 # The tables of the thesis ship with the package. For each of its 13 data sets: which augmentation gave the best mean
-# KNN accuracy, and how far is each above the tokenizer without views?
+# KNN accuracy, and how far is each above the naive tokenizer, which sees no views?
 
 # %%
 from ncvqvae_lite.data import THESIS_DATASETS
+from ncvqvae_lite.names import METHODS
 from ncvqvae_lite.thesis import thesis_mean
 
 AUGMENTED = ("warp", "slice", "gauss")
@@ -655,9 +648,11 @@ for ax, (method, gain) in zip(axes[0], gains.items()):
         ax.plot((j - 0.3, j + 0.3), [np.median(gain[:, j])] * 2, color=plots.INK, linewidth=2)
     ax.axhline(0, color=plots.INK, linewidth=0.8, linestyle=":")
     ax.set_xticks(range(3), AUGMENTED)
-    ax.set_title(method, fontsize=plots.TEXT)
-axes[0, 0].set_ylabel("KNN accuracy, minus that without views")
-fig.supxlabel("a dot is a data set, the bar their median", fontsize=plots.TEXT)
+    ax.set_title(METHODS[method].label, fontsize=plots.TEXT)
+axes[0, 0].set_ylabel("gain in KNN accuracy")
+fig.supxlabel(
+    "a dot is a data set, the bar their median; dotted: the naive tokenizer, without views", fontsize=plots.SMALL
+)
 fig
 
 # %% tags=["nbval-check-output"]

@@ -13,15 +13,16 @@
 # %% [markdown]
 # # 5. Stage 1: the tokenizer
 #
-# The parts are on the table: spectrogram, quantizer, non-contrastive losses, views. Put together they make a network
-# that turns a series into 40 symbols and back. It can be trained to copy, or to copy *and* to recognise a series behind
-# a view. Does the second job change what the symbols say, and what does it cost the copy?
+# Spectrogram, quantizer, non-contrastive losses and views together make a network that turns a series into 40 tokens and
+# back. It can be trained to copy, or to copy *and* to recognise a series behind a view. Does the second job change what
+# the tokens say, and what does it cost the copy?
 #
 # - **Goals**: after it you can build the encoder and the decoder; say how many tokens a series gets and how much of it
 #   each token has seen; write the whole loss, term by term; read probes, maps of latents and token histograms, and say
 #   what the probes cannot see; choose the geometry of the tokens by bits and arithmetic; give a copy back the noise
 #   that no token can carry
-# - **Before**: chapters 1 to 4 (spectrogram, quantizer, losses, views)
+# - **Before**: chapters 1 to 4 (spectrogram, quantizer, losses, views). Who knows VQ-VAEs skips "Encoder and decoder" but
+#   not the gradient figure at its end; who knows SSL reads of "A second job" the formula and the sentence below it
 # - **Time**: 90 seconds of computing
 # - **Data**: TwoPatternsGenerated, made by the package; the authors' own per-run numbers and our recorded runs, which
 #   ship with it
@@ -60,9 +61,9 @@ cfg = nb.chapter_config(
 # %% [markdown]
 # ## The series
 #
-# TwoPatterns: noise, and in it two patterns, each a *fall* or a *rise* (chapter 3). There are four classes: two where both patterns
-# are alike, and two where they differ and only their *order* tells. Series are scaled as everywhere: minus the mean of the train split, divided by its standard
-# deviation.
+# TwoPatterns: noise, and in it two patterns, each a *fall* or a *rise* (chapter 3). Two of the four classes have two
+# patterns alike; the other two have one of each, and only the *order* tells them apart. Series are scaled as everywhere:
+# minus the mean of the train split, divided by its standard deviation.
 
 # %%
 from ncvqvae_lite.data import load_dataset
@@ -264,18 +265,18 @@ nb.check("steps that reach frame 4, whole encoder", steps["whole encoder, frame 
 nb.check("steps that reach frame 0, whole encoder", steps["whole encoder, frame 0"], low=60, high=128)
 
 # %% [markdown]
-# The halvings see 49 steps; each residual block adds another 16 frames of the spectrogram. With two blocks, nearly the whole series reaches a
-# token in the middle, and half of it a token at an end; with the thesis' four blocks it is more. So a token is not a stamp for
-# its place. It *may* say something about other parts of the series, if the loss asks for it. Keep this in mind for the probes.
+# The halvings see 49 steps; each residual block adds another 16 frames of the spectrogram. With two blocks, nearly the whole
+# series reaches a token in the middle, and half of it a token at an end; with the thesis' four blocks it is more. So a token
+# *may* say something about other parts of the series, if the loss asks for it. Keep this in mind for the probes.
 #
-# ## The loss of the plain tokenizer
+# ## The loss of the naive tokenizer
 #
 # Copy, in time and in frequency, and keep the latents near their codes (chapter 2):
 #
 # $$\mathcal{L}_{VQ} = \mathrm{MSE}(x, \hat x) + \mathrm{MSE}(u, \hat u) + \beta\,\|z - \mathrm{sg}[z_q]\|^2 .$$
 #
 # All three are means over all entries. One way of training is an *arm* of the comparison. The arm with this loss alone is
-# called *naive* in the thesis' text, `regular` in its tables, and *plain* here.
+# *naive* (`regular` in code, and in the thesis' tables).
 
 # %%
 mse = nn.functional.mse_loss
@@ -369,8 +370,8 @@ for method, (augmentation, ssl) in SSL.items():
 #
 # Four tokenizers start from the same weights and see the same batches: naive, Barlow Twins with window warps, VIbCReg
 # with noise, and Barlow Twins *without* the augmented reconstruction. The codebook starts from k-means, and codes that
-# nobody uses are restarted (chapter 2). `train_tokenizer` is the package's loop: AdamW, learning rate 0.001 falling to 0 along a
-# cosine. A laptop needs about a minute for the four.
+# nobody uses are restarted (chapter 2). `train_tokenizer` is the package's loop: AdamW, learning rate 0.001 falling to 0
+# along a cosine. A laptop needs about a minute for the four.
 
 # %%
 from ncvqvae_lite.training import Branch, train_tokenizer
@@ -426,9 +427,9 @@ fig
 # ### What the tokens know
 #
 # Three numbers for each: the error of the copies of test series (mean squared error in time plus that in frequency, as in
-# the loss; the first line is that of a flat line), and the accuracy of the two probes of the
-# thesis (5 nearest neighbours; a straight border, SVM). Both read the 64 *features* of a series: its quantised latents,
-# averaged over the grid. (The mean alone; the projector above gets mean and maximum. From here on the features of a tokenizer are these 64.)
+# the loss; the first line is that of a flat line), and the accuracy of the two probes of the thesis (5 nearest neighbours;
+# a straight border, SVM). Both read the *features* of a series, from here on its quantised latents averaged over the grid:
+# 64 numbers.
 
 # %%
 from ncvqvae_lite.fcn import batched
@@ -464,15 +465,14 @@ cost = scores["Barlow Twins"]["error"] / scores["naive"]["error"]
 nb.check_band(cfg, "05", "error, Barlow Twins over naive", cost, {"no cost": 1.0})
 
 # %% [markdown]
-# The second job costs some accuracy of the copy, and the classes become easier to read. How much of this is the luck of one
-# training? The bands of the checks and the table under "Recorded runs" come from several seeds: the error grew with each of them, by a tenth or so.
+# The second job costs some accuracy of the copy, and the classes become easier to read. The table under "Recorded runs" has
+# several seeds: the error grew with each of them, by a tenth or so.
 #
 # ### Maps of the features
 #
-# 64 numbers for each test series, drawn in two dimensions in two ways. *PCA* turns the cloud so that its two widest
-# directions lie in the paper: distances in the picture are distances in the features, as far as these two directions
-# go. *t-SNE* keeps neighbours together and gives up all else: gaps and sizes of its islands mean nothing. Ask of each panel: do colours
-# mix? Which two classes?
+# The features of each test series, drawn in two dimensions in two ways. *PCA* shows the two widest directions of the cloud:
+# distances in the picture are distances in the features, as far as these two go. *t-SNE* keeps neighbours together and
+# gives up all else: gaps and sizes of its islands mean nothing. Ask of each panel: do colours mix? Which two classes?
 
 # %%
 from sklearn.decomposition import PCA
@@ -497,9 +497,9 @@ fig.legend(
 fig
 
 # %% [markdown]
-# (In brackets: how much of the variance of the 64 features the two directions hold.) With the second job classes 1 and 4
-# come apart, in t-SNE at least. Classes 2 and 3 stay mixed everywhere: they have a fall and a rise each, and differ in the order alone. Why is
-# order so hard to see here? The next section but one has the answer.
+# (In brackets: how much of the variance of the features the two directions hold.) With the second job classes 1 and 4 come
+# apart, in t-SNE at least. Classes 2 and 3 stay mixed everywhere: they have a fall and a rise each, and differ in the order
+# alone. The next section but one says why order is so hard to see here.
 #
 # ### Which codes are used
 #
@@ -528,8 +528,8 @@ ax.legend(fontsize=plots.SMALL, frameon=False)
 fig
 
 # %% [markdown]
-# Hardly anywhere: in each arm one code takes a large part of all tokens, and the others share the rest. The second job changes what
-# codes say, not how evenly they are used.
+# Hardly anywhere: in each arm one code takes a large part of all tokens, and the others share the rest. The second job
+# changes what codes say, not how evenly they are used.
 #
 # ## What a probe cannot see
 #
@@ -550,11 +550,11 @@ changed = mse(tokenizer.decode(shuffled), tokenizer.decode(tokens))
 print(f"mean squared change of the decoded series: {float(changed):.2f}; their variance is about 1")
 
 # %% [markdown]
-# What can a reader without order know of TwoPatterns? Two falls, two rises, or one of each: that is three quarters of the series, if
-# it tells these kinds apart without error. Classes 2 and 3 are a toss to it, unless the encoder *wrote the order into the tokens*,
-# which it could: tokens in the middle have seen both patterns. A copying encoder has no reason to. It can leave the order to the
-# places of the tokens, where the decoder finds it. So let the same probe look at the places as well, the whole grid, $40 \times 64$
-# numbers; and ask for classes 2 and 3 alone.
+# What can a reader without order know of TwoPatterns? Two falls, two rises, or one of each: that is three quarters of the
+# series, if it tells these kinds apart without error. Classes 2 and 3 are a toss to it, unless the encoder *wrote the order
+# into the tokens*, which it could: tokens in the middle have seen both patterns. But a copying encoder can leave the order
+# to the places of the tokens, where the decoder finds it. So let the same probe look at the places as well, the whole grid,
+# $40 \times 64$ numbers; and ask for classes 2 and 3 alone.
 
 
 # %%
@@ -604,11 +604,11 @@ for probe in ("KNN", "SVM"):
         )
 
 # %% [markdown]
-# The plain tokens hold the order almost without error: the probe finds it in the places. The mean over the grid has lost it, in
-# every arm; there classes 2 and 3 are little better than a toss. What Barlow Twins improves on the mean is mostly the other question,
-# *which* patterns occur. And how much of that gain is new? Ask the probes on the whole grid: over the seeds (below) the lead of Barlow
-# Twins is not found there by the neighbours, and is smaller for the SVM. So "the probe is better" and "the tokens know more" are two
-# claims, and the published probes test the first.
+# The naive tokens hold the order almost without error: the probe finds it in the places. The mean over the grid has lost it,
+# in every arm; there classes 2 and 3 are little better than a toss. What Barlow Twins improves on the mean is mostly the
+# other question, *which* patterns occur. And how much of that gain is new? On the whole grid, over the seeds (below), the
+# neighbours find no lead of Barlow Twins, and the SVM a smaller one. So "the probe is better" and "the tokens know more" are
+# two claims, and the published probes test the first.
 #
 # ## Without the augmented reconstruction
 #
@@ -775,13 +775,11 @@ fig
 
 # %% [markdown]
 # Fewer bits, a small part of the arithmetic, and still the copies are better. (All four trainings are short. The recorded
-# full runs of chapter 10 have the grid.) A likely reason: when a pattern passes, all rows of a frame change together, so one symbol can say
-# what five said before; and a training of cheap steps sees every series more often. Finer frames lower the error once more, for twice the
-# bits: that many more tokens the prior of chapter 6 has to guess. The spectrum weight lifts the upper rows and lowers the error, and
-# costs nothing.
-#
-# Now look at the right-hand ends of the lines. Whatever the geometry, the upper rows of the copies hold only a part of what
-# those of the series hold. What is missing?
+# full runs of chapter 10 have the grid.) A likely reason: when a pattern passes, all rows of a frame change together, so one
+# token can say what five said before; and a training of cheap steps sees every series more often. Finer frames lower the
+# error once more, for twice the bits: that many more tokens the prior of chapter 6 has to guess. The spectrum weight lifts
+# the upper rows and lowers the error, and costs nothing. But whatever the geometry, the upper rows of the copies hold only a
+# part of what those of the series hold. What is missing?
 #
 # ## What no token can carry
 #
@@ -798,10 +796,10 @@ print(f"bits to keep a step of noise to a tenth: {math.log2(10):.1f}; ", end="")
 print(f"bits of these tokens for a step, patterns and all: {rates[best] / ds.length:.2f}")
 
 # %% [markdown]
-# So the decoder smooths: the mean of all that could be there is the best copy (least squared error). But a generated series without noise is
-# known at a glance. If noise cannot be *coded*, it can be *drawn*. Keep what tokens left over
-# of the train series, cut at the places of the tokens, by code: under each code lies a heap of pieces. When tokens are decoded, each
-# token's place gets a random piece from the heap of its code. No training, thirty lines: `ResidualPieces`.
+# So the decoder smooths: the mean of all that could be there is the best copy (least squared error). But a generated series
+# without noise is known at a glance. If noise cannot be *coded*, it can be *drawn*: keep what tokens left over of the train
+# series, cut at the places of the tokens, one heap of pieces for each code. When tokens are decoded, each token's place gets
+# a random piece from the heap of its code. No training, thirty lines: `ResidualPieces`.
 
 
 # %%
@@ -841,10 +839,10 @@ fig.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=plots.
 fig
 
 # %% [markdown]
-# Compare grey at the top with green at the bottom. And look where the drawn pieces are loud: between the patterns and at their edges, not on the
-# plateaus. The codes know where a series is noisy. A yardstick that needs neither labels nor training: features of 500
-# random convolution kernels (chapter 4 had such a classifier), and the distance of two sets by mean and covariance of these features
-# (that of FID, chapter 7; in units in which the train series have a variance of 1, all features together).
+# Compare grey at the top with green at the bottom. The drawn pieces are loud between the patterns and at their edges, not on
+# the plateaus: the codes know where a series is noisy. A yardstick that needs neither labels nor training: the distance of
+# two sets by mean and covariance (that of FID, chapter 7) of the responses of 500 random convolution kernels (chapter 4 had
+# such a classifier), in units in which the train series have a variance of 1, all features together.
 
 # %%
 from ncvqvae_lite.evaluation import KernelSpace
@@ -876,44 +874,51 @@ ratio = apart["copies and pieces"] / apart["copies and white noise"]
 nb.check_band(cfg, "05", "distance to test, pieces over white noise", ratio, {"the codes know nothing": 1.0})
 
 # %% [markdown]
-# With its pieces a copy is a *worse copy* (its noise is another series' noise), and a far *better series*. The two are different aims: errors of
-# copies are computed without pieces, generated series get them (chapter 6 shows where). White noise of one size for all steps helps too,
-# but less, for it lies on the plateaus as well.
+# With its pieces a copy is a *worse copy* (its noise is another series' noise), and a far *better series*. So errors of copies
+# are computed without pieces, and generated series get them (chapter 6 shows where). White noise of one size for all steps
+# helps too, but less, for it lies on the plateaus as well.
 #
-# Two warnings. Pieces have a price: $n\,C\,L$ numbers lie beside the tokenizer, as many as the train split has, and every generated
-# series holds splinters of train series, which may matter where those are private. And they can do harm: on smooth series the
-# splinters make edges. So `improved` sets `noise="by rule"`: one half of the train series is copied, with pieces of the other half and without, and pieces
-# are used only where they bring the copies nearer by the distance above. No test series takes part.
+# Pieces have a price: $n\,C\,L$ numbers lie beside the tokenizer, as many as the train split has, and every generated series
+# holds splinters of train series, which may matter where those are private. And on smooth series the splinters make edges.
+# So `improved` sets `noise="by rule"`: one half of the train series is copied, with pieces of the other half and without,
+# and pieces are used only where they bring the copies nearer by the distance above. No test series takes part.
 #
 # ## On real series, trained in full
 #
-# A minute shows the mechanics on an easy set. Here are the authors' own runs: 13 data sets, 4 seeds, 1000 epochs. For two
-# configurations and every data set: mean SVM accuracy minus that of the naive arm, and reconstruction error over the naive one's. Points
-# right of the line are sets where the classes became easier to read, points above the line sets where the copy became worse.
+# Here are the authors' own runs: 13 data sets, 4 seeds, 1000 epochs. For two configurations and every data set: by how much
+# the mean SVM accuracy is above that of the naive arm (right of the line: classes became easier to read), and the
+# reconstruction error over the naive one's (right of the line: copies became worse).
 
 # %%
 import numpy as np
+from matplotlib.ticker import LogLocator
 
 from ncvqvae_lite.data import THESIS_DATASETS
 from ncvqvae_lite.thesis import author_runs
 
 PAIRS = (("barlowtwins", "warp"), ("vibcreg", "gauss"))
-fig, axes = plots.figure(1, 2, height=4.2, sharex=True, sharey=True)
 effects = {}
-for ax, (method, augmentation) in zip(axes[0], PAIRS):
+for method, augmentation in PAIRS:
     for d in THESIS_DATASETS:
         naive, ours = author_runs(d, "regular", "none"), author_runs(d, method, augmentation)
         gain = np.mean(ours["svm_acc"]) - np.mean(naive["svm_acc"])
-        cost = np.mean(ours["recon_val"]) / np.mean(naive["recon_val"])
-        effects[method, d] = gain, cost
-        ax.plot(gain, cost, "o", color=METHODS[method].colour, markersize=6)
-        if gain > 0.12 or not 0.7 < cost < 1.6:
-            name = ax.annotate(d, (gain, cost), xytext=(5, 4), textcoords="offset points", fontsize=plots.SMALL)
-            name.set_in_layout(False)
-    ax.axvline(0, color=plots.INK, linewidth=1, linestyle=":")
-    ax.axhline(1, color=plots.INK, linewidth=1, linestyle=":")
-    ax.set(title=f"{method}, {augmentation}", xlabel="SVM accuracy, minus naive", xlim=(-0.1, 0.85))
-axes[0, 0].set_ylabel("reconstruction error, over naive")
+        effects[method, d] = gain, np.mean(ours["recon_val"]) / np.mean(naive["recon_val"])
+by_gain = sorted(THESIS_DATASETS, key=lambda d: effects["barlowtwins", d][0])
+
+# %%
+fig, axes = plots.figure(1, 2, height=5.2, sharey=True)
+for i, (ax, neutral) in enumerate(zip(axes[0], (0, 1))):
+    for (method, augmentation), shift in zip(PAIRS, (0.17, -0.17)):
+        places, values = np.arange(len(by_gain)) + shift, [effects[method, d][i] for d in by_gain]
+        colour, label = METHODS[method].colour, f"{METHODS[method].label}, {augmentation}"
+        ax.hlines(places, neutral, values, color=colour, linewidth=1.2)
+        ax.plot(values, places, "o", color=colour, markersize=5, label=label)
+    ax.axvline(neutral, color=plots.INK, linewidth=1)
+axes[0, 0].set_yticks(range(len(by_gain)), by_gain)
+axes[0, 0].set_xlabel("SVM accuracy, minus naive")
+axes[0, 1].set(xlabel="error over naive (log)", xscale="log")
+plots.plain_log_ticks(axes[0, 1].xaxis, LogLocator(subs=(1, 1.5, 2, 5, 7)))
+plots.legend_below(fig, axes[0, 0].lines[:2], 2)
 fig
 
 # %%
@@ -934,13 +939,13 @@ costs = np.array([[effects[m, d][1] for d in THESIS_DATASETS] for m, _ in PAIRS]
 nb.check("data sets with a higher error, of 13", (costs > 1).sum(axis=1), np.array([8, 7]))
 
 # %% [markdown]
-# Here one configuration, chosen beforehand, meets one baseline (chapter 7 says why that matters), and for the SVM the
-# gain is real for both: higher on 11 of 13 sets. It is large on only a few: TwoPatterns, UWaveGestureLibraryAll, ShapesAll. Why on these was not measured. A cost is not shown: the copies became worse on about half of the sets, with medians of 1.22 and 1.04 times
-# the error. (The authors' error is that of their last test batch; chapter 7 says what that means.)
+# Here one configuration, chosen beforehand, meets one baseline (chapter 7 says why that matters), and for the SVM the gain is
+# real for both: higher on 11 of 13 sets. It is large on only a few: TwoPatterns, UWaveGestureLibraryAll, ShapesAll; why on
+# these was not measured. A cost is not shown: the copies became worse on about half of the sets, with medians of 1.22 and
+# 1.04 times the error. (The authors' error is that of their last test batch; chapter 7 says what that means.)
 #
-# Our own full runs of one of the 13 sets, in the thesis' recipe. Of the non-contrastive arms there are few seeds, so nothing
-# follows from this table, neither for nor against; look only at how far runs lie apart. (A seed that stands twice was run at two versions of
-# the code, which drew other numbers.)
+# Our own full runs of one of the 13 sets, in the thesis' recipe. The non-contrastive arms have few seeds, so look only at how
+# far runs lie apart. (A seed that stands twice was run at two versions of the code, which drew other numbers.)
 
 # %%
 from ncvqvae_lite.lab.results import load_cells

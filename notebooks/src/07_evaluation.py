@@ -19,13 +19,13 @@
 # - **Goals**: after it you can compute every score of the thesis by hand; name its floor and its ceiling; fool it; say
 #   what moves FID and what a judge cannot see; read a table of scores beside their floors; recognise three slips that
 #   changed published numbers; say what four runs can show
-# - **Before**: chapter 1 (series, scaling); mean and covariance of vectors. Chapter 5 used the probes, chapter 6 FID
-#   and IS
+# - **Before**: chapter 1 (series, scaling); mean and covariance of vectors. Chapter 5 used the probes, chapter 6 FID.
+#   Who knows FID and IS begins at "Eight generators"
 # - **Time**: 90 seconds of computing
 # - **Data**: ItalyPowerDemand (UCR archive, bundled with aeon); TwoPatternsGenerated, made by the package; the
 #   authors' own per-run numbers and the package's, which ship with it
 # - **Answers**: the thesis (Mathisen 2024) counts on how many of 13 data sets some non-contrastive configuration beats
-#   the plain VQVAE. This chapter measures how many such wins no effect at all would give, and how far a FID goes
+#   the naive VQVAE. This chapter measures how many such wins no effect at all would give, and how far a FID goes
 #   without a model
 
 # %% tags=["parameters"]
@@ -60,8 +60,7 @@ cfg = nb.chapter_config(
 # ## Real series to be compared with
 #
 # ItalyPowerDemand: days of 24 hours; label 0 (class "1" of the archive) is October to March, label 1 (class "2") April
-# to September. 67 train and 1,029 test series. They are short, so every experiment below takes seconds, and the many
-# test series let us see what chance does.
+# to September. 67 train and 1,029 test series: enough to see what chance does.
 
 # %%
 from ncvqvae_lite.data import load_dataset
@@ -113,9 +112,8 @@ nb.check("SVM on hour 19", svm_accuracy(*hours[19]), low=0.95, high=1.0)
 
 # %% [markdown]
 # One hour in the evening is enough for either. At 14 o'clock the neighbours know three days of four, and the straight
-# border knows nothing: chance is one half. The high values there belong to class 1 (summer), most of those in the
-# middle to class 0, and the low ones to both: no single border tells them apart. *A probe judges features and
-# classifier together.*
+# border knows nothing (chance is one half): high values there belong to class 1 (summer), most of those in the middle to
+# class 0, and the low ones to both. *A probe judges features and classifier together.*
 #
 # ## The Fréchet distance: are two clouds alike?
 #
@@ -156,8 +154,7 @@ nb.check("moved by (1, 1, 1, 1)", frechet_distance(a, a + 1), 4.0, rtol=1e-9)
 # %% [markdown]
 # ### Which features?
 #
-# For images the features come from a network trained on ImageNet. Series have no such network. The thesis trains one
-# *per data set*: a fully convolutional network (FCN, Wang et al. 2016,
+# For images the features come from a network trained on ImageNet. For series the thesis trains one *per data set*: a fully convolutional network (FCN, Wang et al. 2016,
 # [arXiv 1611.06455](https://arxiv.org/abs/1611.06455)), taught to tell the classes of the train split. Its last layer
 # before the classes gives 128 features. So FID here means: *alike in what tells the classes apart.*
 # [`ncvqvae_lite/fcn.py`](../ncvqvae_lite/fcn.py) holds the network.
@@ -191,10 +188,9 @@ print(f"test accuracy of the FCN: {accuracy(fcn):.3f}")
 # %% [markdown]
 # ### A floor that depends on how many you drew
 #
-# What is a good FID? Compare real with real: two halves of the test split come from one source, so a perfect generator
-# could not do better. The distance is not 0, because means and covariances of a finite sample are off by chance, and
-# where the true distance is 0 *every* error makes it larger. The bias falls like $1/n$. So FIDs of different $n$
-# cannot be compared, and a generator that may draw more samples looks better.
+# What is a good FID? Compare real with real: two halves of the test split come from one source, and a perfect generator
+# could not do better. The distance is not 0, because means and covariances of a finite sample are off by chance. The bias
+# falls like $1/n$. So FIDs of different $n$ cannot be compared, and a generator that may draw more samples looks better.
 
 
 # %%
@@ -465,8 +461,8 @@ for name, found in scores.items():
 #   that returns its train series scores like real ones.
 #
 # Copies pass all three, and noise that was tuned to the features of the FCN passes nearly. The last column finds both
-# out. The next three sections look closer at the number that papers are ranked by: what moves FID most, what gets a
-# good one without any model, and what it cannot see.
+# out. The next three sections look closer at FID: what moves it most, what gets a good one without any model, and what it
+# cannot see.
 #
 # ## What moves FID most: the class mix
 #
@@ -573,9 +569,9 @@ nb.check("share of the 28 whose FID falls with dealt classes", np.mean(by_class 
 #
 # ## A good FID without a model
 #
-# Suppose you are lazy. Cut the train days into pieces of four hours. For a new day take any train day, and exchange
-# each of its six pieces for the same hours of one of the three days that are nearest *in these hours* (one of the
-# three is the day itself). There is nothing to train, and no idea of what follows what.
+# Cut the train days into pieces of four hours. For a new day take any train day, and exchange each of its six pieces for
+# the same hours of one of the three days that are nearest *in these hours* (one of the three is the day itself). There is
+# nothing to train.
 
 
 # %%
@@ -623,8 +619,7 @@ nb.check("sets where swapped tokens beat the best printed mean", beaten["swapped
 nb.check("sets where copies of the train split do", beaten["copies"], 6)
 
 # %% [markdown]
-# Copies beat the best printed mean on all six sets, and swapped tokens on most. This is no reproach: nobody had asked
-# FID about copying. But a FID without this column says little.
+# Copies beat the best printed mean on all six sets, and swapped tokens on most. A FID without this column says little.
 #
 # ### Three questions that find a copyist
 #
@@ -691,13 +686,13 @@ nb.check("recall, patchwork over real", looks["patchwork"][0] / looks["real"][0]
 
 # %% [markdown]
 # All three find the patchwork out. They differ in what else they answer to. Recall also falls when a generator leaves
-# something out. The AUC also answers to *quality*: the Gaussian's days are rough, so they lie far from everything, and
-# the AUC falls far below one half. The copied share compares two distances of the *same* series and is not disturbed
-# by that. Its price is noise: from 67 tosses of a coin, the share of real series is 0 give or take 0.2.
+# something out. The AUC also answers to *quality*: the Gaussian's days are rough, so they lie far from everything, and the
+# AUC falls far below one half. The copied share compares two distances of the *same* series and is not disturbed by that.
+# Its price is noise: from 67 tosses of a coin, the share of real series is 0 give or take 0.2.
 #
-# With a hundred times as many train as other real series the coin is no fair one any more. Exercise 7.5 mends that.
-# And a generator that was fitted to the train series leans towards them from afar without copying any. So the package
-# counts only those samples that come to half the distance at which the nearest tenth of real series lie.
+# Two more cautions: with a hundred times as many train as other real series the coin is no fair one (exercise 7.5 mends
+# that). And a generator that was fitted to the train series leans towards them without copying any, so the package counts
+# only samples that come to half the distance at which the nearest tenth of real series lie.
 #
 # ## A judge that cannot see order
 #
@@ -834,10 +829,9 @@ nb.check("random kernels: the same", times["random kernels"], low=1.5, high=20)
 #   excess is set beside that of a complete failure: up to a tenth of it reads *close*, up to a half *worse*, the rest
 #   *far*.
 #
-# Why halves, and not a bootstrap, which draws with replacement? A bootstrap repeats series, and every score of
-# distances would take the repeated ones for copies. And why is the spread of halves the right one? The mean of half of
-# $n$ values, drawn without replacement, varies with the variance $s^2 / n$: exactly that of the mean of all $n$ from
-# sample to sample.
+# Why halves, and not a bootstrap? A bootstrap repeats series, and every score of distances would take the repeated ones
+# for copies. And the mean of half of $n$ values, drawn without replacement, varies with the variance $s^2 / n$: exactly
+# that of the mean of all $n$ from sample to sample.
 
 # %%
 values = dice.standard_normal(60)
@@ -899,18 +893,16 @@ print()
 print(found.table())
 
 # %% [markdown]
-# *Each series is right.* Precision (is each near real ones?) is that of real series, and so is `trts`: a classifier
-# that learned the classes on real series finds them in ours. Values, spectrum and autocorrelation are right, nothing
-# is copied.
+# *Each series is right.* Precision (is each near real ones?) is that of real series, and so is `trts`: a classifier that
+# learned the classes on real series finds them in ours. Values, spectrum and autocorrelation are right, nothing is copied.
 #
 # *But not all are there.* Recall and coverage are well below those of real series: some real series have none of ours
-# near. `tstr` says the same from the other side: a classifier that learned on ours misses real ones. FID and the
-# discriminative AUC notice that something is off, but not what. And this *is* what is wrong: our patterns stay in their
-# own halves, those of the true recipe start anywhere. You could have read it from the table.
+# near. `tstr` says the same: a classifier that learned on ours misses real ones. FID and the discriminative AUC notice that
+# something is off, but not what. And this *is* what is wrong: our patterns stay in their own halves, those of the true
+# recipe start anywhere.
 #
-# Mind the columns `real` and `copy`. Without the first, who knows whether this FID is high, or this recall low? And as
-# copies have nearly the recall of real series, a good recall is no proof of generation. Mind the intervals, too: *as
-# real* means that 80 series could not tell, no more.
+# Read each score beside the columns `real` and `copy`. And mind the intervals: *as real* means that 80 series could not
+# tell, no more.
 #
 # How a word comes about, by hand, for three scores:
 
@@ -961,15 +953,14 @@ nb.check("recall over that of real series", bad["recall"]["value"] / bad["recall
 nb.check("discriminative AUC", bad["discriminative"]["value"], low=0.95, high=1)
 
 # %% [markdown]
-# `fid_fcn` is the score that was fooled: a class mix off by a fifth would move it as far (the left panel above), and
-# with so few series it can even read *as real*. Nearly all others object. Nobody tuned against random kernels, and the
-# plain statistics need no features at all: the spectrum is off by some ten decibels. Who tunes to one judge is found
-# out by another.
+# `fid_fcn` is the score that was fooled: a class mix off by a fifth would move it as far (the left panel above), and with so
+# few series it can even read *as real*. Nearly all others object: nobody tuned against random kernels, and statistics of
+# values, neighbours and spectrum need no features at all.
 #
-# A line to stumble over: `kid` has an enormous value and may read *as real*. Look at its interval. KID takes third
-# powers, so a few outlying series make it jump, the interval is wide, and it holds 0. *As real* never means "is good";
-# it means "this score, with so many series, cannot say". That is why the verdict does not rest on one of them: it goes
-# by copying before all, then by FID, precision, coverage, values and the class mix.
+# One line looks wrong: `kid` has an enormous value and may read *as real*. KID takes third powers, so a few outlying series
+# make it jump, its interval is wide, and holds 0. *As real* never means "is good"; it means "this score, with so many
+# series, cannot say". So the verdict does not rest on one score: it goes by copying before all, then by FID, precision,
+# coverage, values and the class mix.
 #
 # ## Which score sees what?
 #
@@ -1095,10 +1086,10 @@ nb.check("an offset: values notice from 0.1 on", int(table[spoils.index("offset"
 #   likeness is content.
 # - **Wrong labels**: only `tstr` and `trts`, which train on them. Who reports a FID alone may generate anything for
 #   any class.
-# - **Reversal** looks like a blind spot, and is none. Run a series backwards: up-down becomes down-up, and the first
-#   pattern becomes the second. So class 1 becomes class 4, while classes 2 and 3 stay what they are. The set *as a
-#   whole* is its own mirror image; only the labels are wrong, and only those who read labels object.
-# - **An offset** of a tenth is seen by the plain statistics and hardly by FID: the weights of each random kernel sum
+# - **Reversal** looks like a blind spot, and is none. Backwards, up-down becomes down-up, and the first pattern becomes
+#   the second. So class 1 becomes class 4, while classes 2 and 3 stay what they are: the set *as a whole* is its own mirror
+#   image; only the labels are wrong, and only those who read labels object.
+# - **An offset** of a tenth is seen by the statistics of values and hardly by FID: the weights of each random kernel sum
 #   to 0.
 # - **A dropped mode** passes unseen: the quarter of the series that lie farthest along the main direction are gone, and
 #   repeats of others stand in their place. The discriminative AUC does go up, but no further than chance takes it with
@@ -1207,7 +1198,7 @@ nb.check("all correct, 100 batches", running([1.0] * 100), 1 - 0.99**100, rtol=1
 # %% [markdown]
 # ## Four runs are few
 #
-# The authors published the number of every run. FID of the plain VQVAE on FordA: four seeds, four values.
+# The authors published the number of every run. FID of the naive VQVAE on FordA: four seeds, four values.
 
 # %%
 from ncvqvae_lite.data import THESIS_DATASETS
@@ -1217,13 +1208,13 @@ four_runs = {(d, c): np.array(author_runs(d, *c)["fid"]) for d in THESIS_DATASET
 naive = CONFIGURATIONS[0]
 four = four_runs["FordA", naive]
 half_width = stats.t.ppf(0.975, df=3) * four.std(ddof=1) / math.sqrt(4)
-print("FordA, regular:", ", ".join(f"{v:.1f}" for v in sorted(four)))
+print("FordA, naive:", ", ".join(f"{v:.1f}" for v in sorted(four)))
 print(f"mean {four.mean():.1f}, 95 % interval {four.mean() - half_width:.1f} to {four.mean() + half_width:.1f}")
 
 # %% [markdown]
-# From nearly 0 to twice the mean: four values say little about their mean when one of them is twice the others. The
+# From nearly 0 to twice the mean: such four values say little about their mean. The
 # thesis' table has 78 cells, six non-contrastive configurations on 13 data sets. In how many is the mean FID below that
-# of the plain VQVAE, and in how many is this more than four runs do by chance?
+# of the naive VQVAE, and in how many is this more than four runs do by chance?
 
 
 # %%

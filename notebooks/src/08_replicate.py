@@ -23,10 +23,10 @@
 # - **Answers**: the thesis' tables of reconstruction, probe accuracy, FID, IS and CAS (Mathisen 2024), cell by cell
 
 # %% [markdown]
-# The thesis (Mathisen 2024; paper: [arXiv 2408.16613](https://arxiv.org/abs/2408.16613)) compares a plain VQVAE
-# (`regular`) with two non-contrastive losses (`barlowtwins`, `vibcreg`), each with three augmentations. One *cell* of its
-# tables is one data set with one of these seven configurations. One seed of one cell goes series → tokenizer → tokens →
-# prior → new series → scores. The notebook is short because the package does the work: each part is a module of its own.
+# The thesis (Mathisen 2024; paper: [arXiv 2408.16613](https://arxiv.org/abs/2408.16613)) compares a naive VQVAE
+# (`regular` in code) with two non-contrastive losses (`barlowtwins`, `vibcreg`), each with three augmentations. One *cell*
+# of its tables is one data set with one of these seven configurations. One seed of one cell goes series → tokenizer → tokens
+# → prior → new series → scores. The package does the work: each part is a module of its own.
 #
 # - **Change the next cell** to run another cell. The preset `quick` is a demonstration: it trains for minutes on a CPU.
 #   `paper` has the thesis' constants and wants a GPU; `improved` is our own recipe, without the quirks of the reference and
@@ -63,8 +63,8 @@ ds = load_dataset(cfg.dataset, root=nb.data_dir(data))
 print(nb.describe_data(ds))
 
 # %% [markdown]
-# Networks like values around 1, so the experiment subtracts one number from all series and divides by another: mean and
-# standard deviation of the whole train split. Differences in level and amplitude between series survive this.
+# The experiment subtracts one number from all series and divides by another: mean and standard deviation of the whole train
+# split. Differences in level and amplitude between series survive this.
 
 # %% tags=["nbval-check-output"]
 import torch
@@ -79,11 +79,11 @@ nb.check("shape of a scaled series (C, L)", scaled.x_train[0].shape, (ds.channel
 # %% [markdown]
 # ## What an augmentation does
 #
-# Grey is a series, the colour is a random *view* of it. A non-contrastive loss asks the encoder to map both to nearly
-# the same place. So look for what a view leaves alone (the encoder is asked to keep that) and what it destroys (the
-# encoder is asked to forget that). `warp` moves events a little and rescales, `slice` cuts the series and puts the
-# pieces in another order, `gauss` adds noise. Is the class still visible in the view? Where it is not, as it can happen
-# with `slice` when the order of events *is* the class, the loss pulls in the wrong direction. `regular` uses none.
+# Grey is a series, the colour is a random *view* of it. A non-contrastive loss asks the encoder to map both to nearly the
+# same place: to keep what a view leaves alone, and to forget what it destroys. `warp` moves events a little and rescales,
+# `slice` cuts the series and puts the pieces in another order, `gauss` adds noise; `regular` uses none. Is the class still
+# visible in the view? Where it is not, as with `slice` when the order of events *is* the class, the loss pulls in the wrong
+# direction.
 
 # %%
 from ncvqvae_lite import plots
@@ -138,11 +138,10 @@ nb.check("its error is the recorded one", error, run.metrics["recon_val"], rtol=
 # ## Did training converge?
 #
 # Left, the terms of the tokenizer's loss. Reconstruction is the squared error of the series (time) plus that of their
-# spectrograms (frequency). Black dots are the same on the test split: dots that turn upwards while the thick line
-# falls mean overfitting. The dot at epoch 0 is the untrained network. Commitment is the distance between latents and
-# their codes; it may rise while the latents spread out. Right, the prior's cross-entropy. Its dots may lie apart from
-# the line, because they are computed with other masks and, in the presets `quick` and `improved`, with the most likely
-# tokens. Curves that still fall at the end mean: train longer.
+# spectrograms (frequency). Black dots are the same on the test split: dots that turn upwards while the thick line falls mean
+# overfitting. Commitment is the distance between latents and their codes; it may rise while the latents spread out. Right,
+# the prior's cross-entropy. Its dots may lie apart from the line: they are computed with other masks and, in the presets
+# `quick` and `improved`, with the most likely tokens. Curves that still fall at the end mean: train longer.
 
 # %%
 history = nb.read_history(folder / run.config["tokenizer"] / "history.csv")
@@ -152,9 +151,8 @@ plots.loss_curves(history, prior_history, cfg.method, cfg.augmentation)
 # %% [markdown]
 # ## What survives the tokens
 #
-# Every generated series passes through the decoder. The upper row is typical, the lower row the worst. Look at sharp
-# edges, and at noise: what is smoothed away here will be missing from generated series too, unless the run adds pieces of
-# what tokens leave over (`noise`, chapter 5).
+# The upper row is typical, the lower row the worst. Look at sharp edges, and at noise: what is smoothed away here will be
+# missing from generated series too, unless the run adds pieces of what tokens leave over (`noise`, chapter 5).
 
 # %%
 plots.reconstructions(scaled.x_test, x_hat, cfg.method)
@@ -175,10 +173,10 @@ plots.token_usage(tokens | {"generated": samples["tokens"]}, run.tokenizer.codeb
 # %% [markdown]
 # ## Do the latents know the class?
 #
-# Each point is a test series: its quantised latents, averaged over the token grid, drawn in two dimensions by t-SNE.
-# No label was used in training, so clusters of one colour mean that the class is a direction in which series differ.
-# Trust neighbourhoods only. Distances between clusters and their sizes say nothing, and t-SNE draws clusters even into
-# noise. The numbers that go with this figure are `knn_acc` and `svm_acc` in the table below.
+# Each point is a test series: its quantised latents, averaged over the token grid, drawn in two dimensions by t-SNE. No
+# label was used in training, so clusters of one colour mean that the class is a direction in which series differ. Trust
+# neighbourhoods only: t-SNE draws clusters even into noise, and their distances and sizes say nothing. The numbers that go
+# with this figure are `knn_acc` and `svm_acc` in the table below.
 
 # %%
 features = batched(run.tokenizer.features, scaled.x_test)
@@ -253,11 +251,10 @@ print(nb.recorded_cells(cfg.dataset, cfg.method, cfg.augmentation))
 # %% [markdown]
 # ## Real beside generated: the honest look
 #
-# Left the first real test series of each class, in the middle the first series that the prior was asked for, nothing
-# chosen. Right the *worst*: those of all samples by class that the FCN is least sure are of the class that was asked for.
-# Compare left and middle first: the same shapes, the same roughness, the same variety? Then look at the right: shapes from
-# another row, or two classes in one series, are the mistakes of the prior; what is merely smooth or jagged is a matter of
-# tokens and decoder.
+# Left the first real test series of each class, in the middle the first series that the prior was asked for, nothing chosen:
+# the same shapes, the same roughness, the same variety? Right the *worst*: those of all samples by class that the FCN is
+# least sure are of the class that was asked for. Shapes from another row, or two classes in one series, are the mistakes of
+# the prior; what is merely smooth or jagged is a matter of tokens and decoder.
 
 # %%
 from ncvqvae_lite.demonstration import class_words, closing_rows

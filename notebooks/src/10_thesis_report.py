@@ -13,19 +13,20 @@
 # %% [markdown]
 # # 10. The thesis' tables again
 #
-# Do the published numbers come back when somebody else runs the method, and what is left of the claim once everything
-# but the claim is made equal?
+# Do the published numbers come back when somebody else runs the method? And what is left of the claim once everything but
+# the claim is made equal?
 #
 # - **Goals**: after it you can read a table of replications (range, verdict, coverage); say what a matched comparison takes out of a result; correct a family of tests; see why "the best of six" wins so often
-# - **Before**: chapters 6 (the four priors), 7 (paired differences) and 8 (what one run gives); mean, standard deviation and p-value
+# - **Before**: chapters 6 (the four priors), 7 (paired differences) and 8 (what one run gives); mean, standard deviation and p-value. Who
+#   wants the result alone reads "What came out" and stops there
 # - **Time**: 30 seconds of computing
 # - **Data**: the thesis' tables, the authors' runs and our own recorded runs (`data/`); nothing is trained here
 # - **Answers**: the claim of the thesis (Mathisen 2024) that non-contrastive training of the tokenizer improves reconstruction, probes, FID, IS and CAS
 
 # %% [markdown]
-# The thesis has seven tables: 13 data sets, 7 configurations, 4 seeds. This chapter reads what has been run so far with this
-# package and puts it beside the published numbers. First comes what it found, then how one gets there. Text with numbers is
-# printed by the cells, so it stays true when runs are added. **Change the next cell** to look at a table of your own.
+# The thesis has seven tables: 13 data sets, 7 configurations, 4 seeds. This chapter puts what has been run so far with this
+# package beside them. Sentences with numbers are printed by the cells, so they stay true when runs are added. **Change the
+# next cell** to look at a table of your own.
 
 # %% tags=["parameters"]
 table: str = ""  # CSV file of exported runs; empty: the one that ships
@@ -49,20 +50,6 @@ nb.refuse_unknown_parameters()
 cells = load_cells(table or None)
 rows = report_tables.comparable(cells)
 pd.set_option("display.width", 130, "display.max_columns", 20, "display.precision", 3)
-print(f"{len(cells)} recorded values, {len(rows)} of them with the thesis' recipe")
-
-
-# %% [markdown]
-# ## What came out
-#
-# Three questions. **Do the published numbers come back?** For each mean in the thesis' tables, does ours lie between the
-# lowest and the highest of the authors' four runs?
-
-# %%
-covered = report_tables.coverage(rows)
-tables = report_tables.thesis_tables(rows)
-counts = report_tables.count_verdicts(tables)
-all_means = counts[(counts.table == "all") & (counts.metric == "mean")].iloc[0]
 
 
 def say(*sentences):
@@ -70,17 +57,44 @@ def say(*sentences):
     print(textwrap.fill(" ".join(sentence for sentence in sentences if sentence), 110))
 
 
+def balance(better, worse):
+    """Which of two counts is the larger one, in words."""
+    words = ("better outnumber worse", "worse outnumber better")
+    return words[worse > better] if better != worse else "as many are better as worse"
+
+
+covered = report_tables.coverage(rows)
+tables = report_tables.thesis_tables(rows)
+counts = report_tables.count_verdicts(tables)
+all_means = counts[(counts.table == "all") & (counts.metric == "mean")].iloc[0]
 say(
-    f"{covered['run']} of the {covered['cells']} runs of the thesis are done, on {covered['datasets']} of 13 data sets.",
-    f"Of {all_means.run} means that can be compared, {all_means.inside} lie inside the range of the authors' runs,",
-    f"{all_means.better} are better and {all_means.worse} worse; were ours and theirs alike, chance would put",
-    f"{all_means.inside_expected:.0f} inside. A t test tells {all_means.differ:.0f} of them apart, where chance alone",
-    f"gives {report_tables.LEVEL * all_means.compared:.0f}.",
+    f"Of the thesis' means {all_means.run} can be compared with ours. {all_means.inside} of ours lie inside the range of",
+    f"the authors' runs, {all_means.better} are better and {all_means.worse} worse:",
+    f"{balance(all_means.better, all_means.worse)}.",
+)
+print(f"\n({len(cells)} recorded values, {len(rows)} of them with the thesis' recipe)")
+
+# %% [markdown]
+# ## What came out
+#
+# **Do the published numbers come back?** For each mean in the thesis' tables: does ours lie between the lowest and the
+# highest of the authors' four runs?
+
+# %%
+by_score = counts[counts.table.str.endswith("_mean")].set_index("metric")[["run", "inside", "better", "worse"]]
+print(by_score.rename(columns={"run": "compared"}).rename_axis(None).to_string() + "\n")
+say(
+    f"These are {covered['run']} of the thesis' {covered['cells']} runs, on {covered['datasets']} of 13 data sets.",
+    f"Were ours and theirs alike, chance would put {all_means.inside_expected:.0f} of the {all_means.run} inside, and as",
+    "many of the others above as below. A t test tells",
+    f"{all_means.differ:.0f} of {all_means.compared:.0f} apart, where chance alone gives",
+    f"{report_tables.LEVEL * all_means.compared:.0f}. The means of one run are not independent of each other: six scores",
+    "share a tokenizer.",
 )
 
 # %% [markdown]
 # **Is the gain the non-contrastive loss, or the prior?** The reference trains the prior of its non-contrastive (NC) arms in
-# another way than that of the naive arm. So what does this prior do where no NC loss (SSL, in other words) was ever used?
+# another way than that of the naive arm. So what does this prior do where no NC loss was ever used?
 
 # %%
 blocks = report_prior.prior_blocks(report_prior.prior_rows(cells, "fid"))
@@ -98,8 +112,7 @@ say(report_answer.headline(answers))
 say(report_answer.missing(answer_rows))
 
 # %% [markdown]
-# The words (inside, settled, the four priors) and the evidence are what the rest of the chapter is about: which runs there are, the
-# prior, the loss, then the thesis' tables score by score.
+# The rest of the chapter is the evidence: which runs there are, the prior, the loss, then the tables score by score.
 
 # %%
 figures = all_figures(cells, runs or None)
@@ -112,8 +125,8 @@ def show(*words):
 
 
 def short(configuration):
-    """Names that fit above a column: "regular", "barlow-warp"."""
-    return configuration.replace("-none", "").replace("barlowtwins", "barlow")
+    """Names that fit above a column: "naive", "barlow-warp"."""
+    return configuration.replace("regular-none", "naive").replace("barlowtwins", "barlow")
 
 
 print(f"{sum(entry.figure is not None for entry in figures)} of {len(figures)} figures can be drawn")
@@ -147,19 +160,17 @@ nb.check("values that are not finite", int((~np.isfinite(rows.value)).sum()), 0)
 # %% [markdown]
 # ## The prior, on the same tokens
 #
-# The thesis compares a plain tokenizer (`regular`; "naive" in figures) with non-contrastive ones (NC; their loss is a self-supervised one, SSL).
-# But the reference changed more than the tokenizer. The *prior* was not the same on both sides. Chapter 6 took the two
-# priors apart; in short:
+# The thesis compares a naive tokenizer (`regular` in code) with non-contrastive ones (NC; also called SSL, self-supervised).
+# But the reference changed more than the tokenizer. Chapter 6 took its two priors apart; in short:
 #
 # - **what is hidden**: in each training step a cosine names a share of the tokens. The NC arms hide that share (`masked`); the
-#   regular arm, by a slip that it inherited, keeps it visible and hides the rest (`kept`);
-# - **the head**: the regular arm compares its output with the same token vectors that it reads (`tied`); the NC arms have
+#   naive arm, by a slip that it inherited, keeps it visible and hides the rest (`kept`);
+# - **the head**: the naive arm compares its output with the same token vectors that it reads (`tied`); the NC arms have
 #   output weights of their own (`untied`).
 #
-# So all four priors are trained on the *same* tokens. In the figure,
-# a thin line is one tokenizer (one seed), and the points on it differ in the prior alone. What changes along a line is
-# the prior's doing; what differs between colours in one row is the tokens' doing. Look at the vertical lines too: real
-# series are that far apart among themselves, so an FID to the left of them cannot be improved in a way that means much.
+# So priors are trained on the *same* tokens. A circle below is one tokenizer (one seed): its FID with one prior over its FID
+# with the other. Left of the dotted line the first prior is better. The left panel has more data sets, because it needs two
+# of the four priors only.
 
 # %%
 show("Four priors")
@@ -169,10 +180,9 @@ for sentence in on_prior[2:]:
     say(sentence)
 
 # %% [markdown]
-# All effects, as ratios of FID with their 95 % intervals. `masked : kept` averages over both heads, `untied : tied` over both
-# kinds of masks. The interaction says how differently masking works with the one and with the other head. An interval that
-# contains 1 allows for no effect. Few seeds make wide intervals: with two of them, an interval reaches 12.7 standard errors
-# to either side; with four still 3.2.
+# All effects in numbers. `masked : kept` averages over both heads, `untied : tied` over both kinds of masks; the interaction
+# says how differently masking works with the one and with the other head. An interval that contains 1 allows for no effect.
+# Few seeds make wide intervals: with two, an interval reaches 12.7 standard errors to either side; with four still 3.2.
 
 
 # %%
@@ -202,7 +212,7 @@ nb.check("NC prior : naive prior, by hand", np.array(by_hand), whole.ratio.to_nu
 nb.check("tokenizers that met both", len(ratios), int(whole.seeds.sum()))
 
 # %% [markdown]
-# And the tokens? Compare them at one and the same prior: FID on the tokens of an NC arm over FID on plain tokens.
+# And the tokens? Compare them at one and the same prior: FID on the tokens of an NC arm over FID on naive tokens.
 
 # %%
 ssl = report_prior.ssl_effects(blocks)
@@ -216,10 +226,10 @@ print(
 # ## The loss, with the same prior
 #
 # The other way to take the prior out: give it to all. In our recipe `improved` (chapters 5 and 6) the seven arms share the
-# prior, the way in which classes are drawn, and the rule by which samples get noise; the naive arm and an NC arm of the same data
-# set and seed then differ by the loss. (By the rule one arm may get noise and another none, which is why the last line
-# below counts that.) An effect is a ratio (×) for FID and IS and a difference for accuracies, averaged over arms, then seeds,
-# then data sets. Its interval asks how the mean would move with other data sets and seeds.
+# prior, the way in which classes are drawn, and the rule by which samples get noise; the naive arm and an NC arm of the same
+# data set and seed then differ by the loss. (By the rule one arm may get noise and another none; the last line below counts
+# that.) An effect is a ratio (×) for FID and IS and a difference for accuracies, averaged over arms, then seeds, then data
+# sets. Its interval asks how the mean would move with other data sets and seeds.
 
 # %%
 lines = [("score", "NC against naive", "95 % interval", "an NC loss")]
@@ -258,9 +268,9 @@ for n in (1, 4):
     print(f"If nothing differed, the mean of {n} of our runs would be inside in {share:.0%} of the cells.")
 
 # %% [markdown]
-# The last lines matter: `better` and `worse` are no findings in themselves. Of ten cells with one run each, about four fall
-# outside the range by chance alone. So count, and compare the count of `inside` with `inside_expected`, which is what chance
-# gives. `differ` counts the stars among the `compared` cells: about one in twenty would have one if nothing differed.
+# So one `better` or `worse` is no finding: of ten cells with one run each, about four fall outside the range by chance alone.
+# Count, and compare the count of `inside` with `inside_expected`, which is what chance gives. `differ` counts the stars among
+# the `compared` cells: about one in twenty would have one if nothing differed.
 
 # %%
 columns = ["table", "metric", "cells", "run", "inside", "better", "worse", "compared", "inside_expected", "differ"]
@@ -276,7 +286,7 @@ nb.check("means of ours", len(means), int(of_means.run.sum()))
 
 # %% [markdown]
 # Now score by score: our mean with its verdict (`=` inside the authors' range, `+` better, `-` worse, a star where the means
-# differ), then the figure with every seed. A dot is a cell without a run.
+# differ), then the figure with every seed. Data sets without any run are left out; a dot is another cell without one.
 #
 # **Reconstruction** is the error on the *last test batch*: the authors' program kept that number alone, so that is what can be
 # compared. No prior has a part in it.
@@ -290,6 +300,7 @@ def verdicts(metric):
     text = (part.ours.map("{:.3g} ".format) + sign).where(part.n > 0, ".")
     found = pd.DataFrame({"dataset": part.dataset, "name": part.method + "-" + part.augmentation, "text": text})
     wide = found.pivot(index="dataset", columns="name", values="text").loc[list(grid.index), configurations]
+    wide = wide[(wide != ".").any(axis=1)]
     return wide.rename(columns=short).rename_axis(index=None, columns=None).to_string()
 
 
@@ -310,7 +321,8 @@ show("SVM accuracy")
 
 # %% [markdown]
 # **Generated series.** FID falls and IS rises when generated series look to the feature network as real ones do. Both
-# pass through the prior, so here the two arms of the thesis differ in more than the tokenizer.
+# pass through the prior, so here the two arms of the thesis differ in more than the tokenizer. Look at the vertical lines:
+# real series are that far apart among themselves, so an FID to the left of them cannot be improved in a way that means much.
 
 # %%
 print(verdicts("fid"))
@@ -331,15 +343,15 @@ show("CAS")
 # %% [markdown]
 # ## Over all data sets
 #
-# Is a configuration better than `regular` *in general*? Each data set gives one difference. The signed-rank test asks whether
-# they lie on one side more than signs thrown at random would. Six configurations and six scores make 36 tests, and at 5 %
-# almost two of them come out "significant" if nothing is there. Holm's correction asks for more where more is asked.
-# With the authors' runs the test can be made in full:
+# Is a configuration better than naive *in general*? Each data set gives one difference. The signed-rank test asks whether they
+# lie on one side more than signs thrown at random would. Six configurations and six scores make 36 tests, and at 5 % almost
+# two of them come out "significant" if nothing is there. Holm's correction asks for more where more is asked. With the
+# authors' runs the test can be made in full:
 
 
 # %%
 def tested(frame):
-    """Each NC configuration against the regular one, for every score: name -> table of tests."""
+    """Each NC configuration against the naive one, for every score: name -> table of tests."""
     return {name: report_tests.paired_tests(frame(name), name) for name in report_tests.TESTED}
 
 
@@ -352,7 +364,7 @@ tests = tested(report_tests.authors_frame)
 print("p, corrected for the six configurations of a score")
 print(column(tests, "p_holm").to_string())
 print("\nrank-biserial correlation: 1 where NC is better on every data set")
-print(column(tests, "rank_biserial").to_string())
+print(column(tests, "rank_biserial").to_string(float_format="{:.2f}".format))
 
 # %%
 p = column(tests, "p").to_numpy().ravel()
@@ -366,7 +378,7 @@ for kind, values in kinds.items():
 
 # %%
 ours = tested(lambda metric: report_tests.our_frame(rows, metric))
-print("data sets with both, regular and NC")
+print("data sets with both, naive and NC")
 print(column(ours, "n").to_string())
 if (column(ours, "n") >= report_tests.FEWEST).any(axis=None):
     print("\np, corrected for the six configurations of a score")
@@ -375,7 +387,7 @@ if (column(ours, "n") >= report_tests.FEWEST).any(axis=None):
 # %% [markdown]
 # ### The best of six
 #
-# The thesis counts on how many of 13 data sets *some* NC configuration beats `regular`. That is six chances against
+# The thesis counts on how many of 13 data sets *some* NC configuration beats the naive one. That is six chances against
 # one. If all seven were equal, the best of six would still win six times in seven.
 
 # %%
@@ -400,9 +412,9 @@ for metric, count in said.items():
 nb.check("expected without any difference", won["fid"].by_chance["best of six"], 13 * 6 / 7, rtol=1e-12, digits=3)
 
 # %% [markdown]
-# A critical-difference diagram shows all seven at once: the average rank of each. A bar joins neighbours of which no pair
-# differs once all 21 pairs are corrected for. It is no proof that they are equal: few data sets make long bars. First the
-# authors' FID and SVM accuracy, then our runs where there are enough.
+# A critical-difference diagram shows the average rank of all seven. A bar joins neighbours of which no pair differs once all
+# 21 pairs are corrected for; few data sets make long bars. First the authors' FID and SVM accuracy, then our runs where there
+# are enough.
 
 # %%
 show("Ranks by FID", "authors'")
@@ -416,8 +428,7 @@ show("Ranks", "our runs")
 # %% [markdown]
 # ## Inside the runs
 #
-# Scores are single numbers. What follows looks inside the runs that were kept for it; hatched means that no run of
-# this cell was kept, and rows without any are left out.
+# What follows looks inside the runs that were kept for it; the line below a figure says of what none was kept.
 #
 # **Loss curves.** Does the SSL loss fall? Does the test error turn up again (overfitting) long before training ends?
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from ...generators import GENERATORS
 from ..campaign import load_campaign
-from ..text import counted
+from ..text import counted, listed
 from .tables import CELL, LEVEL
 from .tests import FEWEST, NAIVE, NC, ON_LOG_SCALE, on_scale
 
@@ -128,7 +128,7 @@ def headline(found):
             f"Not answered yet: in the preset {PRESET} no data set and seed have the naive arm and an NC arm recorded, "
             "both with a FID by class."
         )
-    named = {word: _listed(ASKED[score] for score in found.index[found.verdict == word]) for word in found.verdict}
+    named = {word: listed(ASKED[score] for score in found.index[found.verdict == word]) for word in found.verdict}
     parts = [f"{word} {named[word]}" for word in (IMPROVES, WORSENS) if word in named]
     if NOT_SETTLED in named:
         parts.append(f"{'has' if parts else 'has so far'} no settled effect on {named[NOT_SETTLED]}")
@@ -145,7 +145,7 @@ def sentence(row):
         return f"{open_question}: no pair of arms has it."
     seen = size(row.Index, row.effect)
     if len(row.datasets) < FEWEST:
-        only = f"{counted(len(row.datasets), 'data set')} only ({_listed(row.datasets)}), {FEWEST} are needed"
+        only = f"{counted(len(row.datasets), 'data set')} only ({listed(row.datasets)}), {FEWEST} are needed"
         return f"{open_question}: {only}; there it is {seen} ({rests_on(row)})."
     said = open_question if row.verdict == NOT_SETTLED else f"An NC loss {row.verdict} {name}"
     return f"{said}: {seen}, 95 % interval {bounds(row)} ({rests_on(row)})."
@@ -186,12 +186,6 @@ def missing(rows):
     if there == wanted:
         return f"All {len(wanted)} cells of the campaign {CAMPAIGN} are in this table."
     done = {dataset for dataset, *_ in there}
-    none = _listed(dataset for dataset in campaign.datasets if dataset not in done) if done else ""
+    none = listed(dataset for dataset in campaign.datasets if dataset not in done) if done else ""
     said = f"{len(there)} of {len(wanted)} cells of the campaign {CAMPAIGN} are in this table"
     return f"{said}{f', none of {none}' if none else ''}. For the rest: ncvqvae campaign run {CAMPAIGN} --recorded."
-
-
-def _listed(names):
-    """a, b and c"""
-    *first, last = [*names] or [""]
-    return f"{', '.join(first)} and {last}" if first else last

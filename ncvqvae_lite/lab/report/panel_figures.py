@@ -1,10 +1,11 @@
 """Figures of the report that look inside runs: loss curves, latents, the sampler's certainty, series of each class.
 
-They take what notebooks/tools/panels.py keeps: a list of panels, or the frame of loss curves. Where a figure is a grid,
-its columns are the seven configurations of the thesis and others of which a run was kept; a place of which none was
-kept is hatched and says so. Only runs with the thesis' recipe are shown, and methods that are registered.
+They take what notebooks/tools/panels.py keeps: a list of panels, or the frame of loss curves. A figure has a picture of
+each run that was kept, and a line that names those of the thesis' configurations of which none was. Only runs with the
+thesis' recipe are shown, and methods that are registered.
 """
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ from ...data import THESIS_DATASETS
 from ...names import METHODS, arm
 from ...thesis import CONFIGURATIONS, data_file
 from ..results import CELL, SHIPPED
+from ..text import listed
 from .tables import FREE, bf16_settings, changed, with_recipe
 
 MOST_ROWS = 5  # data sets in one figure
+PICTURES, CURVES = 5, 3  # side by side
+LINE = 84  # characters of small text that fit below a figure
 CURVE_KEY = (*CELL, "preset", "ablation")  # what tells tokenizers apart
 TERMS = ("time", "spectrum", "commitment", "augmented", "ssl", "perplexity", "recon_val", "knn_acc", "svm_acc")
 CURVE_COLUMNS = (*CURVE_KEY, "epoch", *TERMS)
@@ -104,23 +108,48 @@ def _accepted(ax, panel):
     ax.set(xticks=[1, steps], yticks=[0, 1])
 
 
-def _grid(panels, datasets, draw, xlabel, ylabel=""):
+def _grid(panels, datasets, draw, below, beside=""):
     found = thesis_panels(panels)
-    columns = _columns(found)
-    fig, axes = plots.figure(len(datasets), len(columns), height=1.3 + 1.15 * len(datasets))
-    for row, dataset in zip(axes, datasets):
-        for ax, configuration in zip(row, columns):
-            if (dataset, *configuration) in found:
-                draw(ax, found[dataset, *configuration])
-                ax.tick_params(labelbottom=ax in axes[-1])
-            else:
-                not_kept(ax)
-        _label_first(row)
-        row[0].set_ylabel(short_name(dataset), fontsize=plots.SMALL)
-    _name_columns(axes[0], columns)
-    fig.supxlabel(xlabel, fontsize=plots.TEXT)
-    fig.supylabel(ylabel, fontsize=plots.TEXT)
+    keys = [(dataset, *c) for dataset in datasets for c in _columns(found) if (dataset, *c) in found]
+    fig, axes = _places(len(keys), PICTURES, 1.75)
+    for place, (ax, key) in enumerate(zip(axes, keys)):
+        draw(ax, found[key])
+        ax.set_title(f"{short_name(key[0])}\n{arm(*key[1:])}", fontsize=plots.SMALL)
+        ax.tick_params(labelleft=place % PICTURES == 0)
+    gone = _not_kept(datasets, [arm(*c) for c in CONFIGURATIONS], {(k[0], arm(*k[1:])) for k in keys})
+    fig.supxlabel(in_lines(below, gone), fontsize=plots.SMALL)
+    fig.supylabel(beside, fontsize=plots.TEXT)
     return fig
+
+
+def _places(n, columns, height):
+    """A figure with n axes, `columns` side by side, each row of this height in inches; what is left over is empty."""
+    columns = min(n, columns)
+    fig, axes = plots.figure(-(-n // columns), columns, height=1 + height * -(-n // columns))
+    for ax in axes.flat[n:]:
+        ax.set_axis_off()
+    return fig, list(axes.flat[:n])
+
+
+def in_lines(*sentences):
+    """Sentences in lines that fit below a figure, each beginning a new one."""
+    return "\n".join(line for sentence in sentences for line in textwrap.wrap(sentence, LINE))
+
+
+def _not_kept(datasets, names, drawn):
+    """Of what no run was kept, in one sentence; empty where nothing is missing.
+
+    names   what each data set could have; drawn  the pairs (data set, name) that there are
+    """
+    missing = {}
+    for dataset in datasets:
+        missing.setdefault(tuple(name for name in names if (dataset, name) not in drawn), []).append(dataset)
+    parts = []
+    for gone, where in missing.items():
+        rest = [name for name in names if name not in gone]
+        which = listed(gone) if len(gone) <= max(2, len(rest)) else f"all but {listed(rest)}" if rest else "all"
+        parts += [f"{which} of {listed(map(short_name, where))}"] if gone else []
+    return f"Not kept: {'; '.join(parts)}." if parts else ""
 
 
 def class_samples(panels, dataset):
@@ -129,26 +158,26 @@ def class_samples(panels, dataset):
     At most 4 classes. Grey: between the .1 and .9 quantile of the real series; in the first column their median. Of 5
     generated series one is bold. Values beyond twice the grey range are cut off.
     """
-    found = {key: panel for key, panel in thesis_panels(panels).items() if key[0] == dataset}
-    any_run, columns = next(iter(found.values())), _columns(found)
+    found = {key[1:]: panel for key, panel in thesis_panels(panels).items() if key[0] == dataset}
+    any_run, columns = next(iter(found.values())), [c for c in _columns({(dataset, *c) for c in found}) if c in found]
     shown = any_run["shown"]
     fig, axes = plots.figure(len(shown), 1 + len(columns), height=1.3 + 1.2 * len(shown), sharey="row")
     for k, row in enumerate(axes):
         low, median, high = any_run["real"][k].astype(float)
         _lines(row[0], any_run, k, median[None], plots.INK)
         for ax, configuration in zip(row[1:], columns):
-            if panel := found.get((dataset, *configuration)):
-                _lines(ax, panel, k, panel["generated"][k], METHODS[configuration[0]].colour)
-            else:
-                not_kept(ax)
+            panel = found[configuration]
+            _lines(ax, panel, k, panel["generated"][k], METHODS[configuration[0]].colour)
         row[0].set_ylabel(plots.class_label(any_run["class_names"][shown[k]]), fontsize=plots.SMALL)
         row[0].yaxis.set_major_locator(MaxNLocator(3))
         margin = (high.max() - low.min()) / 2
         row[0].set_ylim(low.min() - margin, high.max() + margin)
     axes[0, 0].set_title("real\n(test)", fontsize=plots.SMALL)
-    _name_columns(axes[0, 1:], columns)
+    for ax, configuration in zip(axes[0, 1:], columns):
+        ax.set_title(arm(*configuration).replace(" ", "\n"), fontsize=plots.SMALL)
     fig.suptitle(f"{dataset}: generated for a class, on the real range (raw units)", fontsize=plots.TEXT)
-    fig.supxlabel(f"time (steps 0 to {any_run['time'][-1]})", fontsize=plots.TEXT)
+    gone = _not_kept([dataset], [arm(*c) for c in CONFIGURATIONS], {(dataset, arm(*c)) for c in columns})
+    fig.supxlabel(in_lines(f"time (steps 0 to {any_run['time'][-1]})", gone), fontsize=plots.SMALL)
     return fig
 
 
@@ -162,26 +191,6 @@ def _lines(ax, panel, k, series, colour):
     ax.set_xticks([])
 
 
-def _name_columns(axes, columns):
-    for ax, configuration in zip(axes, columns):
-        ax.set_title(arm(*configuration).replace(" ", "\n"), fontsize=plots.SMALL)
-
-
-def not_kept(ax):
-    """Mark axes as a place of which no run was kept: hatched, and said."""
-    ax.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False, which="both")
-    ax.patch.set(facecolor="white", edgecolor=plots.PALE, hatch="////")
-    style = dict(ha="center", va="center", fontsize=plots.SMALL, bbox=dict(facecolor="white", edgecolor="none", pad=1))
-    ax.text(0.5, 0.5, "not\nkept", transform=ax.transAxes, **style)
-
-
-def _label_first(row):
-    """Numbers on the y axis of the first axes of a row that have data; the others share it."""
-    first = next((ax for ax in row if ax.has_data()), None)
-    for ax in row:
-        ax.tick_params(left=ax is first, labelleft=ax is first)
-
-
 # --- loss curves ---
 
 
@@ -192,22 +201,21 @@ def thesis_curves(curves):
 
 
 def loss_curves(curves, datasets):
-    """SSL loss on the train split and error on the test split by epoch, one row of panels per data set.
+    """Error on the test split and SSL loss on the train split by epoch, a panel for each data set that has any.
 
-    Colours are augmentations in the SSL columns and methods in the last one; a line is a seed.
+    Colours are methods where the error is drawn and augmentations where the SSL loss is; a line is a seed.
     """
     rows = thesis_curves(curves)
-    rows, columns = rows[rows.epoch > 0], _curve_columns(rows)
-    fig, axes = plots.figure(len(datasets), len(columns), height=2.1 + 2.2 * len(datasets), sharex=True)
-    for ax, run, values, colour in _runs(axes, rows, datasets, columns):
+
+    def draw(ax, run, values, colour):
         ax.plot(run.epoch, values, color=colour, linewidth=1.3)
-        ax.set(xscale="log")
+
+    fig, panels, gone = _curve_panels(rows[rows.epoch > 0], datasets, draw)
+    for ax, title in panels:
+        ax.set(xscale="log", xlabel="epoch (log scale)", ylabel=title)
         plots.plain_log_ticks(ax.xaxis)
         ax.yaxis.set_major_locator(MaxNLocator(4))
-    for top, bottom, title in zip(axes[0], axes[-1], columns.values()):
-        top.set_title(title, fontsize=plots.TEXT)
-        bottom.set_xlabel("epoch (log scale)")
-    plots.legend_below(fig, _curve_legend(rows), 3)
+    plots.legend_below(fig, _curve_legend(rows), 3, gone)
     return fig
 
 
@@ -219,47 +227,56 @@ def accuracy_by_loss(curves, datasets):
     rows = thesis_curves(curves)
     rows = rows.assign(ssl=rows.groupby(list(CURVE_KEY)).ssl.ffill())
     rows = rows[rows.knn_acc.notna() & (rows.epoch > 0)]
-    columns = _curve_columns(rows)
-    fig, axes = plots.figure(len(datasets), len(columns), height=2.1 + 2.4 * len(datasets), sharey="row")
     end: dict[str, Any] = dict(marker="o", markeredgecolor=plots.INK)
-    for ax, run, values, colour in _runs(axes, rows, datasets, columns):
+
+    def draw(ax, run, values, colour):
         ax.plot(values, run.knn_acc, color=colour, linewidth=0.9, alpha=0.7)
         ax.plot(values.iloc[-1], run.knn_acc.iloc[-1], color=colour, markersize=6, **end)
-        ax.xaxis.set_major_locator(MaxNLocator(4))
-    for row in axes:
-        _label_first(row)
-    for ax, title in zip(axes[-1], columns.values()):
+
+    fig, panels, gone = _curve_panels(rows, datasets, draw)
+    for ax, title in panels:
         ax.set_xlabel(title)
+        ax.xaxis.set_major_locator(MaxNLocator(4))
+        ax.yaxis.set_major_locator(MaxNLocator(5))
     fig.supylabel("KNN accuracy (fraction of test)", fontsize=plots.TEXT)
-    plots.legend_below(fig, [*_curve_legend(rows), Line2D([], [], color="white", label="end of training", **end)], 4)
+    last = Line2D([], [], color="white", label="end of training", **end)
+    plots.legend_below(fig, [*_curve_legend(rows), last], 3, gone)
     return fig
 
 
-def _curve_columns(rows):
-    """{(term, method): title}: the SSL loss of each method of the thesis or of these rows, then the error of all."""
+def _curve_panels(rows, datasets, draw):
+    """A figure with a panel for each term and data set that have values, [(axes, name of the term)], what is missing.
+
+    draw    called as draw(axes, rows of one tokenizer, its values of the term, colour)
+    """
+    found, drawn = [], _curve_terms(rows)
+    for term, method, title in drawn:
+        for dataset in datasets:
+            part = rows[(rows.dataset == dataset) & rows[term].notna()]
+            part = part[part.method == method] if method else part
+            if len(part):
+                found.append((dataset, term, method, title, part))
+    fig, axes = _places(len(found), CURVES, 2.2)
+    for ax, (dataset, term, method, _, part) in zip(axes, found):
+        ax.set_title(short_name(dataset), fontsize=plots.TEXT)
+        for (_, of_run, augmentation, *_), run in part.groupby(list(CURVE_KEY)):
+            draw(ax, run, run[term], plots.augmentation_colour(augmentation) if method else METHODS[of_run].colour)
+    there = {(dataset, title) for dataset, *_, title, _ in found}
+    gone = in_lines(_not_kept(datasets, [title for *_, title in drawn], there))
+    return fig, [(ax, title) for ax, (*_, title, _) in zip(axes, found)], gone
+
+
+def _curve_terms(rows):
+    """(term, method, title) of what is drawn: the error of all, then the SSL loss of each method of thesis or rows."""
     shown = {method for method, _ in CONFIGURATIONS} | set(rows.method)
-    ssl = {("ssl", name): f"SSL loss, {m.label}" for name, m in METHODS.items() if m.loss and name in shown}
-    return ssl | {("recon_val", None): "test error (MSE)"}
-
-
-def _runs(axes, rows, datasets, columns):
-    """(axes, rows of one tokenizer, values of the column's term, colour) of each line; axes without one are hatched."""
-    for line, dataset in zip(axes, datasets):
-        line[0].set_ylabel(short_name(dataset))
-        for ax, (term, method) in zip(line, columns):
-            found = rows[(rows.dataset == dataset) & rows[term].notna()]
-            found = found[found.method == method] if method else found
-            if found.empty:
-                not_kept(ax)
-            for (_, of_run, augmentation, *_), run in found.groupby(list(CURVE_KEY)):
-                colour = plots.augmentation_colour(augmentation) if method else METHODS[of_run].colour
-                yield ax, run, run[term], colour
+    ssl = [("ssl", name, f"SSL loss, {m.label}") for name, m in METHODS.items() if m.loss and name in shown]
+    return [("recon_val", None, "test error (MSE)"), *ssl]
 
 
 def _curve_legend(rows):
-    """A line for each augmentation and each method of the thesis or of these rows."""
-    methods, augmentations = zip(*CONFIGURATIONS)
-    views = [name for name in dict.fromkeys([*augmentations, *rows.augmentation]) if name != "none"]
-    lines = [(f"view: {name}", plots.augmentation_colour(name)) for name in views]
-    lines += [(METHODS[name].label, METHODS[name].colour) for name in dict.fromkeys([*methods, *rows.method])]
+    """A line for each method and each augmentation of these rows."""
+    methods = [name for name in METHODS if name in set(rows.method)]
+    views = [name for name in dict.fromkeys(rows.augmentation) if name != "none"]
+    lines = [(METHODS[name].label, METHODS[name].colour) for name in methods]
+    lines += [(f"view: {name}", plots.augmentation_colour(name)) for name in views]
     return [Line2D([], [], color=colour, label=label) for label, colour in lines]

@@ -67,14 +67,19 @@ def prior_effects(blocks):
     returns   data set, method, augmentation, effect (of `EFFECTS`), seeds, ratio, low, high (95 %; NaN for one seed).
               Only seeds that have all priors of the effect count; no row where no seed has
     """
-    logs, effects = np.log(blocks), []
-    for cell, part in logs.groupby(CELL):
-        for name, weights in EFFECTS.items():
-            first, *others = (weight * part[prior] for prior, weight in weights.items())
-            values = sum(others, start=first).dropna()
+    effects = []
+    for cell, part in blocks.groupby(CELL):
+        for name in EFFECTS:
+            values = effect_logs(part, name)
             if len(values):
                 effects.append([*cell, name, len(values), *ratio_interval(values, fewest=2)])
     return pd.DataFrame(effects, columns=[*CELL, "effect", "seeds", *RATIO])
+
+
+def effect_logs(blocks, name):
+    """Log ratio of one effect of `EFFECTS` within each set of tokens that has all its priors: a series by `BLOCK`."""
+    first, *others = (weight * np.log(blocks[prior]) for prior, weight in EFFECTS[name].items())
+    return sum(others, start=first).dropna()
 
 
 def over_datasets(effects):

@@ -1,24 +1,23 @@
 """Figures of the report that are drawn from tables of scores: ours beside the authors', matched priors, ranks.
 
 Each function returns a figure in the manner of `plots`, or raises NotFound with the reason why there is nothing to
-draw. A cell without a run of ours is hatched or says "not run".
+draw. A data set without a run of ours is left out where others have one.
 """
-
-from typing import Any
 
 import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from ... import plots
 from ...data import THESIS_DATASETS
 from ...errors import NotFound
 from ...names import METHODS, SCORES, arm
 from ...thesis import CONFIGURATIONS, author_runs
-from .panel_figures import datasets_of, short_name
-from .prior import PRIORS, prior_blocks, prior_rows
-from .tables import CELL, LEVEL, METRIC, comparable, floors
+from ..text import listed
+from .panel_figures import datasets_of, in_lines, short_name
+from .prior import NAIVE, RATIO, effect_logs, over_datasets, prior_blocks, prior_effects, prior_rows
+from .tables import CELL, LEVEL, METRIC, floors
 from .tests import FEWEST, average_ranks, not_told_apart, pair_p
 
 # What a score can be compared with: column of `floors` -> (line style, label).
@@ -27,20 +26,24 @@ BOUNDS = {
     "is": {"is_real": ("--", "real test series")},
     "cas": {"fcn_accuracy": ("--", "the same net trained on real series")},
 }
-PRIOR_NAMES = ("kept, tied\n(thesis: naive)", "masked, tied", "kept, untied", "masked, untied\n(thesis: NC)")
-ARMS = (("regular", "none"), ("barlowtwins", "warp"), ("vibcreg", "gauss"))  # the tokens of the matched-prior campaign
+PRIOR_EFFECTS = ("NC prior : naive prior", "masked : kept", "untied : tied")  # of `prior.EFFECTS`, those that are drawn
 
 
 def comparison(rows, metric):
-    """One score of all 13 data sets and 7 configurations: our seeds over the range of the authors' 4 runs.
+    """One score of the 7 configurations: our seeds over the range of the authors' 4 runs, a panel for each data set.
 
     rows    of `tables.comparable`, perhaps none
     metric  one of `tests.TESTED`
+
+    Data sets without a run of ours are named below and not drawn; if none has one, the authors' ranges of all are.
     """
     score, bounds = METRIC[metric], floors(rows)
     ours = {key: values.to_numpy() for key, values in rows[rows.metric == score.ours].groupby(CELL).value}
-    fig, axes = plots.figure(5, 3, height=11.5)
-    for ax, dataset in _panels(axes, THESIS_DATASETS, [arm(*c) for c in CONFIGURATIONS], 0.6):
+    datasets = datasets_of(ours) or list(THESIS_DATASETS)
+    columns = min(3, len(datasets))
+    lines = -(-len(datasets) // columns)
+    fig, axes = plots.figure(lines, columns, height=2.2 + 2.1 * lines)
+    for ax, dataset in _panels(axes, datasets, [arm(*c) for c in CONFIGURATIONS], 0.6):
         for place, configuration in enumerate(CONFIGURATIONS):
             theirs = np.array(author_runs(dataset, *configuration)[score.theirs])
             colour = METHODS[configuration[0]].colour
@@ -52,8 +55,11 @@ def comparison(rows, metric):
         if metric == "fid":
             ax.set_xlim(left=0)
         ax.xaxis.set_major_locator(MaxNLocator(3))
-    fig.supxlabel(SCORES[metric].axis, fontsize=plots.TEXT)
-    fig.legend(handles=_comparison_legend(metric), loc=(0.46, 0.05), fontsize=plots.SMALL, frameon=False)
+    fig.suptitle(SCORES[metric].axis, fontsize=plots.TEXT)
+    absent = [short_name(name) for name in THESIS_DATASETS if name not in datasets]
+    plots.legend_below(
+        fig, _comparison_legend(metric), 2, in_lines(f"Not run by us: {listed(absent)}." if absent else "")
+    )
     return fig
 
 
@@ -96,72 +102,37 @@ def _comparison_legend(metric):
     ]
 
 
-def _bounds_legend(metric, before=""):
+def _bounds_legend(metric):
     bounds = BOUNDS.get(metric, {}).values()
-    return [Line2D([], [], color=plots.INK, linestyle=line, label=before + label) for line, label in bounds]  # pyright: ignore[reportArgumentType]  # a line style
+    return [Line2D([], [], color=plots.INK, linestyle=line, label=label) for line, label in bounds]  # pyright: ignore[reportArgumentType]  # a line style
 
 
 def matched_priors(cells):
-    """FID of the four priors on the same tokens, one panel per data set: one point a seed, one line a seed.
+    """What another prior does to the FID on the same tokens: ratios within tokenizers, a panel for each effect.
 
-    The thesis gave the naive arm one prior and the NC arms another. Here every prior meets the same tokens, so that
-    what a prior does and what the tokens do are seen apart.
+    The thesis gave the naive arm one prior and the NC arms another. Here two priors meet the same tokens, so what a
+    prior does is seen apart from what the tokens do. Effects are those of `prior.EFFECTS` but the interaction; rows are
+    data sets (and tokens, where they are not naive), the last one the mean over data sets of naive tokens.
     """
-    blocks, bounds = prior_blocks(prior_rows(cells, "fid")), floors(comparable(cells))
-    datasets = datasets_of(blocks.index[blocks.notna().sum(axis=1) > 1])
-    if not datasets:
+    blocks = prior_blocks(prior_rows(cells, "fid"))
+    effects = prior_effects(blocks)
+    effects = effects[effects.dataset.isin(THESIS_DATASETS) & effects.method.isin(list(METHODS))]
+    if effects.empty:
         raise NotFound("no data set has a run with another prior than the thesis' own for its arm")
-    columns = min(len(datasets), 2 if len(datasets) <= 4 else 3)
-    lines = -(-len(datasets) // columns)
-    fig, axes = plots.figure(lines, columns, height=2.1 + (3.4 if columns < 3 else 2.2) * lines)
-    for ax, dataset in _panels(axes, datasets, PRIOR_NAMES, 0.55):
-        for shift, configuration in zip((-0.26, 0, 0.26), ARMS):
-            _prior_points(ax, blocks, dataset, configuration, shift)
-        _bounds(ax, bounds.loc[dataset], "fid")
-        ax.set_title(dataset if columns < 3 else short_name(dataset), fontsize=plots.TEXT)
-        ax.set_xscale("log")
-        decades = np.ptp(np.log10(ax.get_xlim()))
-        plots.plain_log_ticks(ax.xaxis, LogLocator(subs=(1, 3) if decades < 2.5 else (1,)))
-        for row in range(1, len(PRIORS)):
-            ax.axhline(row - 0.5, color=plots.PALE, linewidth=0.8)
-    for ax in axes.flat[len(datasets) - columns : len(datasets)]:
-        ax.set_xlabel("FID (log scale)")
-    axes[lines // 2, 0].set_ylabel("prior: masks, head")
-    plots.legend_below(fig, _prior_legend(), 2)
-    return fig
-
-
-def _prior_points(ax, blocks, dataset, configuration, shift):
-    """One arm's tokens in one panel: a row of `blocks` is one seed."""
-    colour = METHODS[configuration[0]].colour
-    values = blocks[[key[:3] == (dataset, *configuration) for key in blocks.index]].to_numpy()  # (seeds, priors)
-    authors = np.array(author_runs(dataset, *configuration)["fid"])
-    own = 0 if configuration[0] == "regular" else len(PRIORS) - 1  # the thesis' prior of this arm
-    ax.barh(own + shift, np.ptp(authors), left=authors.min(), height=0.24, color=colour, alpha=0.25, linewidth=0)
-    for seed in values:
-        ax.plot(seed, np.arange(len(PRIORS)) + shift, "-o", color=colour, linewidth=0.7, markersize=4.5, alpha=0.8)
-    for row, of_prior in enumerate(values.T):
-        found = of_prior[np.isfinite(of_prior)]
-        if len(found) > 1:
-            mean = np.exp(np.log(found).mean())
-            ax.plot([mean] * 2, [row + shift - 0.13, row + shift + 0.13], color=plots.INK, linewidth=2.5)
-        elif not len(found):
-            ax.plot(0.98, row + shift, "x", color=colour, transform=ax.get_yaxis_transform(), clip_on=False)
-
-
-def _prior_legend():
-    mean: dict[str, Any] = dict(color=plots.INK, marker="|", linestyle="", markersize=11, markeredgewidth=2.5)
-    seed: dict[str, Any] = dict(marker="o", linewidth=0.7, markersize=4.5)
-    labels = {
-        METHODS[configuration[0]].colour: f"tokens of {arm(*configuration)} (line: a seed)" for configuration in ARMS
-    }
-    return [
-        *(Line2D([], [], color=colour, label=label, **seed) for colour, label in labels.items()),
-        Line2D([], [], label="mean over seeds (geometric)", **mean),
-        Line2D([], [], color=plots.REAL, marker="x", linestyle="", label="not run"),
-        Patch(facecolor=plots.PALE, label="authors' 4 runs, smallest to largest"),
-        *_bounds_legend("fid", "FID of "),
-    ]
+    panels, colours = {}, {}
+    for name in PRIOR_EFFECTS:
+        panels[name] = rows = {}
+        of_effect = effects[effects.effect == name].set_index(CELL)
+        for cell in sorted(of_effect.index, key=lambda cell: (THESIS_DATASETS.index(cell[0]), cell[1:] != NAIVE)):
+            row = short_name(cell[0]) + (f"\n{arm(*cell[1:])}" if cell[1:] != NAIVE else "")
+            ratios = np.exp(effect_logs(blocks.xs(cell, level=CELL, drop_level=False), name))
+            rows[row] = ratios.to_numpy(), of_effect.loc[cell, RATIO].to_numpy(float)
+            colours[row] = METHODS[cell[1]].colour
+        for pooled in over_datasets(effects[(effects.method == NAIVE[0]) & (effects.effect == name)]).itertuples():
+            rows["over data sets"] = [], (pooled.ratio, pooled.low, pooled.high)
+    return plots.paired_ratios(
+        panels, "FID with one prior over FID with another, same tokens (below 1: lower)", colours
+    )
 
 
 def critical_difference(frame, metric):
@@ -185,7 +156,7 @@ def critical_difference(frame, metric):
         ax.plot(ends, [0.35 + 0.3 * i] * 2, color=plots.INK, linewidth=4, solid_capstyle="butt")
     for place, (name, rank) in enumerate(ranks.items()):
         configuration = name.split("-")
-        words, colour = [arm(*configuration), f"{rank:.2f}"], METHODS[configuration[0]].colour
+        words, colour = [arm(*configuration), f"{rank:.1f}"], METHODS[configuration[0]].colour
         if place < left:
             row, end, gap, side = first_row + place, 0.7, -0.1, "right"
         else:
