@@ -170,7 +170,7 @@ print(shuffle_by_loop(ten, cuts=(3, 7, 3), order=(2, 0, 3, 1)))
 
 # %%
 def read(x, index):
-    """x (B, C, L), index (B, M) of steps -> x[b, c, index[b, m]], shape (B, C, M)."""
+    """x (B, C, L), index (B, T) of steps -> x[b, c, index[b, t]], shape (B, C, T)."""
     return x.gather(2, index[:, None, :].expand(-1, x.shape[1], -1))
 
 
@@ -266,14 +266,14 @@ print(warp_by_loop(ten, start=2, factor=2.0, ratio=0.4).round(decimals=2))
 
 # %%
 def interpolate(x, place):
-    """Read x (B, C, L) at the real-valued steps `place` (B, M) between 0 and L - 1: (B, C, M)."""
-    left = place.long().clamp(0, x.shape[-1] - 1)  # (B, M)
+    """Read x (B, C, L) at the real-valued steps `place` (B, T) between 0 and L - 1: (B, C, T)."""
+    left = place.long().clamp(0, x.shape[-1] - 1)  # (B, T)
     right = (left + 1).clamp(max=x.shape[-1] - 1)
     return torch.lerp(read(x, left), read(x, right), (place - left)[:, None])
 
 
 def warp_places(t, start, window, factor):
-    """Where step t (M,) of the glued series reads; start, factor (B, 1); returns (B, M)."""
+    """Where step t (T,) of the glued series reads; start, factor (B, 1); returns (B, T)."""
     warped = (window * factor).floor()  # (B, 1)
     inside = start + (t - start) * (window - 1) / (warped - 1)
     after = t - warped + window

@@ -119,11 +119,11 @@ from ncvqvae_lite.metrics import reconstruction_error
 
 tokens = {split: batched(run.tokenizer.encode, x) for split, x in (("train", scaled.x_train), ("test", scaled.x_test))}
 x_hat = batched_decode(run.tokenizer, tokens["test"])
-F, W = run.tokenizer.grid
+rows, left = run.tokenizer.grid
 frames = ds.length // (cfg.n_fft // 4) + 1
-nb.check("rows of tokens", F, cfg.n_fft // 2 + 1 if cfg.geometry == "grid" else 1)
-nb.check("frames after the halvings", W, low=1, high=frames // 2)
-nb.check("tokens of the test split", tokens["test"].shape, (len(ds.x_test), F * W))
+nb.check("rows of tokens", rows, cfg.n_fft // 2 + 1 if cfg.geometry == "grid" else 1)
+nb.check("frames after the halvings", left, low=1, high=frames // 2)
+nb.check("tokens of the test split", tokens["test"].shape, (len(ds.x_test), rows * left))
 nb.check("decoded test split", x_hat.shape, (len(ds.x_test), ds.channels, run.tokenizer.out_length))
 nb.check("largest token", tokens["test"].max(), low=0, high=run.tokenizer.codebook_size - 1)
 error = reconstruction_error(run.tokenizer, scaled.x_test).mean

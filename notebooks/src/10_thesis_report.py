@@ -50,8 +50,10 @@ nb.refuse_unknown_parameters()
 cells = load_cells(table or None)
 rows = report_tables.comparable(cells)
 pd.set_option("display.width", 130, "display.max_columns", 20, "display.precision", 3)
+print(f"{len(cells)} recorded values, {len(rows)} of them with the thesis' recipe")
 
 
+# %%
 def say(*sentences):
     """Sentences, one after the other, in lines that fit."""
     print(textwrap.fill(" ".join(sentence for sentence in sentences if sentence), 110))
@@ -59,8 +61,9 @@ def say(*sentences):
 
 def balance(better, worse):
     """Which of two counts is the larger one, in words."""
-    words = ("better outnumber worse", "worse outnumber better")
-    return words[worse > better] if better != worse else "as many are better as worse"
+    if better == worse:
+        return "as many are better as worse"
+    return "worse outnumber better" if worse > better else "better outnumber worse"
 
 
 covered = report_tables.coverage(rows)
@@ -72,7 +75,6 @@ say(
     f"the authors' runs, {all_means.better} are better and {all_means.worse} worse:",
     f"{balance(all_means.better, all_means.worse)}.",
 )
-print(f"\n({len(cells)} recorded values, {len(rows)} of them with the thesis' recipe)")
 
 # %% [markdown]
 # ## What came out
