@@ -13,16 +13,16 @@
 # %% [markdown]
 # # 1. Series and spectrograms
 #
-# Before anything is learned, a series is scaled and turned into a small picture of frequency against time. What does
-# the tokenizer get to see, and what is lost before it starts?
+# A series is scaled, turned into a small picture of frequency against time, and the picture into a row of numbers, the
+# tokens. What does each step do, and what does it lose?
 #
-# - **Goals**: after it you can say what a series, a batch and a split are here; choose a scaling and name what it
-#   destroys; build a short-time Fourier transform and its inverse from matrix products; predict what a window of 8
-#   steps shows and what it hides; explain why a spectrogram has five times as many numbers as its series
+# - **Goals**: after it you can say what a series, a batch and a split are here; scale a data set and say what that keeps;
+#   build a short-time Fourier transform from a matrix product; read a spectrogram of five rows; turn series into tokens
+#   and back
 # - **Before**: matrix products; sine and cosine; PyTorch tensors
-# - **Time**: 15 seconds of computing
-# - **Data**: TwoPatternsGenerated, made here; GunPoint, ItalyPowerDemand, ArrowHead, ACSF1 (UCR archive) and
-#   BasicMotions (UEA archive), bundled with aeon
+# - **Time**: 10 seconds of computing
+# - **Data**: TwoPatternsGenerated, made here; GunPoint, ArrowHead (UCR archive) and BasicMotions (UEA archive), bundled
+#   with aeon
 # - **Answers**: the front end of the paper ([arXiv 2408.16613](https://arxiv.org/abs/2408.16613)), taken over from
 #   TimeVQVAE ([arXiv 2303.04743](https://arxiv.org/abs/2303.04743)): one scalar mean and deviation for all series, then
 #   a spectrogram with windows of 8 steps, 2 steps apart
@@ -35,7 +35,7 @@ preset: str = "quick"  # quick, paper or improved
 from ncvqvae_lite import nb
 
 generator = nb.seed_everything(seed)
-cfg = nb.chapter_config(preset, seed, toy_series=(200, 2000), noise_series=(400, 4000))
+cfg = nb.chapter_config(preset, seed, codes=32, train_series=(300, 1000), test_series=(300, 1000))
 
 # %% [markdown]
 # ## What a series is here
@@ -46,26 +46,25 @@ cfg = nb.chapter_config(preset, seed, toy_series=(200, 2000), noise_series=(400,
 #
 # A *data set* is two fixed batches. The *train split* is for learning, the *test split* only for judging. Nothing may
 # be computed from the test split and then used in training, not even a mean. A *label* is a number $0 \dots k-1$ for
-# the class of a series. The tokenizer never sees it; labels return in the later chapters.
+# the class of a series. The tokenizer never sees it; labels return in later chapters.
 # [`ncvqvae_lite/data.py`](../ncvqvae_lite/data.py) loads and checks all this.
 
 # %%
 from ncvqvae_lite.data import load_dataset
 
-names = ("TwoPatternsGenerated", "GunPoint", "ItalyPowerDemand", "ArrowHead", "ACSF1", "BasicMotions")
+names = ("TwoPatternsGenerated", "GunPoint", "ArrowHead", "BasicMotions")
 sets = {name: load_dataset(name, root=nb.data_dir()) for name in names}
 print(f"{'':20}  train   test  C     L  classes")
 for name, ds in sets.items():
     print(f"{name:20} {len(ds.x_train):6} {len(ds.x_test):6} {ds.channels:2} {ds.length:5} {ds.n_classes:8}")
 
 # %% [markdown]
-# GunPoint follows a hand that draws a gun or only points. ItalyPowerDemand is a day of electricity use, 24 hours, in
-# summer or winter. ArrowHead walks around the outline of an arrow head. ACSF1 is the power of a household appliance,
-# BasicMotions a smart watch on a wrist. TwoPatternsGenerated is artificial: two patterns in noise, each
-# first up and then down, or first down and then up. Which way the two go is the class; their places are random.
+# GunPoint follows a hand that draws a gun or only points. ArrowHead walks around the outline of an arrow head.
+# BasicMotions is a smart watch on a wrist. TwoPatternsGenerated is artificial: two patterns in noise, each first up and
+# then down, or first down and then up. Which way the two go is the class; their places are random.
 #
 # Look for what separates the classes in each panel. Is it a level, a shape, or a place in time? And how fast do the
-# curves change from one step to the next? TwoPatterns jumps and rustles; the other three are smoother.
+# curves change from one step to the next?
 
 # %%
 from ncvqvae_lite import plots
@@ -76,42 +75,35 @@ def first_of_each_class(ds):
     return [int((ds.y_train == label).nonzero()[0]) for label in range(ds.n_classes)]
 
 
-fig, axes = plots.figure(2, 2, height=4.6)
-for ax, name in zip(axes.flat, ("GunPoint", "ItalyPowerDemand", "ArrowHead", "TwoPatternsGenerated")):
+fig, axes = plots.figure(1, 3, height=3.2)
+for ax, name in zip(axes[0], ("GunPoint", "ArrowHead", "TwoPatternsGenerated")):
     for label, row in enumerate(first_of_each_class(sets[name])):
         ax.plot(sets[name].x_train[row, 0], color=plots.CLASS_COLOURS[label], linewidth=1.5, label=f"class no. {label}")
-    ax.set_title(f"{name}, L = {sets[name].length}", fontsize=plots.TEXT)
-for ax in axes[1]:
+    ax.set_title(f"{name}, L = {sets[name].length}", fontsize=plots.SMALL)
     ax.set_xlabel(plots.STEPS)
-fig.supylabel("value (as in the file)", fontsize=plots.TEXT)
+axes[0, 0].set_ylabel("value (as in the file)")
 fig.legend(handles=ax.lines, loc="outside lower center", ncols=4, fontsize=plots.SMALL, frameon=False)
 fig
 
 # %% [markdown]
-# The first check of this course. It compares a value with what it should be and stops the notebook if they differ.
+# The first check of this course. It compares a value with what it should be, and stops the notebook if they differ.
 
 # %% tags=["nbval-check-output"]
 import torch
 
 batch = sets["BasicMotions"].x_train[:8]
 nb.check("8 series of BasicMotions (B, C, L)", batch.shape, (8, 6, 100))
-nb.check("8 series of GunPoint (B, C, L)", sets["GunPoint"].x_train[:8].shape, (8, 1, 150))
-drawn = [len(first_of_each_class(sets[name])) for name in ("GunPoint", "ItalyPowerDemand", "ArrowHead")]
-nb.check("series drawn", drawn, (2, 2, 3))
+nb.check("series of ArrowHead drawn", len(first_of_each_class(sets["ArrowHead"])), 3)
 for name, ds in sets.items():
     distance = torch.cdist(ds.x_test.flatten(1), ds.x_train.flatten(1), compute_mode="donot_use_mm_for_euclid_dist")
     nb.check(f"{name}: test series that are also in train", int((distance == 0).any(dim=1).sum()), 0)
-    classes = len(ds.y_train.unique()), len(ds.y_test.unique())
-    nb.check(f"{name}: classes in train, in test", classes, (ds.n_classes, ds.n_classes))
 
 # %% [markdown]
 # ## Two ways to scale
 #
-# Networks like values around 1. There are two ways to get there, and they are not the same.
-#
-# *Per series* (z-normalisation): each series is shifted by its own mean and divided by its own standard deviation,
-# $x \mapsto (x - \mathrm{mean}(x)) / \mathrm{std}(x)$. *Global*: one mean and one deviation, two numbers, computed once
-# over all values of the train split and used for every series.
+# Networks like values around 1. There are two ways to get there. *Per series* (z-normalisation): each series is shifted
+# by its own mean and divided by its own standard deviation. *Global*: one mean and one deviation, two numbers, computed
+# once over all values of the train split and used for every series.
 #
 # Take two series that you can check with a pencil: the second is three times the first, plus 5.
 
@@ -134,144 +126,33 @@ print("per series\n", z_normalise(pair)[:, 0])
 print("global\n", scale_by_train(pair, pair)[:, 0])
 
 # %% [markdown]
-# After per-series scaling the two cannot be told apart. Level and amplitude are gone; only the shape is left. Global
-# scaling keeps the differences between series: it is one straight line for all values, so it can be undone for every
-# series with the same two numbers.
-#
-# Which one is right depends on what the class *is*. Make a toy where the class is the height of a bump and nothing
-# else: class 0 has height 1, class 1 height 2, and the place of the bump is random.
-
-
-# %%
-def bumps(n):
-    """n series (n, 1, 64) with one bump at a random place, and their labels: the height is 1 + label."""
-    label = torch.randint(2, (n,), generator=generator)
-    place = 16 + 32 * torch.rand(n, 1, generator=generator)
-    shape = torch.exp(-((torch.arange(64) - place) ** 2) / 32)  # (n, 64)
-    return ((1.0 + label)[:, None] * shape)[:, None], label
-
-
-train, y_train = bumps(cfg.toy_series)
-test, y_test = bumps(cfg.toy_series)
-print(train.shape, "labels", y_train[:8].tolist())
-
-# %% [markdown]
-# Left you can name the class of every bump from afar. Right, cover the colours in your mind: which bumps are class 0?
-
-# %%
-fig, axes = plots.figure(1, 2, height=3.4, sharex=True)
-scalings = {"global": (scale_by_train(train, train), scale_by_train(train, test))}
-scalings["per series"] = (z_normalise(train), z_normalise(test))
-for ax, (name, (x, _)) in zip(axes[0], scalings.items()):
-    for label in (0, 1):
-        for row in (y_train == label).nonzero()[:6, 0]:
-            ax.plot(x[row, 0], color=plots.CLASS_COLOURS[label], linewidth=1.5)
-        ax.lines[-1].set_label(f"class {label}: height {1 + label}")
-    ax.set_title(f"{name} scaling", fontsize=plots.TEXT)
-    ax.set_xlabel(plots.STEPS)
-axes[0, 0].set_ylabel("scaled value")
-handles, labels = axes[0, 0].get_legend_handles_labels()
-fig.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=plots.SMALL, frameon=False)
-fig
-
-# %% [markdown]
-# Now let a classifier say it. The simplest one is the *nearest neighbour*: a test series gets the label of the train
-# series at the smallest distance. With two classes, guessing is right half of the time.
-
-
-# %%
-def nearest_label(train, y_train, test):
-    """Label of the train series nearest to each test series: (n_test,)."""
-    distance = torch.cdist(test.flatten(1), train.flatten(1))  # (n_test, n_train)
-    return y_train[distance.argmin(dim=1)]
-
-
-accuracy = {}
-for name, (x_train, x_test) in scalings.items():
-    accuracy[name] = (nearest_label(x_train, y_train, x_test) == y_test).float().mean().item()
-    print(f"{name:10} {accuracy[name]:.2f}")
-    nb.record("01", f"toy accuracy, {name} scaling", accuracy[name])
+# After per-series scaling the two cannot be told apart: level and amplitude are gone. Global scaling keeps the
+# differences between series, and two numbers undo it. The thesis scales globally, and so does the package. Many sets of
+# the UCR archive, however, come z-normalised. [Chapter 17](17_spectrograms.ipynb) measures what that costs, and where
+# it pays.
 
 # %% tags=["nbval-check-output"]
-twins = z_normalise(pair)
-nb.check("z-normalised pencil series are twins", twins[1], twins[0], atol=1e-6)
-nb.check("accuracy with global scaling", accuracy["global"], low=0.95, high=1)
-nb.check("accuracy with per-series scaling (guessing: 0.5)", accuracy["per series"], low=0.35, high=0.65)
-
-# %% [markdown]
-# ### What the archive did already
-# Many sets of the UCR archive come z-normalised. For them somebody decided that level and amplitude do not matter. The
-# next cell measures it. `level` is the largest mean of a train series, `smallest` and `largest` are standard
-# deviations of train series (per channel), `global` is the one deviation of the whole train split.
-
-# %%
-print(f"{'':20}  level  smallest  largest  global")
-for name, ds in sets.items():
-    level, std = ds.x_train.mean(dim=-1).abs().max(), ds.x_train.std(dim=-1)
-    overall = ds.x_train.double().std(correction=0)
-    print(f"{name:20} {level:6.3f} {std.min():9.4f} {std.max():8.4f} {overall:7.4f}")
-
-# %% [markdown]
-# BasicMotions is raw: the largest deviation is 270 times the smallest. The others have mean 0 and deviation 1, with
-# $L - 1$ in the denominator (ACSF1: with $L$). On top of this the thesis applies the global scaling (its
-# code: one mean, one population deviation, that is, divided by the number of values, of the train split). For a z-normalised set that does next to nothing. The
-# population deviation is $\sqrt{(L-1)/L}$, so every value is multiplied by 1.003 in GunPoint and by 1.02 in
-# ItalyPowerDemand.
-#
-# For raw data the choice matters. Describe a series of BasicMotions by six numbers only, the standard deviation of each
-# channel. How well do they tell standing, walking, running and badminton apart? And after z-normalisation?
-
-# %% tags=["nbval-check-output"]
-import math
-
 from ncvqvae_lite.experiment_stages import scale
 
-for name in ("TwoPatternsGenerated", "GunPoint", "ItalyPowerDemand", "ArrowHead"):
-    x = sets[name].x_train.double()
-    nb.check(f"{name}: global deviation", x.std(correction=0), math.sqrt(1 - 1 / x.shape[-1]), rtol=1e-5)
+twins = z_normalise(pair)
+nb.check("z-normalised pencil series are twins", twins[1], twins[0], atol=1e-6)
 motions = sets["BasicMotions"]
 ours, package = scale_by_train(motions.x_train, motions.x_test), scale(motions, torch.device("cpu")).x_test
 nb.check("test split scaled here and by the package", ours, package, rtol=1e-5, atol=1e-6)
-spread = [scale_by_train(motions.x_train, x).std(dim=-1) for x in (motions.x_train, motions.x_test)]  # (n, 6) each
-right = nearest_label(spread[0], motions.y_train, spread[1]) == motions.y_test
-nb.check("BasicMotions, accuracy from six amplitudes", right.float().mean(), low=0.95, high=1)
-flat = z_normalise(motions.x_test).std(dim=-1)
-nb.check("the same amplitudes after z-normalisation", flat, torch.ones(40, 6), rtol=1e-4)
 
 # %% [markdown]
-# Six amplitudes name the activity of nearly every test series. After z-normalisation all six are 1 for everybody.
-# A generator that is trained on normalised motions cannot know how strongly somebody moves.
-#
-# Does that make z-normalisation wrong? Compare whole series, step by step, in place of amplitudes.
-
-# %%
-whole = {"global": lambda x: scale_by_train(motions.x_train, x), "per series": z_normalise}
-for name, scaling in whole.items():
-    found = nearest_label(scaling(motions.x_train), motions.y_train, scaling(motions.x_test))
-    share = (found == motions.y_test).float().mean()
-    badminton = found[motions.y_test == motions.class_names.index("Badminton")].bincount(minlength=4).tolist()
-    print(
-        f"{name:10} accuracy {share:.2f}; the ten badminton series look like",
-        dict(zip(motions.class_names, badminton)),
-    )
-
-# %% [markdown]
-# Now per-series scaling wins. With global scaling not one badminton series is recognised: step by step, a lively series
-# is nearer to a calm one than to another lively one with other timing. So scaling is a decision about what the data
-# *mean* and what is done with them. The package leaves it to you, and does only the scaling that can be undone.
-#
 # ## Frames: cutting the series
 #
 # Now the picture. The *short-time Fourier transform* (STFT) asks at many places of the series: which frequencies are
-# present *here*? It takes three steps. Cut the series into overlapping pieces, called *frames*. Fade each piece out at
+# present *here*? It takes three steps. Cut the series into overlapping pieces, the *frames*. Fade each piece out at
 # both ends with a *window*. Multiply each piece with a matrix of sines and cosines.
 #
-# Letters: $M$ is the number of steps in a frame (`n_fft` in the code), $h$ the *hop*, the number of steps from one
-# frame to the next, $W$ the number of frames. The paper has $M = 8$ and $h = 2$, a quarter of $M$. For the pencil we
-# take $M = 4$, $h = 1$.
+# Three numbers say how: $n_{fft}$, the number of steps in a frame; the *hop* $h$, the number of steps from one frame to
+# the next; and $W$, the number of frames, which become the columns of the picture. The paper has $n_{fft} = 8$ and
+# $h = 2$. For the pencil we take $n_{fft} = 4$ and $h = 1$.
 #
-# Frame $j$ is centred on step $jh$. The first one therefore begins $M/2$ steps *before* the series. The missing values
-# are mirrored at the first and the last step, which themselves are not repeated.
+# Frame $j$ is centred on step $jh$. The first one therefore begins $n_{fft}/2$ steps *before* the series. The missing
+# values are mirrored at the first and the last step, which themselves are not repeated.
 
 
 # %%
@@ -294,20 +175,22 @@ frames_of(stairs, n_fft=4, hop=1)[0, 0]
 #
 # ## A matrix that asks for frequencies
 #
-# A frame that is cut out with a sharp knife has jumps at its ends that are not in the series. The *Hann window* fades
-# them out: $w_n = \frac12 - \frac12 \cos(2\pi n / M)$ for $n = 0 \dots M-1$.
+# A frame that is simply cut out has jumps at its ends that are not in the series. The *Hann window* fades them out:
+# $w_n = \frac12 - \frac12 \cos(2\pi n / n_{fft})$ for $n = 0 \dots n_{fft}-1$.
 #
 # Then row $k$ of the spectrogram compares the windowed frame with a cosine and a sine that turn $k$ times per frame:
 #
-# $$\mathrm{Re}_k = \sum_{n=0}^{M-1} \cos\!\left(\tfrac{2\pi k n}{M}\right) w_n x_n, \qquad
-# \mathrm{Im}_k = -\sum_{n=0}^{M-1} \sin\!\left(\tfrac{2\pi k n}{M}\right) w_n x_n, \qquad k = 0 \dots M/2 .$$
+# $$\mathrm{Re}_k = \sum_n \cos\!\left(\tfrac{2\pi k n}{n_{fft}}\right) w_n x_n, \qquad
+# \mathrm{Im}_k = -\sum_n \sin\!\left(\tfrac{2\pi k n}{n_{fft}}\right) w_n x_n, \qquad k = 0 \dots n_{fft}/2 .$$
 #
-# Those are $F = M/2 + 1$ rows. A faster wave than $k = M/2$, up and down at every step, cannot be told from a slower
-# one. Both sums are products of a matrix with a vector. Stack the cosines on the negative sines: a $2F \times M$
-# matrix.
+# Those are $F = n_{fft}/2 + 1$ rows. (A faster wave cannot be told from a slower one: at $k = n_{fft}/2$ the wave is up
+# and down at every step.) Both sums are products of a matrix with a vector. Stack the cosines on the negative sines.
 
 
 # %%
+import math
+
+
 def hann(n_fft):
     """Window (n_fft,): 0 at its first step, 1 in the middle."""
     return 0.5 - 0.5 * torch.cos(2 * math.pi * torch.arange(n_fft, dtype=torch.float64) / n_fft)
@@ -324,17 +207,15 @@ print("window", hann(4))
 print(dft_matrix(4).round().int())
 
 # %% [markdown]
-# With $M = 4$ everything is 0, 1 or -1. The first three rows are cosines: a sum, a difference of neighbours but one,
-# an alternating sum. The last three are sines; the first and the last of them are zero. So 6 rows ask only 4 questions,
-# as many as the frame has steps. Nothing is lost and nothing is invented. Multiply the frame `1 2 3 4` in your head:
-# the window makes it $0, 1, 3, 2$, and the matrix $6, -3, 0$ and $0, 1, 0$.
+# With $n_{fft} = 4$ everything is 0, 1 or -1. Two of the sines are zero, so 6 rows ask only 4 questions, as many as the
+# frame has steps. Multiply the frame `1 2 3 4` in your head:
+# the window makes it $0, 1, 3, 2$, and the matrix $6, -3, 0$ (real part) and $0, 1, 0$ (imaginary part).
 
 
 # %%
-def stft_by_hand(x, n_fft, hop=None, window=None):
+def stft_by_hand(x, n_fft):
     """Spectrogram (B, 2C, F, W) of series (B, C, L): real parts of all channels, then imaginary parts."""
-    window = hann(n_fft) if window is None else window
-    pieces = frames_of(x, n_fft, hop or n_fft // 4) * window.to(x.dtype)  # (B, C, W, n_fft)
+    pieces = frames_of(x, n_fft, n_fft // 4) * hann(n_fft).to(x.dtype)  # (B, C, W, n_fft)
     rows = pieces @ dft_matrix(n_fft).to(x.dtype).T  # (B, C, W, 2F)
     real, imag = rows.chunk(2, dim=-1)  # (B, C, W, F) each
     return torch.cat([real, imag], dim=1).transpose(2, 3)  # (B, 2C, F, W)
@@ -346,44 +227,34 @@ real, imag = (u[0, :, :, 2].round(decimals=6) + 0.0).tolist()  # + 0.0 turns -0.
 print("third frame: real", real, "imaginary", imag)
 
 # %% [markdown]
-# ### Three voices
-#
-# The package has the same thing in [`ncvqvae_lite/timefreq.py`](../ncvqvae_lite/timefreq.py), with a fast Fourier
-# transform in place of the matrix. PyTorch has a third version, written by other people. If all three agree on random
-# series, an odd length and three channels included, we believe all three. The gradients must agree too, because the
-# tokenizer is trained *through* this transform. For them we need one number to differentiate: the sum of all entries,
-# each times a random weight.
+# The package has the same in [`ncvqvae_lite/timefreq.py`](../ncvqvae_lite/timefreq.py), with a fast Fourier transform
+# in place of the matrix. Both must agree on random series of odd length with three channels, and so must the gradients,
+# because the tokenizer is trained *through* this transform. For them we need one number to differentiate: the sum of all
+# entries, each times a random weight. ([Chapter 17](17_spectrograms.ipynb) asks PyTorch's own transform, too.)
 
 # %% tags=["nbval-check-output"]
 from ncvqvae_lite.timefreq import istft, stft
-
-
-def torch_stft(x, n_fft):
-    """torch.stft for (B, C, L), in the package's layout."""
-    window = torch.hann_window(n_fft, dtype=x.dtype)
-    z = torch.stft(x.flatten(0, 1), n_fft, n_fft // 4, window=window, return_complex=True)  # (B*C, F, W)
-    z = z.unflatten(0, x.shape[:2])  # (B, C, F, W)
-    return torch.cat([z.real, z.imag], dim=1)
-
 
 nb.check("pencil: real part of the third frame", u[0, 0, :, 2], torch.tensor([6.0, -3.0, 0.0]), atol=1e-12)
 nb.check("pencil: imaginary part", u[0, 1, :, 2], torch.tensor([0.0, 1.0, 0.0]), atol=1e-12)
 x = torch.randn(2, 3, 33, dtype=torch.float64, generator=generator, requires_grad=True)
 weight = torch.randn(2, 6, 5, 17, dtype=torch.float64, generator=generator)
-voices = {"by hand": stft_by_hand(x, 8), "package": stft(x, 8), "torch": torch_stft(x, 8)}
-gradients = {name: torch.autograd.grad((weight * voice).sum(), x)[0] for name, voice in voices.items()}
-nb.check("shape (B, 2C, F, W)", voices["package"].shape, (2, 6, 5, 17))
-for name in ("by hand", "torch"):
-    nb.check(f"{name}: values as in the package", voices[name], voices["package"], rtol=1e-9, atol=1e-9)
-    nb.check(f"{name}: gradients as in the package", gradients[name], gradients["package"], rtol=1e-9, atol=1e-9)
+both = {"by hand": stft_by_hand(x, 8), "package": stft(x, 8)}
+slopes = {name: torch.autograd.grad((weight * u).sum(), x)[0] for name, u in both.items()}
+nb.check("shape (B, 2C, F, W)", both["package"].shape, (2, 6, 5, 17))
+nb.check("values by hand and package", both["by hand"], both["package"], rtol=1e-9, atol=1e-9)
+nb.check("gradients by hand and package", slopes["by hand"], slopes["package"], rtol=1e-9, atol=1e-9)
 
 # %% [markdown]
 # ## What five rows ask for
 #
-# From here on $M = 8$ as in the paper, so $F = 5$ rows. The figure shows the ten questions: each curve is the window
-# times a cosine (left) or a sine (right). Dots are the 8 numbers that really enter. Look at row 0: it is the window
-# itself, a local mean. Row 4 alternates: a sharp edge or noise excites it. And look at how few turns fit: row 1 is a
-# single swing. The dots of two sines are flat, so 10 questions are only 8.
+# From here on $n_{fft} = 8$ as in the paper, so $F = 5$ rows. Row $k$ turns $k$ times in 8 steps: its frequency is
+# $k/8$ *cycles per step*. At $r$ steps per second that is $k r / 8$ hertz, for a watch that measures 10 times per second
+# 0, 1.25, 2.5, 3.75 and 5 Hz.
+#
+# The figure shows the ten questions: each curve is the window times a cosine (left) or a negative sine (right). Dots
+# are the 8 numbers that really enter. Row 0 is the window itself, a local mean. Row 4 alternates: a sharp edge or noise
+# excites it. The dots of two sines are flat, so 10 questions are only 8.
 
 # %%
 t, steps = torch.linspace(0, 8, 201, dtype=torch.float64), torch.arange(8)
@@ -401,12 +272,13 @@ axes[0, 1].set_title("imaginary part: −window × sine", fontsize=plots.TEXT)
 fig
 
 # %% [markdown]
-# Row $k$ turns $k$ times in $M$ steps, so its frequency is $k/M$ *cycles per step*: 0, 0.125, 0.25, 0.375, 0.5. With a
-# sampling rate of $r$ steps per second that is $k r / M$ hertz. A watch that measures 10 times per second gives rows at
-# 0, 1.25, 2.5, 3.75 and 5 Hz.
+# ## Real series as pictures
 #
-# The *magnitude* of an entry is $\sqrt{\mathrm{Re}^2 + \mathrm{Im}^2}$. Send in waves of known frequency: a constant,
-# the wave of row 2 and the fastest one. Predict before you read on: which rows answer?
+# For the eye one takes the *magnitude* $\sqrt{\mathrm{Re}^2 + \mathrm{Im}^2}$ of each entry. Four activities from
+# BasicMotions, first channel, globally scaled. Above the series, below the magnitudes in five rows. How dark is the picture as a whole? That is amplitude, which global scaling has kept. And which rows are dark?
+# Standing is pale, and what there is lies in rows 0 and 1. The sharp swings of badminton and running reach up to row 4.
+# The watch measures 10 times per second, so row 1 is 1.25 Hz: near the rhythm of one swing per second that you can
+# count in the curves of the two sports.
 
 
 # %%
@@ -416,523 +288,144 @@ def magnitude(u):
     return (real**2 + imag**2).sqrt()
 
 
-def tone(frequency, length=64):
-    """A cosine of so many cycles per step, (1, 1, length), float64."""
-    return torch.cos(2 * math.pi * frequency * torch.arange(length, dtype=torch.float64))[None, None]
-
-
-answers = {f: magnitude(stft(tone(f), 8))[0, 0, :, 16] for f in (0.0, 0.25, 0.5)}  # a frame in the middle
-for frequency, rows in answers.items():
-    print(f"{frequency} cycles per step: rows 0 to 4 say", rows.abs().round(decimals=3).tolist())
-
-# %% [markdown]
-# A constant gets 4, the sum of the window. The wave of row 2 gets half of that, because the other half belongs to its
-# mirror image with $M - 2 = 6$ turns, a row that we do not compute. The fastest wave is its own mirror image.
-#
-# The wave of row 2 answers in row 2 with 2, and in both neighbours with 1. So a tone never sits in one row alone: the
-# price of the window. Without it (a window of ones) there is no such spill for this tone, and we would get 4 in row 2
-# and 0 elsewhere. Why pay?
-#
-# Because most tones do not fit into a frame a whole number of times. Sweep the frequency and record the power
-# $\mathrm{Re}^2 + \mathrm{Im}^2$ of every row, averaged over the tone's phase (a sine and a cosine suffice), relative
-# to the row's largest answer, in decibels ($10 \log_{10}$; minus 20 is a hundredth of the power). Look at row 0, in
-# dark blue. Left, without a window, its answer falls and rises again: a tone of 0.31 cycles per step, more than two
-# rows away, still gets through with 2 % of its power. That is *leakage*. Right, with the Hann window, the hill is
-# twice as wide, and what is left of such a tone is less than a thousandth.
-
-# %%
-EIGHTHS = [0, 0.125, 0.25, 0.375, 0.5], ["0", "1/8", "1/4", "3/8", "1/2"]  # frequencies of the rows, as labels
-frequencies = torch.linspace(0, 0.5, 401, dtype=torch.float64)
-angles = 2 * math.pi * frequencies[:, None] * torch.arange(8)  # (401, 8)
-waves = torch.stack([angles.cos(), angles.sin()])  # (2, 401, 8)
-
-
-def response(window):
-    """Power of the five rows for each frequency, averaged over phase: (401, 5), largest 1 per row."""
-    real, imag = (waves * window @ dft_matrix(8).T).chunk(2, dim=-1)  # (2, 401, 5) each
-    power = (real**2 + imag**2).mean(dim=0)
-    return power / power.amax(dim=0)
-
-
-heard = {"no window": response(torch.ones(8, dtype=torch.float64)), "Hann window": response(hann(8))}
-fig, axes = plots.figure(1, 2, height=3.9, sharey=True)
-for ax, (name, power) in zip(axes[0], heard.items()):
-    for k in (1, 3, 0, 2, 4):
-        style = dict(color=plots.PALE, linewidth=1.2) if k % 2 else dict(color=plots.CLASS_COLOURS[k], linewidth=2.2)
-        label = "rows 1 and 3" if k % 2 else f"row {k}"
-        ax.plot(frequencies, 10 * torch.log10(power[:, k].clamp(min=1e-9)), label=label, **style)
-    ax.set(title=name, xlabel="frequency (cycles per step)", ylim=(-50, 2))
-    ax.set_xticks(*EIGHTHS)
-axes[0, 0].set_ylabel("answer (dB)")
-fig.legend(handles=axes[0, 0].lines[1:], loc="outside lower center", ncols=4, fontsize=plots.SMALL, frameon=False)
-fig
-
-# %% tags=["nbval-check-output"]
-nb.check("questions that are not zero", int((questions.abs().amax(dim=1) > 1e-9).sum()), 8)
-pencil = {0.0: [4, 2, 0, 0, 0], 0.25: [0, 1, 2, 1, 0], 0.5: [0, 0, 0, 2, 4]}
-for frequency, rows in pencil.items():
-    nb.check(f"rows that hear {frequency} cycles per step", answers[frequency], torch.tensor(rows), atol=1e-9)
-bare = magnitude(stft_by_hand(tone(0.25), 8, window=torch.ones(8)))[0, 0, :, 16]
-nb.check("without the window", bare, torch.tensor([0, 0, 4, 0, 0]), atol=1e-9)
-far = frequencies > 0.3  # more than two rows away from row 0
-leak = {name: float(power[far, 0].max()) for name, power in heard.items()}
-nb.check("row 0, largest far answer without window", leak["no window"], low=0.02, high=0.025)
-nb.check("row 0, largest far answer with Hann", leak["Hann window"], low=0, high=0.001)
-
-# %% [markdown]
-# Keep the first line in mind: a *constant* answers with 4 in row 0 and 2 in row 1. Its power is split 16 to 4, so 80 %
-# and 20 %. We will meet these numbers in real data.
-#
-# ## Time against frequency
-#
-# The rows of $M = 8$ are 0.125 cycles per step apart. A longer frame has more rows, closer to each other: $M = 32$ has
-# 17 rows, 0.03 apart. But it also looks at 32 steps at once, and cannot say where in them something happened. Spacing
-# of the rows times length of the frame is always 1. You buy one with the other.
-#
-# Two signals show both sides. The first is the sum of two steady tones at 6/32 and 10/32 cycles per step. The second is
-# a spike: one step of 1 in zeros.
-
-# %%
-length = 96
-two_tones = tone(6 / 32, length) + tone(10 / 32, length)
-spike = torch.zeros(1, 1, length, dtype=torch.float64)
-spike[..., 48] = 1
-print("M   rows  row spacing (cycles/step)  frames that notice the spike  steps that they cover")
-for n_fft in (8, 16, 32, 64):
-    noticed = (magnitude(stft(spike, n_fft))[0, 0].amax(dim=0) > 1e-9).nonzero()[:, 0]
-    centres = noticed * (n_fft // 4)
-    covered = int(centres.max() - centres.min()) + n_fft
-    print(f"{n_fft:2} {n_fft // 2 + 1:5} {1 / n_fft:27.3f} {len(noticed):29} {covered:22}")
-
-# %% [markdown]
-# At every $M$ three frames notice this spike (one between two centres would be noticed by four). But with $M = 8$ they cover 12 steps, with $M = 64$ the whole series.
-#
-# Upper row of the figure: can you count the tones? With $M = 32$ there are two steady lines, at 3/16 and 5/16. With
-# $M = 8$ the strongest row is row 2 (1/4), *between* the two tones, and it pulses: black, white, black, every 8 steps. This
-# is no mistake. The sum of the two tones equals $2 \cos(2\pi \tfrac{8}{32} t) \cos(2\pi \tfrac{2}{32} t)$: one tone in
-# row 2 whose amplitude swings. Both pictures are true; the short frame tells the story in time, the long one in
-# frequency. (The odd columns at the right end are the mirror's work: it breaks the wave there.)
-#
-# Lower row: the short frame keeps the spike in 3 columns of 2 steps, the long one in 3 columns of 8 steps.
-
-
-# %%
-def show(ax, picture, n_fft):
-    """Magnitudes (F, W) with time in steps and frequency in cycles per step, dark is large."""
-    hop, (rows, frames) = n_fft // 4, picture.shape
-    x = (torch.arange(frames + 1) - 0.5) * hop
-    y = (torch.arange(rows + 1) - 0.5) / n_fft
-    ax.pcolormesh(x, y, picture / picture.max(), cmap="Greys", vmin=0, vmax=1)
-    ax.set(xlim=(0, hop * (frames - 1)), ylim=(-0.06, 0.56))
-    ax.set_yticks(*EIGHTHS)
-
-
-fig, axes = plots.figure(2, 2, height=5, sharex=True, sharey=True)
-for row, signal, what in zip(axes, (two_tones, spike), ("two tones", "spike")):
-    for ax, n_fft in zip(row, (8, 32)):
-        show(ax, magnitude(stft(signal, n_fft))[0, 0], n_fft)
-        ax.set_title(f"{what}, M = {n_fft}", fontsize=plots.TEXT)
-for ax in axes[1]:
-    ax.set_xlabel(plots.STEPS)
-fig.supylabel("frequency (cycles per step)", fontsize=plots.TEXT)
-fig
-
-# %% tags=["nbval-check-output"]
-power = {n_fft: (magnitude(stft(two_tones, n_fft))[0, 0, :, 4:-4] ** 2).mean(dim=1) for n_fft in (8, 32)}
-nb.check("M 8: strongest row", int(power[8].argmax()), 2)
-nb.check("M 32: the two strongest rows", sorted(power[32].topk(2).indices.tolist()), (6, 10))
-nb.check("M 32: power in row 8, where M 8 has its peak", power[32][8], 0.0, atol=1e-9)
-t = torch.arange(length, dtype=torch.float64)
-product = 2 * torch.cos(2 * math.pi * 8 / 32 * t) * torch.cos(2 * math.pi * 2 / 32 * t)
-nb.check("two tones are one tone that swells", two_tones[0, 0], product, atol=1e-9)
-for n_fft in (8, 32):
-    columns = (magnitude(stft(spike, n_fft))[0, 0].amax(dim=0) > 1e-9).sum()
-    nb.check(f"M {n_fft}: steps from first to last frame with the spike", int(columns - 1) * n_fft // 4, n_fft // 2)
-
-# %% [markdown]
-# "Cannot see" needs care. The transform with $M = 8$ throws nothing away: we will invert it to the last digit. But one
-# column cannot show a slow rhythm. The tokenizer has to find it in the *sequence* of columns, and its convolutions look
-# at several columns at once. With $M = 8$ the time structure is served, and frequency is left to be learned.
-#
-# ## Real series as pictures
-#
-# Four activities from BasicMotions, first channel, globally scaled. Above the series, below the magnitude in five
-# rows. Look for two things. How dark is the picture as a whole? That is amplitude, which global scaling has kept. And
-# which rows are dark? Standing is pale, and what there is lies in rows 0 and 1. The sharp swings of badminton and
-# running reach up to row 4, and walking lies between. The watch measures 10 times per second, so row 1 is
-# 1.25 Hz: near the rhythm of one swing per second that you can count in the curves of the two sports.
-
-# %%
-scaled = {name: scale_by_train(ds.x_train, ds.x_train) for name, ds in sets.items()}
-rows = first_of_each_class(motions)
-chosen = scaled["BasicMotions"][rows][:, :1]  # (4, 1, 100)
+chosen = scale_by_train(motions.x_train, motions.x_train)[first_of_each_class(motions)][:, :1]  # (4, 1, 100)
 pictures = torch.log10(magnitude(stft(chosen, 8)).clamp(min=1e-2))[:, 0]  # (4, F, W)
-fig, axes = plots.figure(2, 4, height=4.5, sharex=True, sharey="row")
+fig, axes = plots.figure(2, 4, height=3.8, sharex=True, sharey="row")
 for column, label in zip(axes.T, (2, 3, 0, 1)):  # from calm to lively
     column[0].plot(chosen[label, 0], color=plots.CLASS_COLOURS[label], linewidth=1.2)
     column[0].set_title(motions.class_names[label], fontsize=plots.TEXT)
-    x = torch.arange(pictures.shape[2] + 1) * 2 - 1
-    mesh = column[1].pcolormesh(x, torch.arange(6) - 0.5, pictures[label], cmap="Greys", vmin=-2, vmax=1.3)
+    edges = torch.arange(pictures.shape[2] + 1) * 2 - 1  # a column is centred on every second step
+    column[1].pcolormesh(edges, torch.arange(6) - 0.5, pictures[label], cmap="Greys", vmin=-2, vmax=1.3)
     column[1].set(xlim=(0, 100), yticks=range(5), xlabel="step")
 axes[0, 0].set_ylabel("scaled value")
 axes[1, 0].set_ylabel("row k")
-bar = fig.colorbar(mesh, ax=axes, location="bottom", ticks=[-2, -1, 0, 1], aspect=45, shrink=0.7)
-bar.ax.set_xticklabels(["0.01", "0.1", "1", "10"], fontsize=plots.SMALL)
-bar.set_label("magnitude", fontsize=plots.TEXT)
 fig
 
 # %% [markdown]
-# How much of the power lies in each row? The cell takes all train series of each set. The last line is white noise, for
-# which all rows are nearly equal (the mirrored ends favour rows 0 and 4 a little).
-
-
-# %%
-def share_of_rows(x):
-    """Share of the power in each of the five rows, over all series and frames."""
-    power = (stft(x, 8) ** 2).sum(dim=(0, 1, 3))  # (F,)
-    return power / power.sum()
-
-
-noise = torch.randn(cfg.noise_series, 1, 128, generator=generator)
-shares = {name: share_of_rows(x) for name, x in (scaled | {"white noise": noise}).items()}
-print(f"{'power in row':20}" + "".join(f"{k:8}" for k in range(5)))
-for name, share in shares.items():
-    print(f"{name:20}" + "".join(f"{100 * value:6.1f} %" for value in share))
+# (White is a magnitude of 0.01, black one of 20.) The tokenizer gets the real *and* the imaginary parts, because magnitudes
+# cannot tell $x$ from $-x$. In TwoPatterns a series of class no. 0 (fall, fall), turned upside down, is one
+# of class no. 3 (rise, rise): in magnitudes those two classes are the same.
+#
+# With both parts nothing is lost. `istft` brings the series back: it undoes the matrix, multiplies with the window
+# again, lays the frames over each other and divides by the sum of the squared windows ([chapter 17](17_spectrograms.ipynb)
+# builds it by hand). There and back:
 
 # %% tags=["nbval-check-output"]
 nb.check("pictures drawn (classes, F, W)", pictures.shape, (4, 5, 51))
-means = pictures.mean(dim=(1, 2))
-nb.check("the calmest of the four", motions.class_names[int(means.argmin())], "Standing")
-for name in ("GunPoint", "ArrowHead"):
-    nb.check(f"{name}: share of row 0 and row 1", shares[name][:2], torch.tensor([0.8, 0.2]), atol=0.01)
-nb.check("TwoPatternsGenerated: share of rows 2 to 4", shares["TwoPatternsGenerated"][2:].sum(), low=0.07, high=0.1)
-nb.check("ACSF1: strongest row", int(shares["ACSF1"].argmax()), 2)
+nb.check("the calmest of the four", motions.class_names[int(pictures.mean(dim=(1, 2)).argmin())], "Standing")
+nb.check("questions that are not zero", int((questions.abs().amax(dim=1) > 1e-9).sum()), 8)
+for name in ("TwoPatternsGenerated", "GunPoint", "BasicMotions"):
+    x = sets[name].x_train
+    nb.check(f"{name}: magnitudes of x and -x", magnitude(stft(-x, 8)), magnitude(stft(x, 8)), rtol=1e-6)
+    nb.check(f"{name}: there and back", istft(stft(x, 8), x.shape[-1], 8), x, atol=1e-4)
 
 # %% [markdown]
-# GunPoint and ArrowHead have 80 % in row 0 and 20 % in row 1. These are the numbers of a *constant*. Within 8 steps
-# these series hardly move, so five rows of picture carry little more than a smoothed copy of the series. TwoPatterns
-# has its edges and its noise in the upper rows. ACSF1 lives in row 2 and above. So the same front end means different
-# things for different sets, and for smooth sets no single column tells the classes apart; their sequence
-# does.
+# ## The first token
 #
-# ## Both parts are needed
-#
-# The figure used magnitudes only. Why does the tokenizer get real *and* imaginary parts, two channels for one?
-#
-# Look at $x$ and $-x$. Every entry of the transform changes its sign, so every magnitude stays the same. In
-# TwoPatterns a series of class no. 0 (fall, fall), turned upside down, is one of class no. 3 (rise, rise). (The classes are *named* 1 to 4 and *numbered* from 0.)
-# In magnitudes those two classes are the same thing.
-#
-# The figure asks more. It takes apart what magnitude and phase know, where phase is the angle of the pair (real,
-# imaginary). Left, only the magnitude is kept and every wave is turned so that it peaks at the centre of its frame:
-# the real part is $(-1)^k$ times the magnitude, because row $k$'s cosine is $\cos(\pi k)$ there, the imaginary part 0. Right, only the phase is kept and all magnitudes
-# are set to the same number. Both are sent back with `istft`, which we build in the next section. Look at the plateaus
-# below zero: where do they come back?
+# A column of the spectrogram of one channel is ten numbers: five rows, two parts each. They say what the series does in
+# 8 steps. There are only so many things that a series does in 8 steps: it stays up, falls, is noisy. So take all columns
+# of the train split, find $K = 32$ typical ones, and write for each column only the *number* of the typical one that is
+# nearest. That number is a **token**, the list of typical columns a **codebook**. k-means finds the list: it looks
+# for 32 centres with a small sum of squared distances between columns and their nearest centre. We number the centres
+# from the lowest local mean (row 0, real part) to the highest.
 
 # %%
-up_down = first_of_each_class(sets["TwoPatternsGenerated"])[0]
-x = scaled["TwoPatternsGenerated"][up_down : up_down + 1]  # (1, 1, 128)
-u = stft(x, 8)  # (1, 2, 5, 65)
-m = magnitude(u)  # (1, 1, 5, 65)
-sign = torch.tensor([1.0, -1, 1, -1, 1])[:, None]  # (5, 1): a wave that peaks at the centre of the frame
-no_phase = istft(torch.cat([sign * m, torch.zeros_like(m)], dim=1), 128, 8)
-one_magnitude = istft(u / m.clamp(min=1e-9).repeat(1, 2, 1, 1) * m.mean(), 128, 8)
-fig, axes = plots.figure(1, 2, height=3.6, sharey=True)
-for ax, changed, what in zip(axes[0], (no_phase, one_magnitude), ("magnitude only", "phase only")):
-    ax.plot(x[0, 0], color=plots.REAL, linewidth=2.5, label="series")
-    ax.plot(changed[0, 0], color=plots.INK, linewidth=1.2, label="what comes back")
-    ax.set_title(what, fontsize=plots.TEXT)
-    ax.set_xlabel(plots.STEPS)
-axes[0, 0].set_ylabel(plots.SCALED)
-fig.legend(handles=ax.lines, loc="outside lower center", ncols=2, fontsize=plots.SMALL, frameon=False)
+from sklearn.cluster import KMeans
+
+ds = sets["TwoPatternsGenerated"]
+x_train = scale_by_train(ds.x_train, ds.x_train)[: cfg.train_series]  # (n, 1, 128)
+x_test = scale_by_train(ds.x_train, ds.x_test)[: cfg.test_series]
+
+
+def columns_of(x):
+    """(n, 1, L) -> (n, W, 10): the columns of each spectrogram, real parts of the five rows, then imaginary parts."""
+    return stft(x, 8).flatten(1, 2).transpose(1, 2)  # (n, 2, F, W) -> (n, 2F, W) -> (n, W, 2F)
+
+
+def find_codes(K):
+    """Codebook (K, 10) of the columns of the train split, the lowest local mean first."""
+    found = KMeans(K, n_init=1, random_state=seed).fit(columns_of(x_train).flatten(0, 1).numpy())
+    codes = torch.from_numpy(found.cluster_centers_)
+    return codes[codes[:, 0].argsort()]
+
+
+codes = find_codes(cfg.codes)
+print("columns of the train split", tuple(columns_of(x_train).shape), "-> codebook", tuple(codes.shape))
+
+# %% [markdown]
+# To *encode* a series is to look up the nearest code of each column; to *decode* tokens is to write the codes side by
+# side and send the picture back with `istft`.
+
+
+# %%
+def encode(x, codes):
+    """Tokens (n, W) of series (n, 1, L)."""
+    return torch.cdist(columns_of(x), codes).argmin(dim=2)
+
+
+def decode(tokens, codes, length):
+    """Series (n, 1, length) of tokens (n, W)."""
+    u = codes[tokens].transpose(1, 2).unflatten(1, (2, -1))  # (n, W, 2F) -> (n, 2, F, W)
+    return istft(u, length, 8)
+
+
+tokens = encode(x_test, codes)
+x_hat = decode(tokens, codes, 128)
+print("tokens of the first test series:", *tokens[0].tolist())
+
+# %% [markdown]
+# From top to bottom: a test series; its spectrogram (magnitudes); its 65 tokens, one colour for each code, dark for a
+# low local mean and bright for a high one; and what comes back from the tokens. Look at what the tokens keep, and at
+# what they make of the noise.
+
+# %%
+shown = int((ds.y_test == 1).nonzero()[0])
+fig, axes = plots.figure(4, 1, height=6.2, sharex=True)
+series, picture, strip, back = axes[:, 0]
+series.plot(x_test[shown, 0], color=plots.REAL, linewidth=2)
+edges = torch.arange(tokens.shape[1] + 1) * 2 - 1
+picture.pcolormesh(edges, torch.arange(6) - 0.5, magnitude(stft(x_test[shown : shown + 1], 8))[0, 0], cmap="Greys")
+strip.pcolormesh(edges, [0, 1], tokens[shown : shown + 1], cmap=plots.colour_map(cfg.codes), vmin=0, vmax=cfg.codes - 1)
+back.plot(x_test[shown, 0], color=plots.REAL, linewidth=3, label="series")
+back.plot(x_hat[shown, 0], color=plots.INK, linewidth=1.3, label="decoded from its tokens")
+for ax, label in zip(axes[:, 0], ("series", "row k", "tokens", "decoded")):
+    ax.set_ylabel(label, fontsize=plots.TEXT)
+picture.set_yticks([0, 2, 4])
+strip.set_yticks([])
+back.set(xlabel=plots.STEPS, xlim=(0, 127))
+fig.legend(*back.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=plots.SMALL, frameon=False)
 fig
 
-# %% tags=["nbval-check-output"]
-from ncvqvae_lite.data import SIGNS
-
-nb.check("magnitudes of x and -x", magnitude(stft(-x, 8)), m, rtol=1e-6)
-nb.check("signs of class no. 0 plus those of class no. 3", (SIGNS[0] + SIGNS[3]).tolist(), (0, 0))
-
-
-def correlation(a, b):
-    """Of two series (1, 1, L)."""
-    return torch.corrcoef(torch.cat([a, b])[:, 0])[0, 1]
-
-
-nb.check("magnitude only: correlation with the series", correlation(no_phase, x), low=-0.3, high=0.3)
-nb.check("magnitude only: correlation with |x|", correlation(no_phase, x.abs()), low=0.8, high=1)
-nb.check("phase only: correlation with the series", correlation(one_magnitude, x), low=0.5, high=0.8)
-
 # %% [markdown]
-# From the magnitude alone comes something like $|x|$: the plateaus have their height, but all of them point up, so the
-# class is gone. The phase alone keeps signs and edges and loses the heights: plateaus shrink, noise grows. The
-# tokenizer keeps both parts and pays with two channels. (An iteration can recover much of a series from its
-# magnitudes, because neighbouring frames overlap; see the last exercise. The sign it can never recover.)
-#
-# ## The way back
-#
-# The inverse undoes the three steps in reverse order. First the matrix. A row $0 < k < M/2$ stands for two: a wave with
-# $k$ turns and its mirror image with $M - k$ turns, which for real numbers carries the same information. So
-#
-# $$w_n x_n = \frac{1}{M} \sum_{k=0}^{M/2} g_k \left[ \mathrm{Re}_k \cos\!\left(\tfrac{2\pi k n}{M}\right)
-# - \mathrm{Im}_k \sin\!\left(\tfrac{2\pi k n}{M}\right) \right],
-# \qquad g_0 = g_{M/2} = 1, \quad g_k = 2 \text{ otherwise.}$$
-#
-# This is again a matrix, $M \times 2F$.
-
+# What do more codes buy? The error is the mean squared error on test series, over their variance: 1 for a decoder that
+# knows nothing but the mean.
 
 # %%
-def inverse_dft_matrix(n_fft):
-    """(n_fft, 2F): from real and imaginary parts to the windowed frame."""
-    stands_for = torch.full((n_fft // 2 + 1, 1), 2.0, dtype=torch.float64)  # (F, 1)
-    stands_for[[0, -1]] = 1
-    cosines, minus_sines = dft_matrix(n_fft).chunk(2)  # (F, n_fft) each
-    return torch.cat([stands_for * cosines, stands_for * minus_sines]).T / n_fft
-
-
-print("inverse matrix times matrix, M = 4:")
-print((inverse_dft_matrix(4) @ dft_matrix(4)).abs().round(decimals=6))
-
-# %% [markdown]
-# Now we have the windowed frames $w_n x_n$, and each step of the series stands in up to four of them. Which value do we
-# believe? The one with the smallest squared error over all frames. For step $t$, let $n_j$ be its place in frame $j$
-# and $y_j$ the frame's value there. Minimise $\sum_j (w_{n_j} x_t - y_j)^2$ over $x_t$: set the derivative to zero and
-# get (D. Griffin and J. Lim, IEEE Trans. ASSP 32(2), 1984, equation 6)
-#
-# $$x_t = \frac{\sum_j w_{n_j} \, y_j}{\sum_j w_{n_j}^2} .$$
-#
-# So: multiply the frames by the window *again*, lay them over each other with their shift and add (*overlap-add*), then
-# divide by the *window energy*, the same sum for the squared window.
-
-
-# %%
-def overlap_add(pieces, hop):
-    """Frames (..., W, n_fft), each `hop` steps after the one before, summed: (..., n_fft + hop (W - 1))."""
-    frames, n_fft = pieces.shape[-2:]
-    total = torch.zeros(*pieces.shape[:-2], n_fft + hop * (frames - 1), dtype=pieces.dtype)
-    for j in range(frames):
-        total[..., j * hop : j * hop + n_fft] += pieces[..., j, :]
-    return total
-
-
-def istft_by_hand(u, length, n_fft, hop=None):
-    """Series (B, C, length) of spectrograms (B, 2C, F, W)."""
-    hop, window = hop or n_fft // 4, hann(n_fft).to(u.dtype)
-    parts = torch.cat(u.transpose(2, 3).chunk(2, dim=1), dim=-1)  # (B, C, W, 2F)
-    pieces = parts @ inverse_dft_matrix(n_fft).to(u.dtype).T * window  # (B, C, W, n_fft)
-    energy = overlap_add((window**2).expand(u.shape[3], n_fft), hop)  # (n_fft + hop (W - 1),)
-    series = overlap_add(pieces, hop) / energy.clamp(min=1e-11)
-    return series[..., n_fft // 2 : n_fft // 2 + length]  # without the mirrored ends
-
-
-print("there and back:", istft_by_hand(stft_by_hand(stairs, 4), 6, 4)[0, 0].round(decimals=9).tolist())
-
+error = {}
+for K in (2, 8, 32, 128):
+    books = codes if cfg.codes == K else find_codes(K)
+    error[K] = float((decode(encode(x_test, books), books, 128) - x_test).square().mean() / x_test.var())
+    print(f"{K:3} codes, {65 * math.log2(K):5.0f} bits a series: error {error[K]:.3f}")
+    nb.record("01", f"error of series from tokens, {K} codes", error[K])
 
 # %% tags=["nbval-check-output"]
-def torch_istft(u, length, n_fft):
-    """torch.istft for the package's layout."""
-    z = torch.complex(*u.chunk(2, dim=1))  # (B, C, F, W)
-    window = torch.hann_window(n_fft, dtype=u.dtype)
-    series = torch.istft(z.flatten(0, 1), n_fft, n_fft // 4, window=window, length=length)
-    return series.unflatten(0, z.shape[:2])
-
-
-u = torch.randn(2, 6, 5, 17, dtype=torch.float64, generator=generator, requires_grad=True)  # not from any series
-weight = torch.randn(2, 3, 33, dtype=torch.float64, generator=generator)
-voices = {"by hand": istft_by_hand(u, 33, 8), "package": istft(u, 33, 8), "torch": torch_istft(u, 33, 8)}
-gradients = {name: torch.autograd.grad((weight * voice).sum(), u)[0] for name, voice in voices.items()}
-for n_fft in (4, 8, 32):
-    both = inverse_dft_matrix(n_fft) @ dft_matrix(n_fft)
-    nb.check(f"inverse of the matrix, M {n_fft}", both, torch.eye(n_fft), atol=1e-9)
-for name in ("by hand", "torch"):
-    nb.check(f"{name}: values as in the package", voices[name], voices["package"], rtol=1e-9, atol=1e-9)
-    nb.check(f"{name}: gradients as in the package", gradients[name], gradients["package"], rtol=1e-9, atol=1e-9)
+nb.check("tokens of 300 series (n, W)", encode(x_test[:300], codes).shape, (300, 65))
+nearest = ((columns_of(x_test[:5])[:, :, None] - codes) ** 2).sum(dim=3).argmin(dim=2)  # every distance written out
+nb.check("tokens of five series that agree with all distances", int((nearest == tokens[:5]).sum()), 5 * 65)
+nb.check("codes that are tokens of a test series", len(tokens.unique()), low=25, high=32)
+nb.check("error with 32 codes (1: nothing but the mean)", error[32], low=0.02, high=0.04)
+nb.check("error with 32 codes over error with 8", error[32] / error[8], low=0.1, high=0.5)
 
 # %% [markdown]
-# ### Why the window a second time?
-#
-# There is a simpler way. The windows themselves add up to 2 at every step, so $\sum_j y_j / \sum_j w_{n_j}$ brings the
-# series back too. The two ways differ when the picture is *not* exactly a spectrogram, as the output of a network
-# never is. Say that each $y_j$ has an error of variance $\sigma^2$, independent of the others. The simple way adds
-# four errors and divides by 2: variance $4 \sigma^2 / 2^2 = \sigma^2$. Least squares trusts the middle of a frame more
-# than its faded ends: variance $\sum w^2 \sigma^2 / (\sum w^2)^2 = \sigma^2 / 1.5$. A third of the error power is
-# gone.
-
-
-# %%
-def simple_inverse(u, length):
-    """Adds the frames as they are and divides by the sum of the windows."""
-    parts = torch.cat(u.transpose(2, 3).chunk(2, dim=1), dim=-1)  # (B, C, W, 10)
-    pieces = parts @ inverse_dft_matrix(8).to(u.dtype).T  # (B, C, W, 8)
-    total = overlap_add(hann(8).to(u.dtype).expand(u.shape[3], 8), 2)
-    return (overlap_add(pieces, 2) / total)[..., 4 : 4 + length]
-
-
-x = torch.randn(cfg.noise_series, 1, 128, dtype=torch.float64, generator=generator)
-u = stft(x, 8)
-off = u + torch.randn(u.shape, dtype=torch.float64, generator=generator)  # a picture that is not quite one
-error = {"simple": (simple_inverse(off, 128) - x)[..., 4:-4], "least squares": (istft(off, 128, 8) - x)[..., 4:-4]}
-ratio = ((error["least squares"] ** 2).mean() / (error["simple"] ** 2).mean()).item()
-print(f"error power, least squares : simple = {ratio:.3f}")
-nb.record("01", "error power, least squares : simple", ratio)
-
-# %% tags=["nbval-check-output"]
-nb.check("simple way, exact spectrogram", simple_inverse(u, 128), x, atol=1e-9)
-nb.check("error power, least squares : simple (expected: 2/3)", ratio, low=0.65, high=0.685)
-
-# %% [markdown]
-# ### Which hops work
-#
-# The division needs an energy that is nowhere zero. Look at the sum of shifted squared windows for three hops. For
-# $h = M/4$ it is constant, 1.5: every step is seen equally well. For $h = M/2$ it swings between 0.5 and 1. The
-# division still repairs that exactly, but where the sum is small, an error in the spectrogram counts twice as much.
-# For $h = M$ the frames do not overlap. The window is zero at its first step, so every eighth step is multiplied by
-# zero and lost.
-
-# %%
-fig, axes = plots.figure(1, 3, height=3.2, sharey=True)
-energies = {}
-for ax, hop in zip(axes[0], (2, 4, 8)):
-    squared = (hann(8) ** 2).expand(32 // hop, 8)  # (frames, 8)
-    energies[hop] = overlap_add(squared, hop)[8:24]  # away from the ends
-    for start in range(0, 24, hop):
-        bump = torch.cat([squared[0], squared[0, :1]])  # (9,)
-        ax.plot(torch.arange(start, start + 9), bump, "--", color=plots.REAL, zorder=3, label="of one frame")
-    ax.plot(torch.arange(8, 24), energies[hop], "o-", color=plots.INK, markersize=4, linewidth=3, label="sum")
-    ax.set_title(f"h = {hop}", fontsize=plots.TEXT)
-    ax.set(xlim=(8, 23), ylim=(-0.05, 1.7), xlabel="step")
-axes[0, 0].set_ylabel("squared window")
-fig.legend(handles=ax.lines[-2:], loc="outside lower center", ncols=2, fontsize=plots.SMALL, frameon=False)
-fig
-
-# %% tags=["nbval-check-output"]
-nb.check("h = M/4: energy is 3M/8 / (M/4) = 1.5 everywhere", energies[2], torch.full((16,), 1.5), atol=1e-12)
-swing = torch.stack([energies[4].min(), energies[4].max()])
-nb.check("h = M/2: smallest and largest energy", swing, torch.tensor([0.5, 1.0]), atol=1e-12)
-nb.check("h = M: steps with energy 0 among 16", int((energies[8] < 1e-12).sum()), 2)
-x = torch.randn(1, 1, 32, dtype=torch.float64, generator=generator)
-returned = {hop: istft_by_hand(stft_by_hand(x, 8, hop), 32, 8, hop) for hop in (2, 4, 8)}
-nb.check("h = M/4: round trip", returned[2], x, atol=1e-9)
-nb.check("h = M/2: round trip", returned[4], x, atol=1e-9)
-lost = ((returned[8] - x).abs() > 1e-6).nonzero()[:, 2].tolist()
-nb.check("h = M: steps that do not come back", lost, (4, 12, 20, 28))
-
-# %% [markdown]
-# ## There and back
-#
-# How exact is the round trip in the precision that training uses (float32, about 7 digits)? Even and odd lengths, one
-# channel and three. Then the same with `torch.istft` when nobody tells it the length, as in the reference.
-
-# %%
-print("  L  C  largest error of istft(stft(x))")
-errors = []
-for length in (64, 65):
-    for channels in (1, 3):
-        x = torch.randn(4, channels, length, generator=generator)
-        errors.append((istft(stft(x, 8), length, 8) - x).abs().max().item())
-        print(f"{length:3} {channels:2}  {errors[-1]:.0e}")
-untold = {length: torch_istft(stft(torch.randn(1, 1, length), 8), None, 8).shape[-1] for length in (64, 65, 945)}
-print("without a length:", ", ".join(f"{length} steps -> {back}" for length, back in untold.items()))
-
-# %% tags=["nbval-check-output"]
-nb.check("largest error of the round trip", max(errors), low=0, high=2e-6)
-nb.check("steps that come back without a length", list(untold.values()), (64, 64, 944))
-
-# %% [markdown]
-# Nothing is lost but rounding. The reference, however, calls the inverse without a length, so it returns
-# $h \, (W - 1) = 2 \lfloor L/2 \rfloor$ steps: of an odd series the last step is dropped. Of the thesis' sets this hits
-# SonyAIBORobotSurface2 (65 → 64) and UWaveGestureLibraryAll (945 → 944). The package can do both: its preset `paper`
-# drops the step, `quick` and `improved` keep it.
-#
-# ## How large are the numbers?
-#
-# The loss of the tokenizer has two terms: the squared error of the series and that of its spectrogram. Are they of the
-# same size? Let the series be white noise of variance 1: independent values. An entry of the spectrogram is a sum of
-# such values times fixed numbers, so its variance is the sum of the squares of these numbers:
-#
-# $$\mathrm{E}\,\mathrm{Re}_k^2 = \sum_n w_n^2 \cos^2\!\left(\tfrac{2\pi k n}{M}\right), \qquad
-# \mathrm{E}\left[\mathrm{Re}_k^2 + \mathrm{Im}_k^2\right] = \sum_n w_n^2 = \tfrac{3}{8} M = 3 .$$
-#
-# Every row has the same power, 3, because $\cos^2 + \sin^2 = 1$. How real and imaginary part share it depends on the
-# row.
-
-# %%
-inner = stft(noise, 8)[..., 2:-2]  # frames without mirrored values: (B, 2, 5, 61)
-measured = (inner.double() ** 2).mean(dim=(0, 3))  # (2, 5)
-predicted = (questions**2).sum(dim=1).reshape(2, 5)
-print("row                 ", "".join(f"{k:8}" for k in range(5)))
-for part, name in enumerate(("real", "imaginary")):
-    print(f"{name:10} predicted ", "".join(f"{value:8.3f}" for value in predicted[part]))
-    print(f"{name:10} measured  ", "".join(f"{value:8.3f}" for value in measured[part]))
-nb.record("01", "power of an entry for unit noise", measured.sum(dim=0).mean().item())
-
-# %% tags=["nbval-check-output"]
-exact = torch.tensor([[3, 1.75, 1.5, 1.75, 3], [0, 1.25, 1.5, 1.25, 0]])
-nb.check("predicted power (real and imaginary by row)", predicted, exact, atol=1e-12)
-nb.check("window energy, 3M/8", (hann(8) ** 2).sum(), 3.0, rtol=1e-12)
-nb.check("measured power, mean over rows", measured.sum(dim=0).mean(), low=2.9, high=3.1)
-nb.check("mean of all ten parts: spectral error per unit of series error", predicted.mean(), 1.5, rtol=1e-12)
-
-# %% [markdown]
-# So a white error of variance $\sigma^2$ in the series is an error of $1.5\,\sigma^2$ per entry in the spectrogram: the
-# two terms of the loss are of the same size, and the spectrogram counts a little more. Two of the ten parts are always
-# zero; the network has to learn that.
-#
-# ## How much of a spectrogram is free?
-#
-# A series of 128 steps has a spectrogram of $2 \cdot 5 \cdot 65 = 650$ numbers, five times as many. They cannot all be
-# free. Some are always zero: the imaginary parts of rows 0 and 4, and of the whole first frame, which is its own
-# mirror image. The others depend on each other. The transform is linear, so it is one big matrix $S$. For a short
-# series we can write it down: feed in the unit vectors. Its *rank* is the number of directions in which spectrograms
-# of real series can differ.
-
-# %%
-units = torch.eye(16, dtype=torch.float64)[:, None]  # (16, 1, 16): a spike at each step
-S = stft(units, 8).flatten(1).T  # (90, 16): one column per step
-R = istft(torch.eye(90, dtype=torch.float64).reshape(90, 2, 5, 9), 16, 8)[:, 0].T  # (16, 90): the way back
-P = S @ R  # (90, 90): to a series and back to a spectrogram
-print("S", tuple(S.shape), "rank", int(torch.linalg.matrix_rank(S)))
-print("R S is the identity:", torch.allclose(R @ S, torch.eye(16, dtype=torch.float64)))
-print("S R is not:", tuple(P.shape), "rank", int(torch.linalg.matrix_rank(P)))
-
-# %% [markdown]
-# 90 numbers, 16 of them free. In one direction everything is exact: series → spectrogram → series gives the series,
-# $R S = 1$. In the other it is not. Take a *random* picture $u$, turn it into a series and that into a spectrogram.
-# The result $P u = S R u$ is another picture, one that belongs to a series. Apply $P$ again and nothing changes,
-# because $P P = S (R S) R = S R = P$. Such a matrix is a *projection*.
-
-# %%
-u = torch.randn(50, 2, 5, 65, dtype=torch.float64, generator=generator)
-once = stft(istft(u, 128, 8), 8)
-twice = stft(istft(once, 128, 8), 8)
-kept = ((once**2).sum() / (u**2).sum()).item()
-print(f"power of a random picture that survives: {kept:.3f}; 128 of 650 is {128 / 650:.3f}")
-print(f"largest change at the second time: {(twice - once).abs().max():.0e}")
-nb.record("01", "power of a random picture that survives", kept)
-
-# %% tags=["nbval-check-output"]
-nb.check("numbers in the spectrogram of 128 steps", stft(torch.zeros(1, 1, 128), 8).numel(), 650)
-nb.check("rank of S and of P for 16 steps", [int(torch.linalg.matrix_rank(A)) for A in (S, P)], (16, 16))
-nb.check("R S, series to series", R @ S, torch.eye(16), atol=1e-9)
-nb.check("P P, applied twice", P @ P, P, atol=1e-9)
-nb.check("a random picture comes back changed: share of its power", kept, low=0.18, high=0.25)
-nb.check("the second time it does not change", twice, once, atol=1e-9)
-always_zero = [stft(noise, 8)[:, 1, k].abs().max() for k in (0, 4)] + [stft(noise, 8)[:, 1, :, 0].abs().max()]
-nb.check("imaginary parts of row 0, row 4, first frame", torch.stack(always_zero), torch.zeros(3), atol=1e-5)
-
-# %% [markdown]
-# About a fifth of the power survives, as 128 free numbers of 650 suggest. (Not exactly: least squares counts the inner
-# rows twice, because they stand for two.)
-#
-# Why does this matter? The decoder of the tokenizer puts out a picture $\hat u$, 650 numbers, and nothing forces it to
-# be the spectrogram of a series. The series that we get is $R \hat u$; whatever part of $\hat u$ the projection removes
-# is simply not heard. The loss on the series does not see that part, the loss on the spectrogram does. And redundancy
-# has a good side: an error in one entry is averaged with its neighbours by overlap-add.
+# That is a tokenizer already: 65 tokens of 5 bits in place of 128 numbers, and no network. What do the next chapters
+# add? The encoder of the thesis is a network: it looks at many columns at once, makes 40 tokens of this series, and its
+# codes are learned together with it ([chapter 2](02_quantizer.ipynb)). A second loss shapes what it learns so that
+# classes can be read from it ([chapter 3](03_ssl_losses.ipynb)). And since a series is now a short text of 32 letters,
+# a model of such texts can write new ones ([chapter 6](06_prior.ipynb)).
 #
 # ## Recorded runs
 #
-# Mean and standard deviation of this chapter's random numbers over seeds. With more series (preset `paper`) the spread
-# should shrink; a mean that moves with the preset by more than a few spreads would be a mistake in the chapter.
+# Mean and standard deviation of this chapter's errors over seeds.
 
 # %%
 print(nb.recorded_runs("01"))
@@ -941,16 +434,18 @@ print(nb.recorded_runs("01"))
 # ## What to take along
 #
 # - A batch is $(B, C, L)$. Its spectrogram is $(B, 2C, F, W)$ with $F = 5$ and $W = \lfloor L/2 \rfloor + 1$: the input
-#   of the encoder.
-# - Global scaling keeps level and amplitude between series. Per-series scaling destroys both, and the archive did it.
-# - Windows of 8 steps know well *when* and badly *which frequency*. Smooth sets like GunPoint use two of the five rows.
-# - The round trip is exact. Most pictures are not spectrograms: the decoder's output is projected on its way.
+#   of the encoder. The way there and back loses nothing.
+# - Global scaling keeps level and amplitude between series. Per-series scaling destroys both, and for many sets the
+#   archive did it.
+# - A token is the number of the nearest code. Here a code is a typical column; from chapter 2 on it is learned together
+#   with a network.
+# - More of the same, optional: [chapter 17](17_spectrograms.ipynb).
 
 # %% [markdown]
 # ## Exercises
 #
-# Each exercise is a function to write and a check that tells whether it is right. Letters as in the chapter: $M$ is
-# `n_fft`, the hop is $M/4$, a spectrogram is $(B, 2C, F, W)$ with the real parts first.
+# Each exercise is a function to write and a check that tells whether it is right. Letters as in the chapter: the hop is
+# $n_{fft}/4$, a spectrogram is $(B, 2C, F, W)$ with the real parts first.
 
 # %%
 import math
@@ -958,32 +453,16 @@ import math
 import torch
 
 from ncvqvae_lite import nb
-from ncvqvae_lite.timefreq import istft, stft
+from ncvqvae_lite.timefreq import stft
 
 
-def frames_of(x, n_fft):
-    """Windowed frames (B, C, W, n_fft) of series (B, C, L), ends mirrored, hop n_fft/4."""
-    padded = torch.nn.functional.pad(x, (n_fft // 2, n_fft // 2), mode="reflect")
-    return padded.unfold(-1, n_fft, n_fft // 4) * torch.hann_window(n_fft, dtype=x.dtype)
-
-
-print("frames of 2 series with 3 channels of 17 steps:", tuple(frames_of(torch.zeros(2, 3, 17), 8).shape))
-
-
-# %%
 def magnitude(u):
     """(B, 2C, F, W) -> (B, C, F, W)."""
     real, imag = u.chunk(2, dim=1)
     return (real**2 + imag**2).sqrt()
 
 
-def without_phase(m):
-    """Magnitudes (B, C, F, W) as a spectrogram (B, 2C, F, W) whose waves all peak at the centre of their frames."""
-    sign = (-1.0) ** torch.arange(m.shape[2], dtype=m.dtype)[:, None]  # (F, 1)
-    return torch.cat([sign * m, torch.zeros_like(m)], dim=1)
-
-
-print("a spectrogram without phase:", tuple(without_phase(torch.ones(2, 3, 5, 9)).shape))
+print("magnitudes of 2 spectrograms with 3 channels:", tuple(magnitude(stft(torch.zeros(2, 3, 17), 8)).shape))
 
 # %% [markdown]
 # ### 1.1 Which row hears it? `*`
@@ -1054,154 +533,7 @@ def wrong_clips(frequency, rate, n_fft):
 nb.refused(check_strongest_row, wrong_counts_rows, wrong_does_not_fold, wrong_clips)
 
 # %% [markdown]
-# ### 1.2 Energy without leaving the spectrogram `**`
-# The matrix of the transform is, up to a factor, a rotation. So the energy of a frame, the sum of its squared
-# (windowed) values, must be readable from its column of the spectrogram. Without the halving of the rows the formula is
-# $\sum_n y_n^2 = \frac1M \sum_{k=0}^{M-1} (\mathrm{Re}_k^2 + \mathrm{Im}_k^2)$, where $y_n = w_n x_n$ (Parseval). You
-# only have rows $0 \dots M/2$. Which rows stand for two?
-
-
-# %% tags=["exercise"]
-def energy_of_frames(u):
-    """Energy of each windowed frame.
-
-    u        (B, 2C, F, W) spectrogram
-    returns  (B, C, W)
-    """
-    # solution: how many rows of the full transform does each row stand for? Weigh, add up, divide
-    real, imag = u.chunk(2, dim=1)  # (B, C, F, W) each
-    power = real**2 + imag**2
-    n_fft = 2 * (u.shape[2] - 1)
-    inner = power[:, :, 1:-1].sum(dim=2)  # (B, C, W)
-    return (power[:, :, 0] + 2 * inner + power[:, :, -1]) / n_fft
-    # end of solution
-
-
-# %% tags=["nbval-check-output"]
-def check_energy_of_frames(answer):
-    tone = torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(16)[None, None]  # all in the last two rows
-    noise = torch.randn(2, 3, 17, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    series = {"constant": torch.ones(1, 1, 32, dtype=torch.float64), "alternating": tone, "noise, C = 3": noise}
-    for name, x in series.items():
-        for n_fft in (8, 16):
-            expected = (frames_of(x, n_fft) ** 2).sum(dim=-1)  # (B, C, W)
-            hint = "count rows 0 and M/2 once, the others twice; use both parts; divide by M"
-            nb.check(f"{name}, n_fft {n_fft}", answer(stft(x, n_fft)), expected, rtol=1e-9, atol=1e-12, hint=hint)
-
-
-check_energy_of_frames(energy_of_frames)
-
-# %% [markdown] tags=["hint"]
-# <details><summary>Hint</summary>
-#
-# The wave with $M - k$ turns takes at whole steps the same values as the one with $k$ turns, backwards. Which $k$ is
-# its own partner? $M$ follows from $F$.
-#
-# </details>
-
-
-# %% tags=["solution"]
-def wrong_all_rows_once(u):
-    """forgets the mirror images"""
-    real, imag = u.chunk(2, dim=1)
-    return (real**2 + imag**2).sum(dim=2) / (2 * (u.shape[2] - 1))
-
-
-def wrong_all_rows_twice(u):
-    """doubles the first and the last row too"""
-    return 2 * wrong_all_rows_once(u)
-
-
-def wrong_divides_by_rows(u):
-    """divides by the number of rows in place of n_fft"""
-    return energy_of_frames(u) * (2 * (u.shape[2] - 1)) / u.shape[2]
-
-
-def wrong_first_part_only(u):
-    """takes the real part for the whole"""
-    real = u.chunk(2, dim=1)[0]
-    return energy_of_frames(torch.cat([real, torch.zeros_like(real)], dim=1))
-
-
-nb.refused(check_energy_of_frames, wrong_all_rows_once, wrong_all_rows_twice)
-nb.refused(check_energy_of_frames, wrong_divides_by_rows, wrong_first_part_only)
-
-# %% [markdown]
-# ### 1.3 The constant that is not constant `**`
-# The window energy is 1.5 at hop $M/4$, so a colleague divides by 1.5 everywhere and saves the second overlap-add. In
-# the middle of a series this works. Find out what it does at the ends: each step $x_t$ comes back as $a_t x_t$. Write
-# the function that predicts $a_t$, from the window alone, without a spectrogram. The check runs the colleague's inverse
-# on random series.
-
-
-# %% tags=["exercise"]
-def gain_at_each_step(length, n_fft):
-    """Factor by which each step is wrong when 1.5 replaces the window energy.
-
-    length   L
-    returns  (L,) float64 tensor
-    """
-    # solution: which of the W frames cover a step, and with which weight? Compare with 1.5
-    hop = n_fft // 4
-    squared = torch.hann_window(n_fft, dtype=torch.float64) ** 2
-    energy = torch.zeros(length + n_fft, dtype=torch.float64)
-    for start in range(0, length + 1, hop):
-        energy[start : start + n_fft] += squared
-    return energy[n_fft // 2 : n_fft // 2 + length] / 1.5
-    # end of solution
-
-
-# %% tags=["nbval-check-output"]
-def check_gain_at_each_step(answer):
-    for length, n_fft in ((16, 8), (17, 8), (40, 16)):
-        x = torch.randn(1, 1, length, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-        pieces = frames_of(x, n_fft) * torch.hann_window(n_fft, dtype=torch.float64)  # (1, 1, W, n_fft)
-        total = torch.zeros(length + n_fft, dtype=torch.float64)
-        for j in range(pieces.shape[2]):
-            total[j * n_fft // 4 : j * n_fft // 4 + n_fft] += pieces[0, 0, j]
-        colleague = total[n_fft // 2 : n_fft // 2 + length] / 1.5
-        gain = answer(length, n_fft)
-        nb.check(f"one factor per step, L {length}", tuple(gain.shape), (length,), hint="return L factors")
-        hint = "which frames cover the first steps, and which the last? The last frame depends on L being even or odd"
-        nb.check(f"factor times series, L {length}, n_fft {n_fft}", gain * x[0, 0], colleague, atol=1e-9, hint=hint)
-
-
-check_gain_at_each_step(gain_at_each_step)
-
-# %% [markdown] tags=["hint"]
-# <details><summary>Hint</summary>
-#
-# Frame $j$ covers the steps $jh - M/2$ to $jh + M/2 - 1$ of the series, and $j$ runs from 0 to $W - 1$. Steps near an
-# end lack the frames that would be centred outside.
-#
-# </details>
-
-
-# %% tags=["solution"]
-def wrong_believes_it(length, n_fft):
-    """believes that the energy is 1.5 at the ends too"""
-    return torch.ones(length, dtype=torch.float64)
-
-
-def wrong_keeps_the_mirrored_part(length, n_fft):
-    """forgets to cut off the n_fft/2 mirrored values in front"""
-    energy = torch.zeros(length + n_fft, dtype=torch.float64)
-    for start in range(0, length + 1, n_fft // 4):
-        energy[start : start + n_fft] += torch.hann_window(n_fft, dtype=torch.float64) ** 2
-    return energy[:length] / 1.5
-
-
-def wrong_mirrors_the_start(length, n_fft):
-    """takes the last steps for a mirror image of the first ones, which fails for even L"""
-    gain = gain_at_each_step(length, n_fft)
-    gain[-(length // 2) :] = gain[: length // 2].flip(0)
-    return gain
-
-
-nb.refused(check_gain_at_each_step, wrong_believes_it, wrong_keeps_the_mirrored_part, wrong_mirrors_the_start)
-
-# %% [markdown]
-# ### 1.4 Scaling with holes `*`
+# ### 1.2 Scaling with holes `*`
 # Real recordings have gaps, marked by NaN ("not a number"). Any sum with a NaN in it is NaN. Write the global scaling
 # so that gaps do not matter: one mean and one *population* standard deviation (denominator: the number of values) of
 # the train split, over all values that exist; apply both to both splits; then put 0, the mean, into the gaps. This is
@@ -1271,81 +603,75 @@ nb.refused(check_scale_with_gaps, wrong_fills_first, wrong_sample_deviation)
 nb.refused(check_scale_with_gaps, wrong_scales_test_by_test, wrong_each_series)
 
 # %% [markdown]
-# ### 1.5 A series from its magnitude `**`
-# The magnitude alone, sent back with waves that all peak at the centre of their frames (`without_phase` above), gave
-# something like $|x|$. D. Griffin and J. Lim (1984) found an iteration that does better. Start there. Then repeat:
-# *project* the picture (to a series and back to a spectrogram), and give it the *wanted magnitude* again, keeping the
-# phase that the projection brought. After the last round return the series.
-#
-# Why should it help? The projection makes neighbouring frames agree on what they share, and that moves their phases.
+# ### 1.3 Half as many tokens `**`
+# A token for every column is dear. Let a token stand for a *block* of `width` neighbouring columns: block 0 holds columns
+# 0 to `width` $- 1$, block 1 the next ones, and so on. Columns at the end that do not fill a block are left out. The
+# vector of a block holds its numbers in the order in which `u[i, :, :, first:last].flatten()` lists them. Write it for a
+# whole batch, without a loop. (With it, `columns_of` in the chapter makes blocks for k-means. Try 32 codes and a width
+# of 2: what happens to the error?)
 
 
 # %% tags=["exercise"]
-def series_of_magnitude(m, length, n_fft, rounds):
-    """A series whose spectrogram has nearly the magnitude m.
+def blocks_of_columns(u, width):
+    """One vector for each block of columns.
 
-    m        (B, C, F, W) wanted magnitudes
-    rounds   how often to project
-    returns  (B, C, length)
+    u        (B, 2C, F, W) spectrograms
+    width    columns in a block, at most W
+    returns  (B, W // width, 2C * F * width)
     """
-    # solution: start with without_phase(m); in each round project, then give back the wanted magnitude
-    wanted = m.repeat(1, 2, 1, 1)  # (B, 2C, F, W), for both parts
-    u = without_phase(m)
-    for _ in range(rounds):
-        u = stft(istft(u, length, n_fft), n_fft)
-        u = wanted * u / magnitude(u).clamp(min=1e-12).repeat(1, 2, 1, 1)
-    return istft(u, length, n_fft)
+    # solution: leave out the rest, split the last axis into (blocks, width), move the blocks to the front, flatten
+    blocks = u.shape[3] // width
+    cut = u[..., : blocks * width].unflatten(3, (blocks, width))  # (B, 2C, F, blocks, width)
+    return cut.movedim(3, 1).flatten(2)
     # end of solution
 
 
 # %% tags=["nbval-check-output"]
-def check_series_of_magnitude(answer):
-    x = torch.randn(4, 1, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
-    m = magnitude(stft(x, 16))
-
-    def distance(rounds):
-        return ((magnitude(stft(answer(m, 64, 16, rounds), 16)) - m) ** 2).sum().sqrt() / (m**2).sum().sqrt()
-
-    start = istft(without_phase(m), 64, 16)
-    nb.check("no round: the series to start with", answer(m, 64, 16, 0), start, atol=1e-9, hint="start: without_phase")
-    hint = "each round: project, then keep the phase of the projection and put the wanted magnitude"
-    closer = distance(200) / distance(0)
-    nb.check("distance to the wanted magnitude, 200 rounds : none", closer, low=0, high=0.5, hint=hint)
+def check_blocks_of_columns(answer):
+    generator = torch.Generator().manual_seed(5)
+    for channels, frames, width in ((1, 8, 2), (3, 9, 2), (1, 11, 3), (2, 5, 1)):
+        u = torch.randn(4, 2 * channels, 5, frames, generator=generator)
+        found, count = answer(u, width), frames // width
+        name = f"C {channels}, W {frames}, width {width}"
+        nb.check(f"{name}: shape", tuple(found.shape), (4, count, 10 * channels * width), hint="W // width blocks")
+        wanted = [[u[i, :, :, b * width : (b + 1) * width].flatten() for b in range(count)] for i in range(4)]
+        hint = "look at one block of one series: which columns does it hold, and in which order are its numbers?"
+        nb.check(f"{name}: numbers", found, torch.stack([torch.stack(row) for row in wanted]), hint=hint)
 
 
-check_series_of_magnitude(series_of_magnitude)
+check_blocks_of_columns(blocks_of_columns)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary>
 #
-# `u / magnitude(u)`, for both parts, has magnitude 1 and the phase of `u`. Divide by a clamped magnitude.
+# A reshape never moves numbers, so it can only split or join neighbouring axes. The axis of the blocks has to be moved.
 #
 # </details>
 
 
 # %% tags=["solution"]
-def wrong_only_projects(m, length, n_fft, rounds):
-    """projects again and again, but never puts the wanted magnitude back"""
-    u = without_phase(m)
-    for _ in range(rounds):
-        u = stft(istft(u, length, n_fft), n_fft)
-    return istft(u, length, n_fft)
+def wrong_reshape_alone(u, width):
+    """gets the shape right by a reshape alone and cuts across rows and columns"""
+    blocks = u.shape[3] // width
+    return u[..., : blocks * width].reshape(len(u), blocks, -1)
 
 
-def wrong_never_projects(m, length, n_fft, rounds):
-    """puts the wanted magnitude back, but never projects"""
-    u = without_phase(m)
-    for _ in range(rounds):
-        u = m.repeat(1, 2, 1, 1) * u / magnitude(u).clamp(min=1e-12).repeat(1, 2, 1, 1)
-    return istft(u, length, n_fft)
+def wrong_leaves_out_the_first(u, width):
+    """leaves out columns at the start in place of the end"""
+    return blocks_of_columns(u[..., u.shape[3] % width :], width)
 
 
-def wrong_scales_parts_apart(m, length, n_fft, rounds):
-    """gives real and imaginary part each the wanted magnitude"""
-    u = without_phase(m)
-    for _ in range(rounds):
-        u = m.repeat(1, 2, 1, 1) * stft(istft(u, length, n_fft), n_fft).sign()
-    return istft(u, length, n_fft)
+def wrong_columns_far_apart(u, width):
+    """puts columns into a block that are W // width apart"""
+    blocks = u.shape[3] // width
+    return u[..., : blocks * width].unflatten(3, (width, blocks)).movedim(4, 1).flatten(2)
 
 
-nb.refused(check_series_of_magnitude, wrong_only_projects, wrong_never_projects, wrong_scales_parts_apart)
+def wrong_order(u, width):
+    """lists a block column by column"""
+    found = blocks_of_columns(u, width).unflatten(2, (-1, width))
+    return found.transpose(2, 3).flatten(2)
+
+
+nb.refused(check_blocks_of_columns, wrong_reshape_alone, wrong_leaves_out_the_first)
+nb.refused(check_blocks_of_columns, wrong_columns_far_apart, wrong_order)
