@@ -61,7 +61,8 @@ cfg = nb.chapter_config(
 #
 # $$k(z) = \arg\min_k \|z - e_k\|^2, \qquad z_q = e_{k(z)}.$$
 #
-# Five points and three codes in the plane are enough to do it with a pencil.
+# Chapter 1 did this with columns of a spectrogram in place of latents. Here the codes have to learn together with an
+# encoder. Five points and three codes in the plane are enough to see the first step with a pencil.
 
 # %%
 codes = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]])  # (K, D) = (3, 2)
@@ -71,8 +72,8 @@ for z in points:
     print(z.tolist(), "squared distances", distances, "token", distances.index(min(distances)))
 
 # %% [markdown]
-# Two loops are slow. (Below, $M$ is the number of points or latents; in chapter 1 it was the length of a frame.) Broadcasting does the same at once: a difference for every pair of point and code, squared, summed
-# over the last axis.
+# Two loops are slow. Broadcasting does the same at once for $M$ points (later: latents): a difference for every pair of
+# point and code, squared, summed over the last axis.
 
 
 # %%
@@ -123,17 +124,18 @@ nb.check("regions in the figure", regions.unique(), torch.tensor([0, 1, 2]))
 # %% [markdown]
 # ### From points to the latent grid
 #
-# The encoder's output for a batch is a tensor (B, D, F, W): B series, and for each a grid of F frequency rows times W
-# frames of the *latent* grid (where those of the spectrogram occur too, it is written $W'$), with D numbers per cell. *Each cell is one latent.* So D has to become the last axis before the grid is
-# flattened. `reshape` alone gives the right shape and the wrong rows: it cuts through the grid along W.
+# The encoder's output for a batch is a tensor (B, D, F, W'): B series, and for each a grid of F frequency rows times W'
+# columns, with D numbers per cell. (W' and not W: the encoder makes fewer columns of the W of the spectrogram.) *Each cell
+# is one latent.* So D has to become the last axis before the grid is flattened. `reshape` alone gives the right shape and
+# the wrong rows: it cuts through the grid along W'.
 
 # %%
 from ncvqvae_lite.quantizer import VectorQuantizer
 
-B, D, F, W, K = 4, 8, 3, 5, 16
-z = torch.randn(B, D, F, W, generator=generator)
+B, D, F, columns, K = 4, 8, 3, 5, 16  # columns: W'
+z = torch.randn(B, D, F, columns, generator=generator)
 quantizer = VectorQuantizer(K, D).eval()  # eval: the codebook stays where it is
-rows = z.movedim(1, -1).reshape(-1, D)  # (B, D, F, W) -> (B, F, W, D) -> (B*F*W, D)
+rows = z.movedim(1, -1).reshape(-1, D)  # (B, D, F, W') -> (B, F, W', D) -> (B*F*W', D)
 by_hand = nearest(rows, quantizer.codebook)
 mixed_up = nearest(z.reshape(-1, D), quantizer.codebook)
 print(f"{len(rows)} latents, {int((by_hand != mixed_up).sum())} of them get another token from the wrong reshape")
@@ -144,9 +146,10 @@ print(f"{len(rows)} latents, {int((by_hand != mixed_up).sum())} of them get anot
 
 # %% tags=["nbval-check-output"]
 out = quantizer(z)
-by_hand_codes = quantizer.codebook[by_hand].view(B, F, W, D).movedim(-1, 1)  # (B*F*W, D) -> (B, D, F, W)
-nb.check("shape of the tokens (B, F, W)", out.indices.shape, (B, F, W))
-nb.check("tokens that agree by hand and package", int((by_hand.view(B, F, W) == out.indices).sum()), B * F * W)
+by_hand_codes = quantizer.codebook[by_hand].view(B, F, columns, D).movedim(-1, 1)  # (B*F*W', D) -> (B, D, F, W')
+nb.check("shape of the tokens (B, F, W')", out.indices.shape, (B, F, columns))
+agree = int((by_hand.view(B, F, columns) == out.indices).sum())
+nb.check("tokens that agree by hand and package", agree, B * F * columns)
 nb.check("code vectors: by hand and package", by_hand_codes, out.z_q, rtol=1e-5, atol=1e-6)
 nb.check("loss in eval mode", out.loss, 0.0)
 
@@ -284,8 +287,8 @@ nb.check("rest with commitment 1", paths["copied, commitment 1"][-1], 2 + (3 - 2
 # %% [markdown]
 # ### The same in the package
 #
-# For a batch the commitment loss is the mean over all $B D F W$ entries. So a latent gets the gradient of the decoder,
-# copied, plus $2\beta(z - z_q)/(BDFW)$. We let the "decoder" be a fixed random weighting of $z_q$; then its gradient is
+# For a batch the commitment loss is the mean over all $B D F W'$ entries. So a latent gets the gradient of the decoder,
+# copied, plus $2\beta(z - z_q)/(BDFW')$. We let the "decoder" be a fixed random weighting of $z_q$; then its gradient is
 # known.
 
 # %% tags=["nbval-check-output"]
@@ -296,7 +299,7 @@ latents = z.clone().requires_grad_()
 out = quantizer(latents)
 (slope,) = torch.autograd.grad((weights * out.z_q).sum() + out.loss, latents)
 
-z_q = start_codes[out.indices].movedim(-1, 1)  # (B, F, W, D) -> (B, D, F, W)
+z_q = start_codes[out.indices].movedim(-1, 1)  # (B, F, W', D) -> (B, D, F, W')
 nb.check("commitment loss", out.loss, cfg.commitment * ((z - z_q) ** 2).mean(), rtol=1e-5)
 nb.check("gradient of the latents", slope, weights + 2 * cfg.commitment * (z - z_q) / z.numel(), rtol=1e-5, atol=1e-7)
 nb.check("the codebook has a gradient", quantizer.codebook.requires_grad, False)
@@ -494,7 +497,7 @@ for name, hits in eighths.items():
 # %% tags=["nbval-check-output"]
 quantizer = VectorQuantizer(8, 4).eval()
 for name, expected in (("all 8 alike", 8), ("4 of 8 alike", 4), ("one takes half", 2 * 7**0.5), ("one takes all", 1)):
-    indices = torch.arange(8).repeat_interleave(torch.tensor(eighths[name])).view(1, 1, -1)  # (B, F, W)
+    indices = torch.arange(8).repeat_interleave(torch.tensor(eighths[name])).view(1, 1, -1)  # (B, F, W')
     share = torch.bincount(indices.flatten(), minlength=8) / indices.numel()
     nb.check(f"{name}: formula", perplexity(share), float(expected), rtol=1e-5)
     nb.check(f"{name}: package", quantizer(quantizer.decode(indices)).perplexity, float(expected), rtol=1e-5)
@@ -555,33 +558,32 @@ alone = torch.arange(cfg.codes) == abandoned
 print(f"never hit {int(never.sum())}, hit in step 1 only {int(flung.sum())}, in use {int(in_use.sum())}, abandoned 1")
 
 # %% [markdown]
-# The same lengths twice, on logarithmic axes: the first 200 steps on the left, all of them on the right. Look for the
-# height of the never-hit codes at step 1, for the step at which all lost codes cross the grey band of the latents, and
-# for the flat pieces: after its last hit, sum and count of a code shrink together, so their quotient stays, until the
-# count is as small as $\varepsilon$. A line ends where a code is exactly 0.
+# One panel for each kind of code, with the length of each code on a logarithmic axis; the grey band is the length of the
+# latents. Look for the height of the never-hit codes at step 1, and for the step at which the codes of the upper row
+# cross the band (dotted: step 110; in the lower row step 200). And for the flat pieces: after its last hit, sum and count
+# of a code shrink together, so their
+# quotient stays, until the count is as small as $\varepsilon$.
 
 # %%
 lengths = rows.norm(dim=1)
-steps = np.arange(1, len(norms) + 1)
-fig, axes = plots.figure(1, 2, height=4.6)
+steps = np.arange(1, 401)
 kinds = (
-    ("never hit", never, dict(color="#D55E00", linewidth=4)),
-    ("hit in step 1 only", flung, dict(color="#E69F00", linewidth=1.3)),
-    ("in use", in_use, dict(color="#0072B2", linewidth=1.3)),
-    ("abandoned at step 200", alone, dict(color=plots.INK, linewidth=2, linestyle="--")),
+    ("never hit", never, "#D55E00"),
+    ("hit in step 1 only", flung, "#E69F00"),
+    ("in use", in_use, "#0072B2"),
+    ("abandoned at step 200", alone, plots.INK),
 )
-for ax, last in zip(axes[0], (200, len(steps))):
-    ax.axhspan(lengths.min(), lengths.max(), color=plots.PALE, label="length of the latents")
-    for name, which, style in kinds:
-        drawn = norms[:last, which].numpy()
-        lines = ax.plot(steps[:last], np.where(drawn > 0, drawn, np.nan), **style)
-        lines[0].set_label(f"{name}: {len(lines)} code{'s' if len(lines) > 1 else ''}")
-    ax.set_yscale("log")
+fig, axes = plots.figure(2, 2, height=5.2, sharex=True, sharey=True)
+for ax, (name, which, colour) in zip(axes.flat, kinds):
+    ax.axhspan(lengths.min(), lengths.max(), color=plots.PALE)
+    ax.plot(steps, norms[:400, which], color=colour, linewidth=1.2)
+    count = int(which.sum())
+    ax.set_title(f"{name}: {count} code{'s' if count > 1 else ''}", fontsize=plots.TEXT)
+    ax.axvline(110 if ax in axes[0] else 200, color=plots.INK, linewidth=1, linestyle=":")
+    ax.set(yscale="log", ylim=(1e-10, 1e7), xlim=(0, 400))
+for ax in axes[1]:
     ax.set_xlabel("step")
-axes[0, 0].set_ylabel("length of the code (log scale)")
-axes[0, 1].set_yticks([1e5, 1, 1e-10, 1e-20, 1e-30])
-handles, labels = axes[0, 0].get_legend_handles_labels()
-fig.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=plots.SMALL, frameon=False)
+fig.supylabel("length of the code (log scale)", fontsize=plots.TEXT)
 fig
 
 # %% tags=["nbval-check-output"]
@@ -672,22 +674,26 @@ for name, quantizer in variants.items():
     print(f"{name:27} perplexity: step 1 {curves[name][0]:4.1f}, last {curves[name][-1]:4.1f}  error {error:.3f}")
 
 # %% [markdown]
-# What to look for: the fall of the random start after a single step, and the dotted line that has the same codes and
-# hardly falls. Then the place where the random start recovers. You have computed that step.
+# Left, the first 20 steps: the random start falls after a single one, and the black line, which has the same codes but
+# counts from 1, hardly does. Right, means over 10 steps each: where does the random start recover? You have computed that
+# step (dotted).
 
 # %%
 KIND_COLOURS = {RANDOM: "#D55E00", KMEANS: "#56B4E9", BOTH: "#0072B2", COUNTED: "#000000"}
-fig, axes = plots.figure(1, 1, height=4.2)
-ax = axes[0, 0]
-for name, curve in curves.items():
-    ax.plot(
-        range(1, 301), curve[:300], ":" if name == COUNTED else "-", color=KIND_COLOURS[name], linewidth=1.8, label=name
-    )
-ax.axhline(cfg.codes, color=plots.REAL, linewidth=1, linestyle="--", label=f"K = {cfg.codes}")
-ax.set_ylim(0, cfg.codes + 1)
-ax.set_xlabel("step")
-ax.set_ylabel("perplexity of a batch")
-ax.legend(fontsize=plots.SMALL, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+fig, axes = plots.figure(1, 2, height=4.2, sharey=True)
+left, right = axes[0]
+for (name, curve), marker in zip(curves.items(), "os^D"):
+    style = dict(color=KIND_COLOURS[name], markersize=4, linewidth=1.8)
+    left.plot(range(1, 21), curve[:20], marker=marker, label=name, **style)
+    right.plot(np.arange(5.5, 300, 10), np.reshape(curve[:300], (30, 10)).mean(axis=1), marker=marker, **style)
+right.axvline(110, color=plots.INK, linewidth=1, linestyle=":")
+left.set_title("the first 20 steps", fontsize=plots.TEXT)
+right.set_title("300 steps, means of 10", fontsize=plots.TEXT)
+for ax in (left, right):
+    ax.axhline(cfg.codes, color=plots.REAL, linewidth=1, linestyle="--", label=f"K = {cfg.codes}" * (ax is left))
+    ax.set(ylim=(0, cfg.codes + 1), xlabel="step")
+left.set_ylabel("perplexity of a batch")
+fig.legend(loc="outside lower center", fontsize=plots.SMALL, frameon=False, ncols=3)
 fig
 
 # %% [markdown]
@@ -740,7 +746,7 @@ nb.record("02", "clusters, late: perplexity, N(0, 1)", np.mean(late))
 # hits are thrown outwards by $9\,e^{\text{start}}/n$, codes with none much further, and a handful takes everything.
 #
 # About 100 steps later the lost codes come back through the scale of the latents, and many of them catch a cluster: an
-# accidental restart. (Never-hit codes of the dotted line keep their place until their count, too, is as small as
+# accidental restart. (Never-hit codes of the black line keep their place until their count, too, is as small as
 # $\varepsilon$; then they sink past the latents as well.) Over the eight starts it does not reach what restarts on purpose
 # reach; in a single draw, as in the figure, it may.
 #
@@ -751,7 +757,7 @@ nb.record("02", "clusters, late: perplexity, N(0, 1)", np.mean(late))
 #
 # Is the accidental restart there in a network, too? To see that we build the smallest possible tokenizer. GunPoint
 # holds 150 steps of a hand's position; we keep 144, so that 18 tokens of 8 steps cover a series. There is one row only
-# (F = 1, W = 18). As in the thesis the encoder ends in a batch normalisation.
+# (F = 1, W' = 18). As in the thesis the encoder ends in a batch normalisation.
 
 # %%
 from torch import nn
@@ -893,7 +899,7 @@ nb.record("02", "series: test error without a quantizer", floor)
 # %%
 @torch.no_grad()
 def winnable(quantizer, z):
-    """Share of latents z (B, D, F, W) that a code which has none of them now would win on its way to the origin."""
+    """Share of latents z (B, D, F, W') that a code which has none of them now would win on its way to the origin."""
     rows, served = z.movedim(1, -1).reshape(-1, z.shape[1]), quantizer.encode(z).flatten()  # (M, D), (M,)
     missing = ((rows - quantizer.codebook[served]) ** 2).sum(dim=1) / (rows**2).sum(dim=1)  # (M,)
     lost = torch.bincount(served, minlength=len(quantizer.codebook)) == 0  # (K,)
@@ -946,8 +952,8 @@ nb.record("02", "series: perplexity, k-means only", kmeans_only.perplexity)
 # k-means without restarts ends in between. A restart works where the accident fails, because it puts the code *onto* a
 # latent.
 #
-# How bad was it in the thesis? The authors' own runs recorded the perplexity of the last training batch, for the plain
-# tokenizer with $K = 32$ (four runs for each data set). The last column is what the unused codes cost:
+# How bad was it in the thesis? The authors' own runs recorded the perplexity of the last training batch, for the naive
+# tokenizer (without a second loss) with $K = 32$ (four runs for each data set). The last column is what the unused codes cost:
 # $\log_2 (32 / P)$ bits of the 5 per token.
 
 # %%
@@ -1006,7 +1012,7 @@ fig
 with torch.no_grad():
     z = model.encoder(x_test[shown])[:, :, None]  # (2, D, 1, 18)
 by_hand = nearest(z[:, :, 0].movedim(1, -1).reshape(-1, cfg.width), model.quantizer.codebook).view(2, 18)
-nb.check("tokens of the drawn series (series, W)", strips.shape, (2, 18))
+nb.check("tokens of the drawn series (series, W')", strips.shape, (2, 18))
 nb.check("tokens that agree by hand and in the figure", int((by_hand == strips).sum()), 2 * 18)
 nb.check("bits for one series: 18 tokens of log2 8", 18 * np.log2(8), 54.0)
 nb.check("bits for its 144 numbers in single precision", 144 * 32, 4608)

@@ -97,11 +97,6 @@ fig
 # The game of this chapter in one picture. First the loss at its end is built, then the networks before it.
 
 # %% [markdown]
-# ![](drawings/two_views.svg)
-#
-# The game of this chapter in one picture. First the loss at its end is built, then the networks before it.
-
-# %% [markdown]
 # ## Agreement alone
 #
 # Let $a_n$ and $b_n$ be what the network puts out for the two views of series $n$: vectors with $D$ entries, the

@@ -235,7 +235,7 @@ nb.check_band(
 # deviation 1 on train? The probe pays for large weights, so it does not hear a whisper; standardising turns the volume
 # up, and can undo a collapse numerically. We read all four ways.
 #
-# And there is a third decision, which the exercise does not name. Chapter 3 found that batch normalisation is a
+# And there is a third decision, which the exercise does not name. Chapter 18 finds that batch normalisation is a
 # variance term in disguise: it divides by the deviation over the batch. Our network has it in every block and in the
 # projector, as that of the exercise has. So each network comes with a twin without.
 

@@ -23,7 +23,7 @@ def bits_of_a_value(draw):
 
 
 def deviation_and_gaps(draw):
-    """1.4: another denominator, another number in the gaps."""
+    """1.2: another denominator, another number in the gaps."""
     fill, sample = draw.choice((-2, -1, 1, 2)), draw.choice((False, True))
     side = f"{abs(fill)} deviation{'s' * (abs(fill) > 1)} {'above' if fill > 0 else 'below'} the mean"
     replaced = {
@@ -213,7 +213,7 @@ def distance_to_neighbours(draw):
 
 RULES = {
     "0.1": bits_of_a_value,
-    "1.4": deviation_and_gaps,
+    "1.2": deviation_and_gaps,
     "2.2": counted_start,
     "4.4": places_of_cuts,
     "5.2": moment_of_codes,
