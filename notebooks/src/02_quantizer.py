@@ -561,8 +561,7 @@ print(f"never hit {int(never.sum())}, hit in step 1 only {int(flung.sum())}, in 
 # One panel for each kind of code, with the length of each code on a logarithmic axis; the grey band is the length of the
 # latents. Look for the height of the never-hit codes at step 1, and for the step at which the codes of the upper row
 # cross the band (dotted: step 110; in the lower row step 200). And for the flat pieces: after its last hit, sum and count
-# of a code shrink together, so their
-# quotient stays, until the count is as small as $\varepsilon$.
+# of a code shrink together, so their quotient stays, until the count is as small as $\varepsilon$.
 
 # %%
 lengths = rows.norm(dim=1)
