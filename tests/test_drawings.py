@@ -1,6 +1,7 @@
 """The drawings of the course: what their code draws now, legible, described, and shown by a chapter."""
 
 import base64
+import itertools
 import re
 import sys
 import xml.etree.ElementTree as ET
@@ -9,6 +10,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+import torch
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 sys.path.insert(0, str(NOTEBOOKS / "tools"))
@@ -16,6 +18,10 @@ sys.path.insert(0, str(NOTEBOOKS / "tools"))
 import chapters  # noqa: E402
 import draw  # noqa: E402
 from drawings import DRAWINGS, fid  # noqa: E402
+from drawings.recorded import RECORDED  # noqa: E402
+
+from ncvqvae_lite.prior import n_masked_after  # noqa: E402
+from ncvqvae_lite.timefreq import stft  # noqa: E402
 
 SVG = "{http://www.w3.org/2000/svg}"
 SHOWN = r"!\[(.*?)\]\(drawings/(\w+)\.svg\)"
@@ -85,6 +91,32 @@ def test_a_built_chapter_carries_its_drawings_and_their_words():
 
 
 # --- what they show ---
+
+
+def test_a_hidden_token_is_filled_once_and_stays():
+    steps = np.array(RECORDED["steps"])  # (T + 1, F, W')
+    hidden = (steps < 0).sum(axis=(1, 2)).tolist()
+    assert hidden == [40, *n_masked_after(40, 10)]
+    for before, after in itertools.pairwise(steps):
+        assert (after[before >= 0] == before[before >= 0]).all()
+
+
+def test_half_drawn_series_end_closer_and_closer():
+    spread = np.array(RECORDED["endings"]).std(axis=1).mean(axis=1)  # (T,)
+    assert spread[-1] < 0.5 * spread[0]
+
+
+def test_the_spectrogram_is_that_of_the_series():
+    x = torch.tensor(RECORDED["x"])[None, None]
+    assert torch.allclose(stft(x)[0].norm(dim=0), torch.tensor(RECORDED["spectrogram"]), atol=0.06)
+
+
+def test_the_moving_picture_has_a_frame_for_each_step():
+    root = ET.parse(NOTEBOOKS / "drawings" / "decoding.svg").getroot()
+    frames = root.findall(f"{SVG}g")
+    assert len(frames) == len(RECORDED["steps"])
+    names = [sum(len(group) for group in frame.findall(f"{SVG}g")) for frame in frames]
+    assert names == [40 - left for left in (40, *n_masked_after(40, 10))]  # tokens that are written in a frame
 
 
 def test_fid_of_clouds_with_equal_moments_is_zero():

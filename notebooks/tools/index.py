@@ -5,12 +5,13 @@ import io
 import re
 
 import nbformat
-from chapters import NOTEBOOKS, colab_badge, describe, read_cells, source_files
+from chapters import NOTEBOOKS, colab_badge, describe, drawing, read_cells, source_files
 from PIL import Image
 
 from ncvqvae_lite.nb_sources import SOURCES, link
 
 THUMBNAIL_WIDTH = 240  # pixels
+DRAWN = {"00": "nc_vqvae", "11": "family"}  # chapter -> the drawing that stands before it
 
 HEAD = """\
 # The notebooks
@@ -35,6 +36,9 @@ def index_text():
     parts = [HEAD]
     for source in source_files():
         chapter, exercises = describe(source), read_cells(source)[1]
+        if chapter.number in DRAWN:
+            name = DRAWN[chapter.number]
+            parts.append(f"![{drawing(name)[1]}](drawings/{name}.svg)\n")
         links = [colab_badge(chapter.stem)]
         if exercises:
             links.append(f"[exercises](exercises/{chapter.stem}.ipynb) {colab_badge(chapter.stem, 'exercises')}")

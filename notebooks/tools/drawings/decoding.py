@@ -10,7 +10,7 @@ WORDS = (
     "in common. With each step some tokens are kept and stay (empty, dashed places are hidden), and the five lines"
     " come closer. After step 10 none is hidden, and one series is left: {what}."
 )
-WHAT = "a pattern that goes down and up, and then one that goes up and down, in noise"
+WHAT = "a rise and later a fall, as asked, but with a dip too many between them (trained for minutes only)"
 
 
 def drawing():

@@ -134,7 +134,7 @@ def _eigenmaps(d, x, y, width):
 
 def _towers(d, x, y, width):
     d.series(RECORDED["x_hat"], x, y + 4, 54, 32, SERIES, 1.6)
-    d.text(x + 104, y + 18, "“first up,\nthen down”", SMALL, italic=True)
+    d.text(x + 104, y + 18, "“a rise,\nthen a fall”", SMALL, italic=True)
     for left in (18, 95):
         d.arrow((x + left + 9, y + 40), (x + left + 9, y + 52), head=5)
     d.circle(x + 48, y + 62, 5, VIEWS[0])

@@ -64,7 +64,7 @@ def _stage_1(d):
     d.arrow((499, low - 14), (528, low - 14))
     d.arrow((499, low + 10), (528, low + 10))
     d.loss(532, low - 22, 156, 40, "loss 2: non-contrastive", SMALL)
-    d.text(610, low + 36, "Barlow Twins or VIbCReg;\nwithout it: a plain VQVAE", SMALL, fill=NOTE)
+    d.text(610, low + 36, "Barlow Twins or VIbCReg;\nwithout it: a VQVAE", SMALL, fill=NOTE)
 
 
 def _stage_2(d):

@@ -1,4 +1,4 @@
-"""What the drawings show of a trained model: `python notebooks/tools/draw.py --record` (about three minutes on a CPU).
+"""What the drawings show of a trained model: `python notebooks/tools/draw.py --record` (some minutes on a CPU).
 
 A tokenizer and a prior are trained on TwoPatternsGenerated in the thesis' layout (5 rows, 8 frames, 32 codes), with
 short trainings. What they make of one series, and how they draw another, goes into notebooks/drawings/recorded.json,
@@ -38,26 +38,24 @@ def record():
     train_prior(prior, logits, ds.y_train, epochs=60, batch_size=128, muon_times=10.0, seed=SEED)
     prior.eval()
     with torch.no_grad():
-        return two_views(x_train, ds.y_train) | taken_apart(tokenizer, x_test, ds.y_test) | drawn_anew(tokenizer, prior)
+        return taken_apart(tokenizer, x_test, ds.y_test) | drawn_anew(tokenizer, prior)
 
 
-def two_views(x, y):
-    """A train series and two views of it, as chapter 3 draws them."""
+def two_views(x):
+    """Two views of a series (1, 1, L), made as in chapter 3."""
     generator = torch.Generator().manual_seed(SEED)
-    one = x[[int((y == SHOWN).nonzero()[0])]]  # (1, 1, L)
-    views = []
     for _ in range(2):
-        view = amplitude_resize(window_warp(one, generator=generator), generator=generator)
-        views.append(rounded(gaussian_noise(view, std=0.2, generator=generator)[0, 0]))
-    return {"series": rounded(one[0, 0]), "views": views}
+        view = amplitude_resize(window_warp(x, generator=generator), generator=generator)
+        yield rounded(gaussian_noise(view, std=0.2, generator=generator)[0, 0])
 
 
 def taken_apart(tokenizer, x, y):
-    """A test series, its spectrogram, its tokens and what the decoder makes of them."""
+    """A test series, two views of it, its spectrogram, its tokens and what the decoder makes of them."""
     one = x[[int((y == SHOWN).nonzero()[0])]]  # (1, 1, L)
     tokens = tokenizer.encode(one)  # (1, N)
     return {
         "x": rounded(one[0, 0]),
+        "views": list(two_views(one)),
         "spectrogram": rounded(stft(one)[0].norm(dim=0)),  # (F, W)
         "tokens": tokens.view(tokenizer.grid).tolist(),
         "x_hat": rounded(tokenizer.decode(tokens)[0, 0]),

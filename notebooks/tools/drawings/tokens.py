@@ -30,7 +30,7 @@ def drawing():
     d.arrow((462, middle), (486, middle))
     d.text(592, 30, "tokens", bold=True)
     d.tokens(RECORDED["tokens"], 491, top, (23, 18), gap=2)
-    d.text(592, 164, "40 names: of 32 codes the nearest", SMALL, fill=NOTE)
+    d.text(592, 164, "each the nearest of 32 codes", SMALL, fill=NOTE)
     # the way back
     d.arrow((592, 174), (592, 236), (529, 236))
     d.network(450, 204, 76, 64, "decoder", -0.45)

@@ -16,7 +16,7 @@ def drawing():
         286,
     )
     d.text(66, 98, "a series", bold=True)
-    d.series(RECORDED["series"], 12, 108, 108, 74, line=1.2)
+    d.series(RECORDED["x"], 12, 108, 108, 74, line=1.2)
     for k, (top, middle) in enumerate(((26, 78), (162, 214))):
         colour = VIEWS[k]
         d.arrow((126, 144), (164, middle), stroke=RULE)
