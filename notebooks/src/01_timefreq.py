@@ -38,6 +38,11 @@ generator = nb.seed_everything(seed)
 cfg = nb.chapter_config(preset, seed, codes=32, train_series=(300, 1000), test_series=(300, 1000))
 
 # %% [markdown]
+# ![](drawings/tokens.svg)
+#
+# Where this leads: what the tokenizer makes of a series, and the way back. This chapter is the first arrow and the last.
+
+# %% [markdown]
 # ## What a series is here
 #
 # A *series* is a list of $L$ numbers, one per time step. A recording may have several of them at once: $C$ channels,
