@@ -59,6 +59,11 @@ cfg = nb.chapter_config(
 )
 
 # %% [markdown]
+# ![](drawings/nc_vqvae.svg)
+#
+# The whole of NC-VQVAE in one picture. Stage 1 is this chapter, stage 2 is the next.
+
+# %% [markdown]
 # ## The series
 #
 # TwoPatterns: noise, and in it two patterns, each a *fall* or a *rise* (chapter 3). Two of the four classes have two
