@@ -89,6 +89,11 @@ print(f"grid {F} x {frames} = {N} tokens out of {K}; test accuracy of the judge:
 print(f"{float((batched(fcn, x_test).argmax(dim=1) == y_test).double().mean()):.2f}")
 
 # %% [markdown]
+# ![](drawings/mask_and_fill.svg)
+#
+# The prior in one picture: how it is trained (next), and how it draws (after that).
+
+# %% [markdown]
 # ## Hide and guess
 #
 # The idea of MaskGIT: take the tokens of a real series, hide a random part behind the extra symbol `[MASK]` (number
@@ -357,6 +362,12 @@ nb.check("drawn tokens that differ, by hand and package", int((path[-1] != packa
 nb.check("hidden after each step, as planned", (path[:, 0] == K).sum(dim=1).tolist(), [N, *n_masked_after(N, 10)])
 changed = [(a != K) & (a != b) for a, b in zip(path[:-1], path[1:])]
 nb.check("visible tokens that changed later", int(sum(c.sum() for c in changed)), 0)
+
+# %% [markdown]
+# ![](drawings/decoding.svg)
+#
+# Ten steps of such a drawing (of a model of TwoPatterns; class: a rise, then a fall). Dashed tokens are hidden. Below them stand
+# five ways in which the series could still end; they are grey where nothing is decided and blue where all tokens are.
 
 # %% [markdown]
 # ### Ten steps, one by one
