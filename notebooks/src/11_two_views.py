@@ -54,6 +54,11 @@ cfg = nb.chapter_config(
 )
 
 # %% [markdown]
+# ![](drawings/family.svg)
+#
+# A map of what is to come. Chapters 11 to 16 differ in one thing before all: what is compared with what.
+
+# %% [markdown]
 # ## Eight views
 #
 # Chapters 3 and 4 made two views of a series and asked for features that agree. The series stay those of chapter 3:
