@@ -521,7 +521,7 @@ def change(first, second):
 
 tied, untied, kept, masked = FOUR[:2], FOUR[2:], FOUR[::2], FOUR[1::2]
 of_head, of_mask = change(tied, untied), change(kept, masked)
-nb.check_band(cfg, "06", "surprise, untied minus tied", of_head, {"the head is innocent": 0.0})
+nb.check_band(cfg, "06", "surprise, untied minus tied", of_head, {"no effect of the head": 0.0})
 nb.check_band(cfg, "06", "surprise, masked minus kept", of_mask, {"half as much as the head": of_head / 2})
 nb.check_band(cfg, "06", "surprise, masked, untied", surprises["masked, untied"], {"no knowledge": math.log(K)})
 
@@ -572,7 +572,7 @@ nb.check("tied: surprise, own start minus codebook", less["tied, own start"], lo
 nb.record("06", "share of the head's effect that is its start", less["tied, own start"] / head)
 
 # %% [markdown]
-# The places do nothing. The larger part of the surprise is not the tying either: a tied head that starts from random
+# The places do nothing. The larger part of the difference is not the tying either: a tied head that starts from random
 # vectors goes most of the way to an untied one (the share is under "Recorded runs"). What hurts is to *answer with the
 # codebook*. Compared with random vectors, two things about codes are unusual: many point into similar directions, and
 # their *lengths* are very unequal. Left: all cosines between two codes and between two random vectors. Right: the lengths.
@@ -606,7 +606,7 @@ for name in ("masked, tied", "tied, equal lengths", "tied, own start"):
 
 # %% tags=["nbval-check-output"]
 by_lengths = surprises["tied, equal lengths"] - surprises["masked, tied"]
-nb.check_band(cfg, "06", "surprise, tied: equal lengths minus codebook", by_lengths, {"lengths are innocent": 0.0})
+nb.check_band(cfg, "06", "surprise, tied: equal lengths minus codebook", by_lengths, {"no effect of lengths": 0.0})
 nb.record("06", "share of the start's effect that is lengths", by_lengths / less["tied, own start"])
 spread, of_random = (float(lengths[name].max() / lengths[name].min()) for name in ("codebook", "random"))
 nb.check_band(cfg, "06", "longest code over shortest", spread, {"random vectors": of_random})
@@ -653,7 +653,7 @@ for name in surprises:
 
 # %% tags=["nbval-check-output"]
 ratio_asked = math.prod(fids[b] / fids[a] for a, b in zip(tied, untied)) ** 0.5
-nb.check_band(cfg, "06", "FID of classes asked for, untied over tied", ratio_asked, {"the head is innocent": 1.0})
+nb.check_band(cfg, "06", "FID of classes asked for, untied over tied", ratio_asked, {"no effect of the head": 1.0})
 
 # %% [markdown]
 # With classes asked for, the two untied heads have the lower FID too. Two things do not follow the surprise. *Free* draws:
