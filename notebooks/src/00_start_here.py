@@ -132,8 +132,8 @@ for name, share in zip(classes, error):
 # %% [markdown]
 # ![](drawings/decoding_stills.svg)
 #
-# The same once more, of another model whose tokens keep the frequency rows: in six of ten steps. Dashed places are hidden; the
-# grey lines are five ways in which the series could still end.
+# Drawing once more, by another model, whose tokens keep the frequency rows: six of its ten steps. Dashed places are hidden; the
+# grey lines are five ways in which the series could still end. The result has a dip too many; that model was trained for minutes.
 
 # %% [markdown]
 # ## How good is it?
