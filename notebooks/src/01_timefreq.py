@@ -40,7 +40,7 @@ cfg = nb.chapter_config(preset, seed, codes=32, train_series=(300, 1000), test_s
 # %% [markdown]
 # ![](drawings/tokens.svg)
 #
-# Where this leads: what the tokenizer makes of a series, and the way back. This chapter is the first arrow and the last.
+# What the tokenizer makes of a series, and the way back. This chapter does it without the two networks, which come in chapter 5.
 
 # %% [markdown]
 # ## What a series is here
