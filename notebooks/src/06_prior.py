@@ -367,7 +367,8 @@ nb.check("visible tokens that changed later", int(sum(c.sum() for c in changed))
 # ![](drawings/decoding.svg)
 #
 # Ten steps of such a drawing (of a model of TwoPatterns; class: a rise, then a fall). Dashed tokens are hidden. Below them stand
-# five ways in which the series could still end; they are grey where nothing is decided and blue where all tokens are.
+# five ways in which the series could still end; they are grey where nothing is decided and blue where all tokens are. The result
+# has a dip too many between rise and fall: that model was trained for a few minutes only.
 
 # %% [markdown]
 # ### Ten steps, one by one
