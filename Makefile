@@ -74,6 +74,7 @@ coverage: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope -q -m "not slow" --cov ncvqvae_lite tests
 
 notebooks: $(STAMP)
+	$(AS_BUILT) $(BIN)/python notebooks/tools/draw.py
 	$(AS_BUILT) $(BIN)/python notebooks/tools/build.py
 
 variants: $(STAMP)

@@ -17,9 +17,10 @@ sys.path.insert(0, str(NOTEBOOKS / "tools"))
 
 import chapters  # noqa: E402
 import draw  # noqa: E402
-from drawings import DRAWINGS, fid  # noqa: E402
+from drawings import DRAWINGS, fid, recording  # noqa: E402
 from drawings.recorded import RECORDED  # noqa: E402
 
+from ncvqvae_lite.data import load_dataset  # noqa: E402
 from ncvqvae_lite.prior import n_masked_after  # noqa: E402
 from ncvqvae_lite.timefreq import stft  # noqa: E402
 
@@ -109,6 +110,14 @@ def test_half_drawn_series_end_closer_and_closer():
 def test_the_spectrogram_is_that_of_the_series():
     x = torch.tensor(RECORDED["x"])[None, None]
     assert torch.allclose(stft(x)[0].norm(dim=0), torch.tensor(RECORDED["spectrogram"]), atol=0.06)
+
+
+def test_the_recorded_series_and_its_views_are_those_of_the_generator():
+    ds = load_dataset(recording.SET)
+    scaled = (ds.x_test - ds.x_train.mean()) / ds.x_train.std(correction=0)
+    one = scaled[ds.y_test == recording.SHOWN][:1]
+    assert np.allclose(RECORDED["x"], one[0, 0], atol=0.006)
+    assert np.allclose(RECORDED["views"], list(recording.two_views(one)), atol=0.011)
 
 
 def test_the_moving_picture_has_a_frame_for_each_step():
