@@ -1,6 +1,7 @@
 """A pytest plugin beside nbval, `-p mutate`: a checked cell must also fail when any one digit of its output is changed.
 
-nbval runs each notebook once and compares the cells tagged `nbval-check-output`. It skips a cell without an execution
+nbval runs each notebook once and compares the cells tagged `nbval-check-output`, and here also those that show numbers
+of data/results (`recorded.showing`): these print the same until the tables change. It skips a cell without an execution
 count, and a sanitiser may hide a number. So after each comparison that passes, the stored output is changed by one
 digit, at every digit in turn, and compared with nbval's own comparison, which must notice.
 
@@ -13,6 +14,7 @@ import re
 
 from chapters import CHECKED
 from nbval.plugin import IPyNbCell
+from recorded import showing
 
 ABOUT = re.compile(r"≈[-+]?(?:nan|inf|[\d.]+(?:e[-+]?\d+)?)")
 compare, run = IPyNbCell.compare_outputs, IPyNbCell.runtest
@@ -55,9 +57,21 @@ def run_and_mutate(cell):
     if CHECKED in cell.cell.metadata.get("tags", ()):
         if not cell.mutants:
             cell.raise_cell_error("A checked cell without a number, or one that nbval does not compare")
+    if cell.options["check"]:
         if cell.survivors:
             cell.raise_cell_error(f"{cell.survivors} of {cell.mutants} changed digits go unnoticed")
     cell.user_properties.append(("mutants", cell.mutants))
+
+
+def pytest_collection_modifyitems(items):
+    """Cells that show recorded numbers are compared, tagged or not."""
+    notebooks = {}
+    for item in items:
+        if isinstance(item, IPyNbCell):
+            notebooks.setdefault(item.parent, []).append(item)
+    for cells in notebooks.values():
+        for place in showing([item.cell.source for item in cells]):
+            cells[place].options["check"] = True
 
 
 def pytest_configure():
