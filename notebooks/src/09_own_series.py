@@ -165,7 +165,7 @@ nb.check("scaled test series: by hand and package", x_test, scaled.x_test, rtol=
 
 # %%
 def latent_grid(length, geometry, n_fft, width):
-    """(F, W) of the token grid, F = 1 for "fold"; W = 0 means that the series is too short."""
+    """(F, W') of the token grid, F = 1 for "fold"; W' = 0 means that the series is too short."""
     frames = length // (n_fft // 4) + 1
     rate = max(1, round(length / (math.log2(n_fft) - 1) / width))
     halvings = max(1, math.floor(math.log2(rate)))
@@ -174,7 +174,7 @@ def latent_grid(length, geometry, n_fft, width):
 
 some = [(24, "grid", 8, 8), (24, "grid", 4, 2), (24, "fold", 8, 32), (24, "fold", 4, 32), (128, "grid", 8, 8)]
 some += [(128, "fold", 8, 32), (128, "fold", 8, 16), (1000, "grid", 8, 8), (1000, "fold", 8, 32), (24, "grid", 16, 1)]
-print("length  geometry  n_fft  width    F x W  tokens  bits at K = 64   values for each token")
+print("length  geometry  n_fft  width   F x W'  tokens  bits at K = 64   values for each token")
 for length, geometry, n_fft, width in some:
     F, W = latent_grid(length, geometry, n_fft, width)
     bits = f"{F * W:6} {F * W * math.log2(64):15.0f}  {length / (F * W):22.1f}" if W else "  too short for this"
@@ -323,7 +323,7 @@ nb.record("09", "KNN on views by warp", np.mean(kept["warp"]))
 #
 # In a day the *hour* matters, so cutting it into pieces and shuffling them takes the class away; noise of the thesis'
 # strength keeps it. Hence `augmentation="gauss"`. Without labels nobody can measure this: then ask yourself whether you
-# would call a view "the same thing", or take `method="regular"`, which needs no views.
+# would call a view "the same thing", or take the naive tokenizer (`method="regular"`), which needs no views.
 #
 # ## Sizes by the number of series
 #

@@ -547,7 +547,8 @@ nb.check("recorded: raw over random, in standard errors", margin, low=5)
 #
 # Take away both: no encoder, no views. A free table $Y$ of one vector $y_i \in \mathbb R^d$ for each series, pairs of
 # neighbours as views. Write out VICReg. Let the pairs be the edges of a graph, $w_{ij}$ the number of pairs of $i$ and
-# $j$, degrees $d_i = \sum_j w_{ij}$, $D$ the diagonal matrix of them, and $L = D - W$ the graph's *Laplacian*.
+# $j$, $A$ the matrix of these numbers, degrees $d_i = \sum_j w_{ij}$, $D$ the diagonal matrix of them, and $L = D - A$ the graph's
+# *Laplacian*. ($L$ and $D$ mean this in the present section only; elsewhere they are the length of a series and a width.)
 #
 # 1. *Invariance* is $\sum_{\text{pairs}} \|y_i - y_j\|^2 / (md)$ for $m$ pairs. Multiply out: each $\|y_i\|^2$ comes $d_i$ times,
 #    each $-2 y_i^T y_j$ comes $w_{ij}$ times. So it is $\operatorname{tr}(Y^T L Y) / (md)$.
@@ -569,7 +570,7 @@ from ncvqvae_lite.family.peel import eigenmaps, neighbour_graph, row_pairs, subs
 
 
 def maps_by_hand(w, dim):
-    """Eigenvectors (n, dim) of (D - W) y = lambda D y with the smallest lambda, without the constant one; and lambda."""
+    """Eigenvectors (n, dim) of (D - A) y = lambda D y with the smallest lambda, without the constant one; and lambda."""
     root = w.sum(dim=1).sqrt()  # (n,)
     values, vectors = torch.linalg.eigh(torch.eye(len(w), dtype=w.dtype) - w / root / root[:, None])
     return vectors[:, 1 : dim + 1] / root[:, None], values[1 : dim + 1]
@@ -603,7 +604,7 @@ nb.check("by hand and package: one span", subspace_cosine(by_hand, packaged), 1.
 
 # %%
 def counted(index):
-    """W of the pairs as VICReg sees them: 2 where both are among the nearest of each other."""
+    """A of the pairs as VICReg sees them: 2 where both are among the nearest of each other."""
     w = torch.zeros(len(index), len(index), dtype=torch.float64).scatter_(1, index, 1.0)
     return w + w.T
 
@@ -852,7 +853,7 @@ nb.check("and in 64", plain[64], high=0.25)
 #
 # At the far end, five series collect 2 % of all places in raw distance, three times what chance gives, and a third or
 # more in both learned spaces: there *are* hubs. But learning did not make them: the *untrained* network has more. Hubs
-# need no outlier and no loss, only few directions that count: of a plain normal cloud they collect most places in one
+# need no outlier and no loss, only few directions that count: of a normal cloud they collect most places in one
 # dimension, and a fifth in 64. And the two methods have hardly one of five in common. So on series the same farthest
 # samples for many queries are found; that they say something about a method is not.
 #
@@ -909,6 +910,8 @@ for label in range(4):
     kept[label] = score[y_test != label], score[y_test == label]
     near[label] = rank_auc(*kept[label])
 print("TwoPatterns, class left out, raw series: " + "  ".join(f"{k + 1} {a:.2f}" for k, a in near.items()))
+
+# %%
 print("SyntheticControl, recorded, mean over the 6 classes left out, and the worst:")
 for setting in ("raw", "untrained", "views"):
     wanted = "near anomaly", "SyntheticControlGenerated", setting
@@ -1258,7 +1261,7 @@ nb.refused(check_density, wrong_manhattan, wrong_median, wrong_zero_is_itself)
 
 # %% [markdown]
 # ### 12.2 Laplacian eigenmaps `**`
-# Given a symmetric graph $W$, return the `dim` solutions of $(D - W) y = \lambda D y$ with the smallest $\lambda$,
+# Given a symmetric graph $A$, return the `dim` solutions of $(D - A) y = \lambda D y$ with the smallest $\lambda$,
 # without the constant one. Scale them so that $y^T D y = 1$. `numpy.linalg.eigh` solves symmetric problems without a
 # $D$ on the right, so change variables: $u = D^{1/2} y$.
 
@@ -1300,8 +1303,8 @@ check_spectral_codes(spectral_codes)
 
 
 # %% [markdown] tags=["hint"]
-# <details><summary>Hint</summary> With u the equation reads D^-1/2 (D - W) D^-1/2 u = lambda u, and the matrix on the
-# left is I - D^-1/2 W D^-1/2. The columns of `eigh`'s second result have length 1, so y^T D y = u^T u = 1 comes by itself.
+# <details><summary>Hint</summary> With u the equation reads D^-1/2 (D - A) D^-1/2 u = lambda u, and the matrix on the
+# left is I - D^-1/2 A D^-1/2. The columns of `eigh`'s second result have length 1, so y^T D y = u^T u = 1 comes by itself.
 # </details>
 
 

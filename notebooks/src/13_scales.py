@@ -14,7 +14,7 @@
 # # 13. Every scale and every column
 #
 # Contrast needs no pictures: crops and masks of time, halves of a series, spectra, an expert's notes and columns of a
-# table all make positive pairs. Which of them teach something that the plain series or columns did not already know?
+# table all make positive pairs. Which of them teach something that the raw series or columns did not already know?
 #
 # - **Goals**: after it you can write TS2Vec's crops and its loss at every scale; test a claim about missing values
 #   against two lines of code; put eight systems into one loop and read them by one probe; write SCARF's corruption of
@@ -807,7 +807,7 @@ from ncvqvae_lite.family.tables import Mlp, corrupt, four_rows, scarf_views
 
 
 def corrupt_by_hand(row, rate, reference, rng):
-    """One row (M,) with int(rate M) columns replaced, each by the value of a random row of the reference (n, M)."""
+    """One row (P,) with int(rate P) columns replaced, each by the value of a random row of the reference (n, P)."""
     row = row.copy()
     for column in rng.permutation(len(row))[: int(rate * len(row))]:
         row[column] = reference[rng.integers(len(reference)), column]
@@ -832,7 +832,7 @@ rows, labels, rows_test, labels_test = table("breast_cancer")  # (455, 30), (455
 rng = np.random.default_rng(seed)
 by_hand = np.stack([corrupt_by_hand(row, 0.6, rows.numpy(), rng) for row in rows.numpy()])
 changed = (by_hand != rows.numpy()).sum(axis=1)  # columns of each row
-print("rows (n, M)", tuple(rows.shape), "; changed columns of a row:", changed.min(), "to", changed.max())
+print("rows (n, P)", tuple(rows.shape), "; changed columns of a row:", changed.min(), "to", changed.max())
 
 
 # %%
@@ -1037,7 +1037,7 @@ for item, word, sizes, _ in SWEEPS:
 for name in ("TS-TCC", "TF-C", "CLOCS", "ExpCLR", "mixup"):
     index.append((f"{name} teaches, over its untrained network", loop, outcome[name]))
 debias = verdict(charts_of("debiased", "probe"), charts_of("SimCLR", "probe"))
-index.append(("debiased negatives, over plain ones", loop, debias))
+index.append(("debiased negatives, over uncorrected ones", loop, debias))
 
 # %%
 gestures = [runs("clocs", "GesturesGenerated", kind, "probe") for kind in ("halves", "different series")]
@@ -1253,7 +1253,7 @@ nb.refused(check_temporal_contrast, wrong_cosines, wrong_sum, wrong_detached, wr
 
 # %% [markdown]
 # ### 13.2 SCARF's corruption `*`
-# In each row int(rate M) of the M columns are replaced: which ones is drawn for each row, without replacement. A new
+# In each row int(rate P) of the P columns are replaced: which ones is drawn for each row, without replacement. A new
 # value is that of the same column in a random row of the reference, and each replaced value has a random row of its
 # own. No loop; the input stays as it is.
 
@@ -1262,10 +1262,10 @@ nb.refused(check_temporal_contrast, wrong_cosines, wrong_sum, wrong_detached, wr
 def corrupt_rows(x, rate, reference, g):
     """Rows with some columns replaced by values of other rows.
 
-    x          (B, M)
-    reference  (n, M), where new values come from
+    x          (B, P)
+    reference  (n, P), where new values come from
     g          torch.Generator
-    returns    (B, M)
+    returns    (B, P)
     """
     # solution: choose columns, choose donors, put together
     order = torch.rand(x.shape, generator=g).argsort(dim=1).argsort(dim=1)
@@ -1281,9 +1281,9 @@ def check_corrupt_rows(answer):
     found, later, again = (answer(x, 0.67, reference, h) for h in (g, g, torch.Generator().manual_seed(8)))
     nb.check("the input stays as it is", bool((x == -1).all()), True, hint="write into a new tensor")
     is_new, row, counts = found != -1, (found % 100).long(), (found != -1).sum(dim=1)
-    nb.check("replaced columns of a row", (int(counts.min()), int(counts.max())), (6, 6), hint="int(rate M)")
+    nb.check("replaced columns of a row", (int(counts.min()), int(counts.max())), (6, 6), hint="int(rate P)")
     three = (answer(x, 0.39, reference, g) != -1).sum(dim=1)
-    nb.check("replaced columns at another rate", (int(three.min()), int(three.max())), (3, 3), hint="int(rate M)")
+    nb.check("replaced columns at another rate", (int(three.min()), int(three.max())), (3, 3), hint="int(rate P)")
     own = (found[is_new] // 100).long() == is_new.nonzero()[:, 1]
     nb.check("new values are of their own column", bool(own.all()), True, hint="gather along the reference's rows")
     nb.check("rarest column", int(is_new.sum(dim=0).min()), low=2800, high=3000, hint="each row draws its own columns")
@@ -1390,20 +1390,20 @@ nb.refused(check_corrupt_rows, wrong_fixed_columns, wrong_fixed_donors, wrong_be
 # %% [markdown]
 # ### 13.3 A loop with a rank `**`
 # Train a linear map by gradient descent so that two views of a row find each other, and watch the mean rank of the
-# partner. In each step: embed both views by $z = x W$; take the loss that is given; *note the rank* of this step; one
-# step of plain descent, $W \leftarrow W - \eta\,\partial L / \partial W$. The rank of the partner of row $i$ is the
+# partner. In each step: embed both views by $z = x w$; take the loss that is given; *note the rank* of this step; one
+# step of plain descent, $w \leftarrow w - \eta\,\partial L / \partial w$. The rank of the partner of row $i$ is the
 # number of rows of the second view whose cosine to row $i$ of the first is at most that of the partner, the partner
-# included: $B$ is best. The $W$ that is given stays as it is.
+# included: $B$ is best. The $w$ that is given stays as it is.
 
 
 # %% tags=["exercise"]
 def descend(w, a, b, loss, rate, steps):
     """Plain gradient descent on loss(a w, b w), and the mean rank of the partner before each step.
 
-    w        (M, D) first weights
-    a, b     (B, M) two views, row by row
+    w        (P, D) first weights
+    a, b     (B, P) two views, row by row
     loss     (z_a, z_b) -> () tensor
-    returns  weights (M, D) without a gradient, list of `steps` mean ranks
+    returns  weights (P, D) without a gradient, list of `steps` mean ranks
     """
     # solution: note the rank, then take a step; as often as asked
     w, ranks = w.detach().clone().requires_grad_(), []

@@ -587,7 +587,7 @@ nb.check("flips told by 1-NN, ItalyPowerDemand", told["ItalyPowerDemand"][0], lo
 nb.check("flips told by 1-NN, TwoPatterns", told["TwoPatterns"][0], low=0.1, high=0.45)
 
 # %% [markdown]
-# A day has a night, a morning and an evening: the four flips are plain to see. In TwoPatterns a flipped series of one
+# A day has a night, a morning and an evening: the four flips are easy to see. In TwoPatterns a flipped series of one
 # class is an ordinary series of the same or another class (chapter 11's exchanges), so they can hardly be told: 1-NN
 # is right in about a third of cases, the network in 0.31 here (0.28 on average over five runs of this cell, table at
 # the end), a guess in 0.25. Nearest neighbours before training are the cheapest test of a pretext.
@@ -677,7 +677,7 @@ nb.check("features after 10 steps: by hand and package", by_package, moved, rtol
 changed = sum(not torch.equal(value, held[name]) for name, value in mae.state_dict().items())
 nb.check("tensors of MAE that are not as before, bit for bit", changed, 0)
 same = torch.equal(ttt_predict(mae, mae.masked_loss(0.75), predict, x, g=generator, steps=0), predict(x))
-nb.check("no steps: the plain prediction", same, True)
+nb.check("no steps: the prediction as it was", same, True)
 nb.check_band(cfg, "14", "clean series, without", shifted["clean"][0], {"chance": 0.25})
 nb.record("14", "drift: gain by test-time training", shifted["drift of 1 sd"][1] - shifted["drift of 1 sd"][0])
 

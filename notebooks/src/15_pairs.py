@@ -68,7 +68,7 @@ from ncvqvae_lite.family.captions import ORDERS, SYNONYMS, WORDS, captioned, dro
 train, test = captioned(cfg.n, g=generator), captioned(cfg.tests, g=generator)
 state = generator.get_state()  # every training of the chapter starts from here
 order = test.factors["order"]
-print("series (n, C, L)", tuple(train.x.shape), "tokens (n, M)", tuple(train.tokens.shape))
+print("series (n, C, L)", tuple(train.x.shape), "tokens (n, words)", tuple(train.tokens.shape))
 STACKED = [name.replace(" ", "\n") for name in ORDERS]  # labels of axes
 print("classes:", ", ".join(ORDERS))
 for caption, tokens in zip(train.captions[:3], train.tokens.tolist()):
@@ -417,7 +417,7 @@ print("six frames above one sentence:", ensemble)
 print("one sentence above two words:", sentence)
 
 # %% [markdown]
-# With three seeds neither line is settled. On average six frames and one sentence are alike for the plain captions
+# With three seeds neither line is settled. On average six frames and one sentence are alike for unchanged captions
 # (setting "captions"), and two words alone are worse by 0.3, with a large spread. After training on keywords, where
 # captions *are* that short, the means stand the other way round. The next section has this comparison.
 #
@@ -451,7 +451,7 @@ print(f"dropping takes at least one word from {gone:.2f} of all captions")
 changed = {}
 for setting in ("swap", "shuffle", "drop", "keywords", "within"):
     changed[setting] = verdict(values(zs, setting, "zero_shot"), values(zs, "captions", "zero_shot"))
-    print(f"{setting:9} zero shot above plain captions: {changed[setting]}")
+    print(f"{setting:9} zero shot above unchanged captions: {changed[setting]}")
 coin = verdict(values(zs, "swap", "zero_shot_mixed"), dict.fromkeys(range(1, 6), 0.5))
 plain_words = verdict(values(zs, "keywords", "zero_shot_two_words"), values(zs, "captions", "zero_shot_two_words"))
 print("after swaps, up-down or down-up is above a coin:", coin)
@@ -536,6 +536,8 @@ ripple = {}
 for name, (f, f_test) in {"spectrum": spectra, "raw series": raw, "untrained": start, "trained": features}.items():
     ripple[name] = linear_probe(f, train.factors["ripple"], f_test, test.factors["ripple"])
     print(f"probe on the ripple, {name:11} {ripple[name]:.3f}")
+
+# %%
 taken = verdict(values(zs, "untrained", "probe_ripple"), values(zs, "captions", "probe_ripple"))
 lost = verdict(values(zs, "spectrum", "probe_ripple"), values(zs, "captions", "probe_ripple"))
 simclr = verdict(values("lit", "locked", "probe_ripple_before"), values(zs, "captions", "probe_ripple"))
@@ -801,13 +803,15 @@ def moved(u, v, share, names):
 names = class_vectors(towers, SENTENCES)
 SHARES = (-0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 sweep = np.array([moved(u, v, share, names) for share in SHARES])
+for share, (r1, accuracy, length) in zip(SHARES, sweep):
+    print(f"shift {share:5.2f}: gap {length:.3f}, R@1 among 50 {r1:.3f}, zero shot {accuracy:.3f}")
+
+# %%
 both = "series and captions"
 recorded_shift = {m: [values("gap", both, f"{m}_shift_{s:g}") for s in SHARES] for m in ("zero_shot", "r1_50")}
 shift = {m: verdict(each[6], each[2]) for m, each in recorded_shift.items()}  # closed, against as it is
 shift["series twice"] = verdict(*(values("gap", "series twice", f"r1_50_shift_{share}") for share in (1, 0)))
 print("recorded, closing the gap helps:", "; ".join(f"{SHOWN.get(m, m)} {said}" for m, said in shift.items()))
-for share, (r1, accuracy, length) in zip(SHARES, sweep):
-    print(f"shift {share:5.2f}: gap {length:.3f}, R@1 among 50 {r1:.3f}, zero shot {accuracy:.3f}")
 
 # %%
 fig, axes = plots.figure(1, 2, height=3.6, sharex=True)
@@ -881,8 +885,8 @@ the order of words matters | Zero shot: a class is its name | five quick runs: f
 several sentences a class | What is a good name? | above one: {ensemble}; one above two words: {sentence}
 candidate lists (a dog's bark) | Probabilities are about the list | found, exactly: probabilities move, logits do not
 captions from keywords (CLAP) | What the captions teach | keywords above captions: {changed["keywords"]}; asked by two words: {plain_words}
-text augmentation: swap | What the captions teach | above plain captions: {changed["swap"]}; above a coin: {coin}
-text augmentation: drop | What the captions teach | above plain captions: {changed["drop"]}
+text augmentation: swap | What the captions teach | above unchanged captions: {changed["swap"]}; above a coin: {coin}
+text augmentation: drop | What the captions teach | above unchanged captions: {changed["drop"]}
 """
 print(len((report + tutorial).split("\n")) - 4, "rows, and more below")
 
