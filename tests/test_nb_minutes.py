@@ -1,5 +1,6 @@
 """The rule by which chapters state their minutes, and that all of them do."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -11,7 +12,9 @@ NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 sys.path.insert(0, str(NOTEBOOKS / "tools"))
 
 import chapters  # noqa: E402
+import index  # noqa: E402
 import minutes  # noqa: E402
+import routes  # noqa: E402
 
 SOURCES = chapters.source_files()
 
@@ -69,3 +72,39 @@ def test_a_source_states_its_computing_only(tmp_path):
         else:
             with pytest.raises(ValueError, match="01_sample.py: its header needs a line"):
                 chapters.describe(source)
+
+
+# --- routes ---
+
+
+def test_every_session_of_a_route_can_be_read_in_its_time():
+    known = index.all_minutes()
+    assert [len(route.sessions) for route in routes.ROUTES] == [1, 3, 6]
+    for route in routes.ROUTES:
+        for session in route.sessions:
+            assert sum(known[number][0] for number in session) <= minutes.SESSION, (route.name, session)
+
+
+def test_the_index_adds_up_and_the_opening_chapter_has_the_routes():
+    page = (NOTEBOOKS / "README.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| [")]
+    rows = {
+        row[0].split(".")[0].strip("["): (int(row[1]), int(row[2]))
+        for row in rows
+        if len(row) == 3 and row[1].isdigit()
+    }
+    assert len(rows) == len(SOURCES)
+    reading, both = (sum(column) for column in zip(*rows.values()))
+    assert f"| **all** | **{reading}** | **{both}** |" in page
+    opening = "\n".join(c.source for c in nbformat.read(NOTEBOOKS / "00_start_here.ipynb", as_version=4).cells)
+    for route in routes.ROUTES:
+        numbers = [number for session in route.sessions for number in session]
+        total = sum(rows[str(int(number))][1] for number in numbers)
+        assert re.search(rf"^\| {route.name.lower()} \| .* \| {total} \|$", page, re.MULTILINE)
+        for text in (page, opening):
+            assert f"- **{route.name}** of 90 minutes: chapters [{int(numbers[0])}](" in text
+
+
+def test_a_source_of_routes_is_written_once():
+    sources = [source.stem for source in SOURCES if routes.MARK in source.read_text(encoding="utf-8")]
+    assert sources == ["00_start_here"]

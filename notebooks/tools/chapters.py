@@ -24,6 +24,7 @@ import nbformat
 from exercises import overview, without_answers
 from minutes import stated
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from routes import MARK, routes_text
 
 NOTEBOOKS = Path(__file__).resolve().parents[1]
 CHECKED = "nbval-check-output"
@@ -101,6 +102,9 @@ def chapter_notebook(source):
     time = describe(source).facts["Time"]
     first = deepcopy(cells[0])
     first.source = re.sub(rf"(?<=^- \*\*Time\*\*: ){COMPUTING}$", time, first.source, flags=re.MULTILINE)
+    for cell in cells:
+        if cell.cell_type == "markdown" and MARK in cell.source:
+            cell.source = cell.source.replace(MARK, routes_text([file.stem for file in source_files()]))
     ours = [navigation(source, "", bool(exercises)), colab_setup(re.search(COMPUTING, time)[0])]
     ends = [new_markdown_cell(overview(exercises, source.stem))] if exercises else []
     return notebook_of([first, *ours, *cells[1:], *ends, navigation(source, "", bool(exercises))])

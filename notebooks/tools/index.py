@@ -5,7 +5,18 @@ import io
 import re
 
 import nbformat
+import routes
 from chapters import NOTEBOOKS, colab_badge, describe, drawing, read_cells, source_files
+from minutes import (
+    EXERCISE_MINUTES,
+    ROUNDED_TO,
+    SECONDS_PER_CELL,
+    SECONDS_PER_LINE,
+    WORDS_PER_MINUTE,
+    exercise_minutes,
+    reading_minutes,
+    rounded,
+)
 from PIL import Image
 
 from ncvqvae_lite.nb_sources import SOURCES, link
@@ -19,7 +30,8 @@ HEAD = """\
 Built from `src/` by `make notebooks`; edit the sources only. Chapters with exercises each build a part by hand, compare
 it with the package's, and measure what it is good for. A chapter runs on a laptop CPU in the time that stands with it,
 without a network; `preset = "paper"` in its parameters cell takes the thesis' sizes instead. The exercises of a chapter
-are a notebook of their own, with checks that tell right from wrong, and so are their solutions.
+are a notebook of their own, with checks that tell right from wrong, and so are their solutions. Words of the field
+stand in the [glossary](GLOSSARY.md).
 """
 
 TAIL = """\
@@ -33,7 +45,7 @@ Series named with "UCR archive" come from the [UCR time series archive](https://
 
 def index_text():
     """notebooks/README.md as text."""
-    parts = [HEAD]
+    parts = [HEAD, how_long()]
     for source in source_files():
         chapter, exercises = describe(source), read_cells(source)[1]
         if chapter.number in DRAWN:
@@ -55,6 +67,47 @@ def index_text():
         lines += [f"- **{label}**: {text}" for label, text in chapter.facts.items()]
         parts.append("\n".join([*lines, "", " · ".join(links), "", '<br clear="right">', ""]))
     return "\n".join([*parts, sources_text(), TAIL])
+
+
+def all_minutes():
+    """number -> (minutes of reading, of exercises) of each chapter."""
+    parts = {source.stem[:2]: read_cells(source) for source in source_files()}
+    return {n: (rounded(reading_minutes(cells)), exercise_minutes(own)) for n, (cells, own) in parts.items()}
+
+
+def how_long():
+    """The part on minutes and routes."""
+    minutes = all_minutes()
+    reading, practice = (sum(column) for column in zip(*minutes.values()))
+    lines = ["| chapter | reading | with exercises |", "|---|---|---|"]
+    for chapter in map(describe, source_files()):
+        read, own = minutes[chapter.number]
+        lines.append(f"| [{int(chapter.number)}. {chapter.title}]({chapter.stem}.ipynb) | {read} | {read + own} |")
+    lines.append(f"| **all** | **{reading}** | **{reading + practice}** |")
+    sums = ["| route | chapters, session by session | reading | with exercises |", "|---|---|---|---|"]
+    for route in routes.ROUTES:
+        read = [sum(minutes[n][0] for n in session) for session in route.sessions]
+        own = sum(minutes[n][1] for session in route.sessions for n in session)
+        numbers = " · ".join(", ".join(str(int(n)) for n in session) for session in route.sessions)
+        added = " + ".join(map(str, read)) + (f" = {sum(read)}" if len(read) > 1 else "")
+        sums.append(f"| {route.name.lower()} | {numbers} | {added} | {sum(read) + own} |")
+    hours = f"{reading / 60:.0f} hours of reading and {practice / 60:.0f} hours of exercises"
+    exercise = ", ".join(f"`{stars}` {EXERCISE_MINUTES[stars]}" for stars in ("*", "**"))
+    return "\n".join(
+        [
+            "## How long it takes\n",
+            f"The whole course is {hours}. One rule gives all minutes: {WORDS_PER_MINUTE} words a minute,",
+            f"{SECONDS_PER_LINE} seconds for a line of code, {SECONDS_PER_CELL} seconds for what a code cell shows;",
+            f"exercises {exercise} minutes. These are estimates, rounded to {ROUNDED_TO} minutes. How long a chapter computes",
+            "stands in its header; it can be read meanwhile.\n",
+            *lines,
+            "\n## Routes\n",
+            routes.routes_text([source.stem for source in source_files()]),
+            "\nIn a class a session has room for its chapters and a few of their exercises; the others are for home. Minutes:\n",
+            *sums,
+            "",
+        ]
+    )
 
 
 def sources_text():

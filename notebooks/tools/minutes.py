@@ -17,6 +17,7 @@ SECONDS_PER_LINE = 4  # of code that is not empty
 SECONDS_PER_CELL = 20  # for the output of a code cell
 EXERCISE_MINUTES = {"*": 5, "**": 20, "***": 0}  # by grade; an open one takes what a reader gives it
 ROUNDED_TO = 5  # minutes
+SESSION = 90  # minutes
 FOLDED = re.compile(r"<details>.*?</details>", re.DOTALL)
 
 
