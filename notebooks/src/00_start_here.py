@@ -15,7 +15,7 @@
 #
 # How can a computer learn to draw new time series, and how do we find out whether they are any good?
 #
-# - **Goals**: see a trained model at work before building one; know what each chapter adds; choose a route
+# - **Goals**: see a series, its tokens and a new series; see how good the new ones are; choose a route
 # - **Before**: Python; a first course in linear algebra; what a neural network and a gradient step are
 # - **Time**: 10 seconds of computing
 # - **Data**: SyntheticControlGenerated, made by the package; what a recorded run drew after training on it (`data/results/example.npz`)
@@ -29,18 +29,39 @@ preset: str = "quick"  # quick, paper or improved; nothing is trained here, so t
 import json
 
 import numpy as np
-import torch
 
 from ncvqvae_lite import nb, plots
-from ncvqvae_lite.data import load_dataset
-from ncvqvae_lite.demonstration import class_words
 from ncvqvae_lite.names import METHODS
 from ncvqvae_lite.thesis import data_file
 
-generator = nb.seed_everything(seed)
 cfg = nb.chapter_config(preset, seed)
 example = np.load(data_file("results/example.npz"))
-ds = load_dataset("SyntheticControlGenerated")
+COLOUR, SHOWN = METHODS["regular"].colour, 4  # the class that is shown: an upward shift
+known = "a series of the data", example["x"][SHOWN], example["x_tokens"][SHOWN], plots.REAL
+new = "a new series", example["drawn"], example["steps"][-1], COLOUR
+fig, axes = plots.figure(2, 2, height=2.6)
+axes[0, 0].get_gridspec().set_height_ratios((4, 1))
+for (above, below), (title, series, tokens, colour) in zip(axes.T, (known, new)):
+    above.plot(np.arange(60) + 0.5, series, color=colour)
+    above.set(xlim=(0, 60), ylim=(-3, 3), xticks=[], yticks=[], title=title)
+    below.imshow(tokens, cmap=plots.colour_map(32), vmin=0, vmax=31, extent=(0, 60, 0, 1), aspect="auto")
+    for place, token in enumerate(tokens[0]):
+        shade = "white" if token < 14 else "black"
+        below.text(4 * place + 2, 0.5, token, ha="center", va="center", fontsize=plots.SMALL, color=shade)
+    below.set(yticks=[], xlabel="its 15 tokens, one for every 4 of the 60 steps")
+fig
+
+# %% [markdown]
+# That is the whole course in one figure. Left: a series of 60 numbers, and below it the same series written as 15 *tokens*, each one of
+# 32 symbols. Right: a model drew 15 new tokens, and from them came a series that was never in the data. How does a
+# series become tokens, how are new ones drawn, and are the new series any good?
+
+# %% tags=["nbval-check-output"]
+nb.check("values of a series", example["x"].shape[1], 60)
+nb.check("tokens of a series", example["x_tokens"].shape[1:], (1, 15))
+nb.check("most of a token's symbols", int(max(example["x_tokens"].max(), example["steps"].max())), low=16, high=31)
+far = np.abs(example["x"] - example["drawn"]).mean(axis=1).min() / example["x"].std()
+nb.check("new series: mean distance to the nearest of the six, in deviations", float(far), low=0.2, high=1, digits=2)
 
 # %% [markdown]
 # ## Real beside generated
@@ -50,16 +71,28 @@ ds = load_dataset("SyntheticControlGenerated")
 # which without the colour?
 
 # %%
-COLOUR, classes = METHODS["regular"].colour, class_words(ds.name, ds.class_names)
+import torch
+
+from ncvqvae_lite.data import load_dataset
+from ncvqvae_lite.demonstration import class_words
+
+generator = nb.seed_everything(seed)
+ds = load_dataset("SyntheticControlGenerated")
+classes = class_words(ds.name, ds.class_names)
 generated = torch.from_numpy(example["generated"].astype(np.float32))[:, None]  # (n, 1, L)
 asked = torch.from_numpy(example["classes"]).long()  # (n,)
 real = ds.x_test, ds.y_test, plots.REAL
 plots.by_class({"real": real, "generated": (generated, asked, COLOUR)}, classes, n=4)
 
+# %% tags=["nbval-check-output"]
+nb.check("generated series", tuple(generated.shape), (96, 1, 60))
+nb.check("of each class", torch.bincount(asked).tolist(), [16] * 6)
+
 # %% [markdown]
 # The six classes are there, each with its shape, its noise and its variety. A closer look finds faults: some swings lose their
 # beat, and some jumps climb in two or three steps instead of one. Each series is what a user gets: the first ones that `run.sample` of
-# a trained model gave, none picked. `make replicate` trains this very model (the plain one, "naive") within minutes on a laptop.
+# a trained model gave, none picked. `make replicate` trains this very model within minutes on a laptop. It is the *naive* one of the
+# course's models, called `regular` in code and tables; later ones also learn to recognise a series behind a distortion.
 #
 # ## The idea in one picture
 #
@@ -81,7 +114,6 @@ from ncvqvae_lite.timefreq import stft
 
 codes = plots.colour_map(32)
 fig, axes = plots.figure(2, 4, height=3.9)
-SHOWN = 4  # an upward shift, in both rows
 x, x_hat, tokens, steps = (example[name].astype(np.float32) for name in ("x", "x_hat", "x_tokens", "steps"))
 spectrogram = stft(torch.from_numpy(x[SHOWN, None, None]))[0]  # (2, F, W), real and imaginary parts
 by_step = np.ma.masked_less(steps[:, 0], 0)  # (T + 1, N), hidden ones masked
@@ -113,9 +145,7 @@ fig
 hidden, left = [int((row < 0).sum()) for row in steps], [15]
 while left[-1]:
     left.append(min(left[-1] - 1, int(15 * np.cos(np.pi / 40 * len(left)) + 1e-9)))
-nb.check("values of a series", x.shape[1], 60)
 nb.check("spectrogram (F, W)", tuple(spectrogram.shape[1:]), (5, 31))
-nb.check("tokens of a series (rows, W')", tokens.shape[1:], (1, 15))
 nb.check("hidden after each step", hidden, left)
 kept = [bool((after[before >= 0] == before[before >= 0]).all()) for before, after in zip(steps, steps[1:])]
 nb.check("steps in which no decided token changed", sum(kept), 15)
@@ -187,7 +217,7 @@ print(nb.closing_table(closing_rows({"naive": about["metrics"]}, ds.name), {"nai
 #
 # | chapter | you build | and see |
 # |---|---|---|
-# | [1. Series and spectrograms](01_timefreq.ipynb) | the spectrogram and its inverse | what the model can and cannot see of a series |
+# | [1. Series and spectrograms](01_timefreq.ipynb) | a spectrogram, and tokens from its columns | what each step keeps of a series, and what it loses |
 # | [2. Vector quantization](02_quantizer.ipynb) | tokens: the codebook and how it learns | why some codes die, and what it costs |
 # | [3. Non-contrastive losses](03_ssl_losses.ipynb) | Barlow Twins and VIbCReg | how a network learns classes without labels, and how that collapses |
 # | [4. Augmentations](04_augmentations.ipynb) | warping, slicing and noise for a whole batch at once | which changes keep the class and which destroy it |
@@ -203,16 +233,15 @@ print(nb.closing_table(closing_rows({"naive": about["metrics"]}, ds.name), {"nai
 # | [14. Masks and games](14_masks_games.ipynb) | a masked autoencoder, tasks with known answers, a game of two networks | what a straight line already knows, and which teacher has something to teach |
 # | [15. Series and words](15_pairs.ipynb) | two towers, their two-way loss, classes by names | what captions teach about series, what they leave out, and what lies between the two |
 # | [16. Features of your own series](16_features.ipynb) | a comparison from few labels, a cross-validation without leaks | on which of two tables learning without labels pays, and how to find out on yours |
+# | [17. Spectrograms in depth](17_spectrograms.ipynb), optional | the inverse of a spectrogram, the price of its window | what a window can and cannot resolve |
+# | [18. The losses of chapter 3 in depth](18_losses_in_depth.ipynb), optional | the losses' large sums without a large matrix | what batch size and width do |
 #
-# ## Four routes
+# ## Routes
 #
-# - **Ten minutes**: this notebook, then the figures of [chapter 8](08_replicate.ipynb) as they are.
-# - **An hour**: the last section of chapter 1, chapter 2 without its exercises, then run chapter 8 yourself with `method = "barlowtwins"` and
-#   `augmentation = "warp"`, and compare the two tables.
-# - **Your data**: chapter 9 alone for new series like yours, chapter 16 alone for features of yours; they say which earlier sections
-#   they lean on.
-# - **A day**: all chapters in order, each with its exercises. An exercise has a check that says whether you are right and,
-#   if not, where to look.
+# [The index](README.md) has the minutes of every chapter, by one rule, and the sums of these routes. Exercises come on top: each has
+# a check that says whether you are right and, if not, where to look. Words of the field are in the [glossary](GLOSSARY.md).
+#
+# <!-- routes -->
 #
 # ## How to run it
 #

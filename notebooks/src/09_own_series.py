@@ -287,7 +287,7 @@ nb.record("09", "error of the mean day", mean_day)
 # ## Which augmentation?
 #
 # An augmentation promises that its views keep the class (chapter 4). Ask your own labels: train the simplest
-# classifier, 5 nearest neighbours, on series *and* views, and let it judge views of held-out series. A fall says that
+# classifier, 5 nearest neighbours, on series *and* views, and ask it about views of held-out series. A fall says that
 # views no longer tell the class.
 
 # %%

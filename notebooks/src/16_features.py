@@ -284,7 +284,7 @@ for k in (cfg.few, cfg.many):
 #
 # And the draw of the labels? With 10 labels a class the deviation over draws (second column of numbers) is 0.02 to 0.08. The mean gain on
 # GunPoint is about twice the largest of them, so here the method matters more than the draw. With 3 labels a class the bars in the
-# figure overlap: a single draw would be a poor judge.
+# figure overlap: a single draw would be a poor guide.
 #
 # ### Could it have been known before?
 #

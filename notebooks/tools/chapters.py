@@ -22,6 +22,7 @@ from typing import NamedTuple
 import jupytext
 import nbformat
 from exercises import overview, without_answers
+from glossary import linked
 from minutes import stated
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from routes import MARK, routes_text
@@ -105,6 +106,9 @@ def chapter_notebook(source):
     for cell in cells:
         if cell.cell_type == "markdown" and MARK in cell.source:
             cell.source = cell.source.replace(MARK, routes_text([file.stem for file in source_files()]))
+    texts = [cell for cell in cells[1:] if cell.cell_type == "markdown"]
+    for cell, text in zip(texts, linked((cell.source for cell in texts), source.stem[:2])):
+        cell.source = text
     ours = [navigation(source, "", bool(exercises)), colab_setup(re.search(COMPUTING, time)[0])]
     ends = [new_markdown_cell(overview(exercises, source.stem))] if exercises else []
     return notebook_of([first, *ours, *cells[1:], *ends, navigation(source, "", bool(exercises))])
