@@ -48,7 +48,7 @@ for (above, below), (title, series, tokens, colour) in zip(axes.T, (known, new))
     for place, token in enumerate(tokens[0]):
         shade = "white" if token < 14 else "black"
         below.text(4 * place + 2, 0.5, token, ha="center", va="center", fontsize=plots.SMALL, color=shade)
-    below.set(yticks=[], xlabel="its 15 tokens, one for every 4 of the 60 steps")
+    below.set(yticks=[], xlabel="its tokens: one for every 4 steps")
 fig
 
 # %% [markdown]
