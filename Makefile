@@ -6,7 +6,8 @@
 #   make test         lint, types, tests, and every notebook run once: does it print what it printed when it was built?
 #   make coverage     which lines of the package the tests run, without those marked slow
 #   make notebooks    rebuild and execute every notebook from notebooks/src
-#   make variants SEED=7    exercises with other constants, without solutions (SOLUTIONS=1 writes those, too), in build/variants
+#   make variants SEED=7    for teachers: exercises with other data and constants, without solutions; SOLUTIONS=1 writes those, too
+#   make slides       for teachers: slides of two sessions, each one HTML file that needs no network
 #   make bench        how long training takes on this machine
 #   make speedrun     from raw series to scores better than the thesis' on one core: how soon? (records: benchmarks/RECORDS.md)
 #   make colab        every chapter once with the versions that Google Colab has; best with PYTHON=python3.13, as there
@@ -31,7 +32,7 @@ PRESET := quick
 AS_BUILT := env -u NCVQVAE_DATA -u NCVQVAE_FCN -u NCVQVAE_PRESET -u NCVQVAE_RECORD CUDA_VISIBLE_DEVICES= \
   OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONHASHSEED=0
 
-.PHONY: help replicate test coverage notebooks variants bench speedrun colab
+.PHONY: help replicate test coverage notebooks variants slides bench speedrun colab
 .DELETE_ON_ERROR:
 
 help:
@@ -80,6 +81,9 @@ notebooks: $(STAMP)
 variants: $(STAMP)
 	$(if $(filter command,$(origin SEED)),,$(error which variants? Give a seed: make variants SEED=7))
 	$(AS_BUILT) $(BIN)/python notebooks/tools/variants.py $(SEED) $(if $(SOLUTIONS),--solutions)
+
+slides: $(STAMP)
+	$(BIN)/python notebooks/tools/slides.py
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/bench.py

@@ -7,7 +7,7 @@ one that the published solution fails; `variants.py` proves it.
 
 
 def bits_of_a_value(draw):
-    """0.1: values of another number of bits."""
+    """compression: values of another number of bits."""
     bits = draw.choice((8, 16, 64))
     return {
         "as 32-bit numbers": f"as {bits}-bit numbers",
@@ -23,7 +23,7 @@ def bits_of_a_value(draw):
 
 
 def deviation_and_gaps(draw):
-    """1.2: another denominator, another number in the gaps."""
+    """scale_with_gaps: another denominator, another number in the gaps."""
     fill, sample = draw.choice((-2, -1, 1, 2)), draw.choice((False, True))
     side = f"{abs(fill)} deviation{'s' * (abs(fill) > 1)} {'above' if fill > 0 else 'below'} the mean"
     replaced = {
@@ -48,7 +48,7 @@ def deviation_and_gaps(draw):
 
 
 def counted_start(draw):
-    """2.2: the start of a code is counted."""
+    """code_after: the start of a code is counted."""
     count = draw.choice((2, 3, 5, 8))
     return {
         "with sum $e_0$ and count 0, as in the package": f"with sum ${count} e_0$ and count {count} (in the package: "
@@ -63,7 +63,7 @@ def counted_start(draw):
 
 
 def places_of_cuts(draw):
-    """4.4: cuts fall on other places."""
+    """p_three_unchanged: cuts fall on other places."""
     if draw.choice((False, True)):
         return {
             "uniform in $0 \\dots L-1$": "uniform in $1 \\dots L-1$",
@@ -88,7 +88,7 @@ def places_of_cuts(draw):
 
 
 def moment_of_codes(draw):
-    """5.2: another mean over the grid."""
+    """features_of_tokens: another mean over the grid."""
     words, power = draw.choice((("squares", "**2"), ("cubes", "**3"), ("absolute values", ".abs()")))
     return {
         "Compute the features of series from": "Here the features of a series are the means, over its grid, of the "
@@ -101,7 +101,7 @@ def moment_of_codes(draw):
 
 
 def schedule(draw):
-    """6.1: another share of t."""
+    """probability_share_above: another share of t."""
     latex, text, code, answer, advice = draw.choice(
         (
             ("1 - t^2", "1 - t^2", "1 - t**2", "math.sqrt(1 - s)", "The share falls"),
@@ -126,7 +126,7 @@ def schedule(draw):
 
 
 def guidance(draw):
-    """6.4: guidance with other weights of the two answers."""
+    """guided: guidance with other weights of the two answers."""
     latex, code = draw.choice((("(1 + s)", "(1 + s)"), ("2s", "(2 * s)"), ("(2 + s)", "(2 + s)"), ("3s", "(3 * s)")))
     return {
         "$l = l_0 + s\\,(l_c - l_0)$": f"$l = l_0 + {latex}\\,(l_c - l_0)$",
@@ -139,7 +139,7 @@ def guidance(draw):
 
 
 def range_of_features(draw):
-    """7.2: features fill another range."""
+    """scale_features: features fill another range."""
     low, high = draw.choice(((0, 1), (0, 10), (-2, 2), (-3, 1), (0, 4)))
 
     def at(value):
@@ -158,7 +158,7 @@ def range_of_features(draw):
 
 
 def second_sample_scaled(draw):
-    """7.3: the rows of the second sample are multiplied by a number."""
+    """expected_shift: the rows of the second sample are multiplied by a number."""
     factor = draw.choice((2, 3, 4))
     return {
         "come from the *same* distribution with covariance $S$.": "come from the *same* distribution with mean 0 and "
@@ -172,7 +172,7 @@ def second_sample_scaled(draw):
 
 
 def gap_between_splits(draw):
-    """9.2: train and test windows keep a distance."""
+    """split_windows: train and test windows keep a distance."""
     gap = draw.choice((2, 3, 4, 5))
     return {
         "if none of the test windows may share a step with a train window?": f"if at least {gap} steps of the "
@@ -186,7 +186,7 @@ def gap_between_splits(draw):
 
 
 def distance_to_neighbours(draw):
-    """12.1: another summary of the k nearest distances."""
+    """density: another summary of the k nearest distances."""
     if draw.choice((False, True)):
         return {
             "the mean Euclidean distance": "the Euclidean distance",
@@ -211,16 +211,16 @@ def distance_to_neighbours(draw):
     }
 
 
-RULES = {
-    "0.1": bits_of_a_value,
-    "1.2": deviation_and_gaps,
-    "2.2": counted_start,
-    "4.4": places_of_cuts,
-    "5.2": moment_of_codes,
-    "6.1": schedule,
-    "6.4": guidance,
-    "7.2": range_of_features,
-    "7.3": second_sample_scaled,
-    "9.2": gap_between_splits,
-    "12.1": distance_to_neighbours,
+RULES = {  # by the name of the function that the learner writes
+    "compression": bits_of_a_value,
+    "scale_with_gaps": deviation_and_gaps,
+    "code_after": counted_start,
+    "p_three_unchanged": places_of_cuts,
+    "features_of_tokens": moment_of_codes,
+    "probability_share_above": schedule,
+    "guided": guidance,
+    "scale_features": range_of_features,
+    "expected_shift": second_sample_scaled,
+    "split_windows": gap_between_splits,
+    "density": distance_to_neighbours,
 }

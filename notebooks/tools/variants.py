@@ -32,7 +32,7 @@ from variant_rules import RULES  # noqa: E402
 from ncvqvae_lite.errors import BadInput, UserError  # noqa: E402
 from ncvqvae_lite.nb_checks import CheckFailed  # noqa: E402
 
-OUT = NOTEBOOKS.parent / "build" / "variants"
+OUT = NOTEBOOKS / "teaching" / "built" / "variants"
 
 
 def code_of(seed):
@@ -59,10 +59,10 @@ def variant(cells, seed, rules=None):
     """
     rules = RULES if rules is None else rules
     setup, published = parse(cells)
-    chosen = [exercise for exercise in published if exercise.number in rules]
+    chosen = [exercise for exercise in published if exercise.name in rules]
     changed = [deepcopy(cell) for cell in setup]
     for exercise in chosen:
-        drawn = rules[exercise.number](random.Random(f"{seed} {exercise.number}"))
+        drawn = rules[exercise.name](random.Random(f"{seed} {exercise.name}"))
         changed += replace(exercise[-5:], drawn, exercise.number)
     return changed, chosen
 
@@ -125,7 +125,9 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("seed", help="a number or a word; equal seeds give equal variants")
     parser.add_argument("numbers", nargs="*", metavar="NN", help="chapters, two digits; all without any")
-    parser.add_argument("--out", type=Path, default=None, help="folder (default: build/variants/SEED)")
+    parser.add_argument(
+        "--out", type=Path, default=None, help="folder instead of notebooks/teaching/built/variants/SEED"
+    )
     parser.add_argument("--solutions", action="store_true", help="write solutions, too")
     arguments = parser.parse_args(argv)
     out = arguments.out or OUT / arguments.seed
