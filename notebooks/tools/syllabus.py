@@ -1,0 +1,144 @@
+"""Minutes of the syllabus: `python notebooks/tools/syllabus.py` writes them, `--check` compares them.
+
+notebooks/teaching/SYLLABUS.md says for each session what is read before it and which exercises are done in class and
+at home. The minutes behind these lines, and the table at its top, follow from the chapters by the rule of `minutes.py`.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+NOTEBOOKS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(NOTEBOOKS.parent), str(NOTEBOOKS / "tools")]  # a checkout need not be installed
+
+from build import write  # noqa: E402
+from chapters import read_cells, source_files  # noqa: E402
+from exercises import parse  # noqa: E402
+from minutes import EXERCISE_MINUTES, reading_minutes, rounded  # noqa: E402
+
+from ncvqvae_lite.errors import BadInput, UserError  # noqa: E402
+
+SYLLABUS = NOTEBOOKS / "teaching" / "SYLLABUS.md"
+LABELS = ("Read before", "In class", "At home")
+PART = re.compile(r"\[chapter \d+\]\(\.\./(\d\d)_\w+\.ipynb\) from \*(.+?)\* to \*(.+?)\*")
+GLANCE = re.compile(r"(<!-- glance -->\n).*(<!-- /glance -->)", re.DOTALL)
+
+
+class Session(NamedTuple):
+    number: int
+    title: str
+    text: str  # below the heading
+    minutes: dict  # label -> minutes of reading (rounded to 5) or of exercises
+
+    def line(self, label):
+        """The line of a label, without its minutes."""
+        found = re.search(rf"^\*\*{label}\*\*: (.+?)(?: \(\d+ minutes\))?\.?$", self.text, re.MULTILINE)
+        if not found:
+            raise BadInput(f"session {self.number} has no line '**{label}**: ...'")
+        return found[1]
+
+    def exercises(self, label):
+        """Numbers of the exercises of a line."""
+        return re.findall(r"\d+\.\d+", self.line(label))
+
+
+def sections(cells, first, last):
+    """Cells of a chapter from the heading `first` to the end of the section `last`; raises BadInput without them."""
+    heads = [
+        (place, line.lstrip("# ").strip())
+        for place, cell in enumerate(cells)
+        if cell.cell_type == "markdown"
+        for line in cell.source.splitlines()
+        if re.match(r"#{2,3} ", line)
+    ]
+    titles = [title for _, title in heads]
+    for title in (first, last):
+        if title not in titles:
+            raise BadInput(f"no heading {title!r}: there are {', '.join(titles)}")
+    start, end = titles.index(first), titles.index(last) + 1
+    if start >= end:
+        raise BadInput(f"{last!r} comes before {first!r}")
+    return cells[heads[start][0] : heads[end][0] if end < len(heads) else len(cells)]
+
+
+def chapters_of_course():
+    """("02" -> cells of the chapter, "2.1" -> minutes of the exercise)."""
+    chapters, minutes = {}, {}
+    for source in source_files():
+        cells, own = read_cells(source)
+        chapters[source.stem[:2]] = cells
+        minutes |= {e.number: EXERCISE_MINUTES[e.stars] for e in parse(own)[1]} if own else {}
+    return chapters, minutes
+
+
+def sessions(text, chapters, exercise_minutes):
+    """The sessions of the page, with their minutes; raises BadInput for headings or exercises that do not exist."""
+    found = []
+    for number, title, body in re.findall(r"^## Session (\d+)\. (.+)\n((?:(?!## ).*\n?)*)", text, re.MULTILINE):
+        session = Session(int(number), title, body, {})
+        try:
+            parts = PART.findall(session.line("Read before"))
+            if not parts and session.line("Read before") != "nothing":
+                raise BadInput("what is read before is written '[chapter 2](../02_quantizer.ipynb) from *A* to *B*'")
+            cells = [cell for part in parts for cell in sections(chapters[part[0]], *part[1:])]
+            session.minutes["Read before"] = rounded(reading_minutes(cells)) if cells else 0
+            for label in LABELS[1:]:
+                numbers = session.exercises(label)
+                unknown = [n for n in numbers if n not in exercise_minutes]
+                if unknown:
+                    raise BadInput(f"there is no exercise {', '.join(unknown)}")
+                session.minutes[label] = sum(exercise_minutes[n] for n in numbers)
+        except BadInput as error:
+            raise BadInput(f"session {number}: {error}") from error
+        found.append(session)
+    return found
+
+
+def with_minutes(text):
+    """The page with its minutes and its table at the top."""
+    found = sessions(text, *chapters_of_course())
+    rows = ["| session | read before | exercises in class | exercises at home |", "|---|---|---|---|"]
+    for session in found:
+        changed = session.text
+        for label in LABELS:
+            minutes, line = session.minutes[label], session.line(label)
+            full = (
+                f"**{label}**: {line}" + (f" ({minutes} minutes)" if minutes else "") + "." * (label == "Read before")
+            )
+            changed = re.sub(rf"^\*\*{label}\*\*: .+$", lambda _, full=full: full, changed, flags=re.MULTILINE)
+        text = text.replace(session.text, changed)
+        done = [f"{', '.join(session.exercises(label))} ({session.minutes[label]} min)" for label in LABELS[1:]]
+        rows.append(
+            f"| {session.number}. {session.title} | {session.minutes['Read before']} min | {done[0]} | {done[1]} |"
+        )
+    sums = [sum(session.minutes[label] for session in found) for label in LABELS]
+    rows.append(f"| all | {sums[0]} min | {sums[1]} min | {sums[2]} min |")
+    hours = (len(found) * 90 + sums[0] + sums[2]) / 60
+    says = f"{len(found)} sessions of 90 minutes, with reading and homework {hours:.0f} hours for a student."
+    return GLANCE.sub(lambda m: f"{m[1]}\n" + "\n".join(rows) + f"\n\n{says}\n\n{m[2]}", text)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="compare only")
+    arguments = parser.parse_args(argv)
+    text = SYLLABUS.read_text(encoding="utf-8")
+    try:
+        wanted = with_minutes(text)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if arguments.check and wanted != text:
+        print(
+            "minutes of the syllabus are not those of the chapters: python notebooks/tools/syllabus.py", file=sys.stderr
+        )
+        return 1
+    if not arguments.check:
+        write(SYLLABUS, wanted.encode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
