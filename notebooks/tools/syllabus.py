@@ -17,6 +17,7 @@ from build import write  # noqa: E402
 from chapters import read_cells, source_files  # noqa: E402
 from exercises import parse  # noqa: E402
 from minutes import EXERCISE_MINUTES, reading_minutes, rounded  # noqa: E402
+from variant_rules import RULES  # noqa: E402
 
 from ncvqvae_lite.errors import BadInput, UserError  # noqa: E402
 
@@ -64,13 +65,15 @@ def sections(cells, first, last):
 
 
 def chapters_of_course():
-    """("02" -> cells of the chapter, "2.1" -> minutes of the exercise)."""
-    chapters, minutes = {}, {}
+    """("02" -> cells of the chapter; "2.1" -> minutes of the exercise; numbers of the exercises that have variants)."""
+    chapters, minutes, varied = {}, {}, set()
     for source in source_files():
         cells, own = read_cells(source)
         chapters[source.stem[:2]] = cells
-        minutes |= {e.number: EXERCISE_MINUTES[e.stars] for e in parse(own)[1]} if own else {}
-    return chapters, minutes
+        exercises = parse(own)[1] if own else []
+        minutes |= {e.number: EXERCISE_MINUTES[e.stars] for e in exercises}
+        varied |= {e.number for e in exercises if e.name in RULES}
+    return chapters, minutes, varied
 
 
 def sessions(text, chapters, exercise_minutes):
@@ -98,7 +101,8 @@ def sessions(text, chapters, exercise_minutes):
 
 def with_minutes(text):
     """The page with its minutes and its table at the top."""
-    found = sessions(text, *chapters_of_course())
+    chapters, exercise_minutes, varied = chapters_of_course()
+    found = sessions(text, chapters, exercise_minutes)
     rows = ["| session | read before | exercises in class | exercises at home |", "|---|---|---|---|"]
     for session in found:
         changed = session.text
@@ -109,14 +113,15 @@ def with_minutes(text):
             )
             changed = re.sub(rf"^\*\*{label}\*\*: .+$", lambda _, full=full: full, changed, flags=re.MULTILINE)
         text = text.replace(session.text, changed)
-        done = [f"{', '.join(session.exercises(label))} ({session.minutes[label]} min)" for label in LABELS[1:]]
-        rows.append(
-            f"| {session.number}. {session.title} | {session.minutes['Read before']} min | {done[0]} | {done[1]} |"
-        )
+        cells = [f"{session.number}. {session.title}", f"{session.minutes['Read before']} min"]
+        for label in LABELS[1:]:
+            numbers = (f"**{n}**" if n in varied else n for n in session.exercises(label))
+            cells.append(f"{', '.join(numbers)} ({session.minutes[label]} min)")
+        rows.append(f"| {' | '.join(cells)} |")
     sums = [sum(session.minutes[label] for session in found) for label in LABELS]
     rows.append(f"| all | {sums[0]} min | {sums[1]} min | {sums[2]} min |")
     hours = (len(found) * 90 + sums[0] + sums[2]) / 60
-    says = f"{len(found)} sessions of 90 minutes, with reading and homework {hours:.0f} hours for a student."
+    says = f"With reading and homework that is {hours:.0f} hours for a student. Exercises in bold have variants."
     return GLANCE.sub(lambda m: f"{m[1]}\n" + "\n".join(rows) + f"\n\n{says}\n\n{m[2]}", text)
 
 

@@ -1,0 +1,120 @@
+"""The syllabus adds up and names what exists; slides are made from the notebooks and need nothing else."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from ncvqvae_lite.errors import BadInput
+
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+sys.path.insert(0, str(NOTEBOOKS / "tools"))
+
+import slides  # noqa: E402
+import syllabus  # noqa: E402
+
+TEXT = syllabus.SYLLABUS.read_text(encoding="utf-8")
+COURSE = syllabus.chapters_of_course()
+SESSIONS = syllabus.sessions(TEXT, *COURSE[:2])
+
+# --- the syllabus ---
+
+
+def test_six_sessions_and_their_minutes_are_those_of_the_chapters():
+    assert [session.number for session in SESSIONS] == [1, 2, 3, 4, 5, 6]
+    assert syllabus.with_minutes(TEXT) == TEXT, "python notebooks/tools/syllabus.py"
+
+
+@pytest.mark.parametrize("session", SESSIONS, ids=lambda session: str(session.number))
+def test_the_plan_of_a_session_fills_90_minutes_and_holds_its_exercises(session):
+    plan = [(int(a), int(b), what) for a, b, what in re.findall(r"^\| (\d+)-(\d+) \| (.+?) \|", session.text, re.M)]
+    assert [a for a, _, _ in plan] == [0, *(b for _, b, _ in plan[:-1])] and plan[-1][1] == 90
+    planned = {}
+    for a, b, what in plan:
+        for number in re.findall(r"exercise (\d+\.\d+)", what):
+            planned[number] = b - a
+    assert list(planned) == session.exercises("In class")
+    assert all(COURSE[1][number] <= minutes for number, minutes in planned.items())
+    parts = (
+        "Goals",
+        "Read before",
+        "In class",
+        "At home",
+        "Where students stumble",
+        "Show",
+        "Tell honestly",
+        "When time is short",
+    )
+    assert all(f"**{part}" in session.text for part in parts)
+    goals = re.findall(r"^\d\. .+", session.text, re.M)
+    assert len(goals) >= 4
+    assert session.minutes["Read before"] + session.minutes["At home"] <= 90
+
+
+def test_no_exercise_stands_twice_in_the_syllabus():
+    numbers = [n for session in SESSIONS for label in ("In class", "At home") for n in session.exercises(label)]
+    assert len(numbers) == len(set(numbers)) >= 20
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("from *Nearest code*", "from *Farthest code*", "session 2: no heading 'Farthest code'"),
+        ("**At home**: 2.2", "**At home**: 2.9", "session 2: there is no exercise 2.9"),
+        ("**In class**: 5.1", "**Classwork**: 5.1", "session 4 has no line"),
+    ],
+)
+def test_what_a_syllabus_names_must_exist(old, new, fault):
+    assert old in TEXT
+    with pytest.raises(BadInput, match=re.escape(fault)):
+        syllabus.sessions(TEXT.replace(old, new), *COURSE[:2])
+
+
+# --- the slides ---
+
+DECKS = sorted(slides.DECKS.glob("*.md"))
+
+
+@pytest.mark.parametrize("file", DECKS, ids=lambda file: file.stem)
+def test_a_deck_is_one_page_that_needs_no_network(file):
+    page = slides.deck(file).decode()
+    assert page == slides.deck(file).decode()
+    count = len(re.findall(r"^---$", file.read_text(), re.M)) + 1
+    assert page.count("<section>") == count and count >= 12
+    outside = [a for a in re.findall(r'(?:src|href)="([^"]+)"', page) if not a.startswith("data:")]
+    assert not outside and "{{" not in page and "PICTURE" not in page
+    assert all(alt for alt in re.findall(r'<img alt="([^"]*)"', page))
+
+
+def test_there_are_two_decks_and_the_command_writes_them(tmp_path, capsys):
+    assert len(DECKS) == 2
+    assert slides.main(["--out", str(tmp_path), DECKS[0].stem]) == 0
+    assert [file.name for file in tmp_path.iterdir()] == [f"{DECKS[0].stem}.html"]
+    assert slides.main(["--out", str(tmp_path), "session_9"]) == 1
+    assert "no deck session_9: choose from session_1, session_2" in capsys.readouterr().err
+
+
+def test_numbers_and_figures_come_from_built_notebooks():
+    made = slides.slide("In use: {{02#The fate of a dead code|in use (\\d+)}}\n\nNote: said", "1 / 1")
+    assert re.search(r"In use: \d+", made) and "<aside><p>said</p>" in made
+    assert 'alt="a plane"' in slides.slide("![a plane](figure:02#Nearest code)", "1 / 1")
+    assert "<code>[1.0, 0.0] squared" in slides.slide("```printed 02#Nearest code|^.1.0, 0.0. squared\n```", "1 / 1")
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("{{02#Nearest code|no such (text)}}", "fits 'no such (text)'"),
+        ("{{02#Nearest cod|(.)}}", "chapter 02 has no heading 'Nearest cod'"),
+        ("{{98#Nearest code|(.)}}", "no built chapter 98"),
+        ("![a](figure:02#Nearest code/7)", "asked for no. 7"),
+        ("![](figure:02#Nearest code)", "needs words"),
+        ("![a](drawing:unicorn)", "no drawing unicorn"),
+        ("```printed 02#Nearest code|no such text\n```", "no line printed below"),
+    ],
+)
+def test_what_a_slide_asks_for_must_be_there(tmp_path, text, fault):
+    (tmp_path / "deck.md").write_text(f"# Title\n---\n{text}\n")
+    with pytest.raises(BadInput, match=f"deck.md, slide 2: .*{re.escape(fault)}"):
+        slides.deck(tmp_path / "deck.md")
