@@ -77,6 +77,7 @@ coverage: $(STAMP)
 notebooks: $(STAMP)
 	$(AS_BUILT) $(BIN)/python notebooks/tools/draw.py
 	$(AS_BUILT) $(BIN)/python notebooks/tools/build.py
+	$(BIN)/python notebooks/tools/syllabus.py
 
 variants: $(STAMP)
 	$(if $(filter command,$(origin SEED)),,$(error which variants? Give a seed: make variants SEED=7))
