@@ -332,11 +332,12 @@ class Encoder(nn.Module):
         return torch.cat([h.mean(dim=2), h.amax(dim=2)], dim=1)  # (B, 4 * channels)
 
 
+# %%
 def head(in_features, width, whiten):
     """Features (B, in_features) -> projections (B, width)."""
-    first, second, third = nn.Linear(in_features, width), nn.Linear(width, width), nn.Linear(width, width)
     last = ssl_losses.IterNorm(width, num_groups=cfg.groups) if whiten else nn.Identity()
-    return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), third, last)
+    first, middle = nn.Linear(in_features, width), nn.Linear(width, width)
+    return nn.Sequential(first, nn.ReLU(), middle, nn.ReLU(), nn.Linear(width, width), last)
 
 
 # %% [markdown]

@@ -110,9 +110,8 @@ sd = 2 * torch.logspace(0, -0.75, 8, dtype=torch.float64)  # (8,) from 2 to 0.36
 x = torch.randn(500, 8, dtype=torch.float64, generator=generator) * sd @ rotation.T  # (B, d), correlated
 steps = torch.arange(1, 26)
 errors = torch.stack([(newton_whitening(x, int(k)) - exact_whitening(x)).abs().max() for k in steps])  # (25,)
-print(
-    "largest error after 1, 5, 10, 15, 20, 25 steps:", *(f"{float(errors[k - 1]):.0e}" for k in (1, 5, 10, 15, 20, 25))
-)
+for k in (1, 5, 10, 15, 20, 25):
+    print(f"{k:2} steps: largest error {float(errors[k - 1]):.0e}")
 
 # %% [markdown]
 # The figure shows the largest error of the matrix against the number of steps. The slope of the dashed line is a
@@ -452,6 +451,7 @@ def projections(run):
     return run.head(run.encoder(x_test)).detach().double()
 
 
+# %%
 torch.manual_seed(cfg.seed)
 untrained = Encoder(cfg.channels).eval()  # the weights that every training starts from
 vic, vib, barlow = ssl_losses.vicreg, ssl_losses.vibcreg, ssl_losses.barlow_twins
@@ -465,6 +465,7 @@ jobs = {  # name -> loss of (a, b), with IterNorm or not
     "VIbCReg - variance": (lambda a, b: vib(a, b, var=0.0).total, True),
     "NT-Xent": (nt_xent, False),
 }
+print(len(jobs), "losses")
 
 # %%
 runs, scores = {}, {"untrained": probe(Trained(untrained, None, None))}
