@@ -78,7 +78,7 @@ for share in (1 / 4, 1 / 64, 1 / 1000):
 
 # %% [markdown]
 # A small share has a long way: as long as $p^3 s$ is small, each step only multiplies $p$ by 1.5. The variance that a
-# direction has afterwards is $s p^2$, and it should be 1. The thesis stops after five steps. In a group of 64 features
+# direction has afterwards is $s p^2$, and it should be 1. The thesis stops after five steps. In a group of 64 columns
 # an average share is 1/64; there five steps reach $6.13^2 / 64 = 0.59$. Directions with a small share stay small. That
 # is not all bad: in a batch they are the least certain ones, and full whitening makes them as loud as the others.
 #
@@ -143,7 +143,7 @@ fig
 #
 # For equal variances this is 0. For $s_j = 16\, s_i$ it is $-9$: each step makes such an error nine times larger, and
 # $10^{-16}$ needs 17 steps to become 1. So this iteration must be stopped early, also for this reason. Five steps are
-# safe; "more iterations, better whitening" is a mistake that costs a night. (Relatives of Newton's iteration with this
+# safe; from about ten on, more steps whiten worse. (Relatives of Newton's iteration with this
 # weakness have long been known: Higham 1986, "Newton's method for the matrix square root".)
 
 # %% tags=["nbval-check-output"]
@@ -165,9 +165,9 @@ nb.check("IterNorm: by hand and package", theirs, ours, rtol=1e-6, atol=1e-8)
 nb.check("IterNorm: gradient through the whitening", slope_theirs, slope, rtol=1e-6, atol=1e-8)
 
 # %% [markdown]
-# Groups: 4096 features would need a $4096 \times 4096$ matrix, and a batch of 128 cannot fill it. So IterNorm cuts them
-# into 64 groups of 64 neighbours and whitens each alone. Features of different groups may still be correlated; that is
-# left to the correlation term.
+# Groups: 4096 columns would need a $4096 \times 4096$ matrix, and a batch of 128 cannot fill it. So IterNorm cuts them
+# into 64 groups of 64 neighbours and whitens each alone. Columns of different groups may still be correlated; that
+# is left to the correlation term.
 #
 # How far do five steps get in a group of 64, and what happens when the group is *wider than the batch*? A centred batch
 # of $B$ series spans at most $B - 1$ directions. In the others the variance is 0, and no whitening can make it 1. The
@@ -185,7 +185,7 @@ ax = axes[0, 0]
 for (B, spectrum), style in zip(spectra.items(), ("-", "--", "-.", ":")):
     ax.plot(range(1, 65), spectrum, style, color=METHODS["vibcreg"].colour, linewidth=2.2, label=f"batch of {B}")
 ax.axhline(1, color=plots.INK, linewidth=0.8)
-ax.set_xlabel("direction of a group of 64 features")
+ax.set_xlabel("direction of a group of 64 columns")
 ax.set_ylabel("variance after IterNorm")
 ax.legend(fontsize=plots.SMALL, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 fig
@@ -213,7 +213,7 @@ nb.check("smallest variance, batch of 512", spectra[512][-1], low=0.2, high=0.7)
 # left. The off-diagonal sum is this norm minus the diagonal's part, and a diagonal entry $\sum_n X_{ni} Y_{ni}$ costs
 # $B$ products only.
 #
-# Pencil: $X = Y = (1, 2)$, one series, two features. $X^T X$ has entries 1, 2, 2, 4, squares 1 + 4 + 4 + 16 = 25. The
+# Pencil: $X = Y = (1, 2)$, one series, two columns. $X^T X$ has entries 1, 2, 2, 4, squares 1 + 4 + 4 + 16 = 25. The
 # Gram matrix is the single number 5, and $5^2 = 25$.
 
 
@@ -255,9 +255,9 @@ nb.check("products at B 128, D 4096: ratio", 128 * 4096**2 / (2 * 128**2 * 4096)
 #
 # $$\frac{\lambda}{D} \sum_{i \ne j} C_{ij}^2 \ \ge\ \lambda c^2 \Big( \frac{D}{B-1} - 1 \Big).$$
 #
-# And random features, which mean nothing at all? Two unrelated features have a squared correlation of $1/(B-1)$ on
+# And random columns, which mean nothing at all? Two unrelated columns have a squared correlation of $1/(B-1)$ on
 # average, so the left side is about $\lambda c^2 (D - 1) / (B - 1)$, roughly $\lambda D / B$. Compare points and lines:
-# where $D$ is much larger than $B$, random noise is already close to the best that *any* features can do.
+# where $D$ is much larger than $B$, random noise is already close to the best that *any* projections can do.
 
 # %%
 batch_sizes = [20, 32, 64, 128, 256, 512]
@@ -292,8 +292,7 @@ for B in (20, cfg.thesis_batch):
 
 # %% [markdown]
 # At the thesis' width, with views that agree, the off-diagonal part cannot fall below about 0.15 for a batch of 128 and
-# 0.97 for a batch of 20, however good the encoder. This is not a failure of training, but remember it when you read a Barlow Twins loss that refuses to
-# fall.
+# 0.97 for a batch of 20, however good the encoder. Remember it when you read a Barlow Twins loss that does not fall.
 #
 # ## With negatives: NT-Xent
 #
@@ -475,8 +474,8 @@ for name, (loss, whiten) in jobs.items():
     print(f"{name:24} probe {scores[name]:.2f}")
 
 # %% [markdown]
-# NT-Xent, with negatives, reads the classes as well as the three non-contrastive losses, in these easy series; so do six
-# recorded seeds.
+# NT-Xent, with negatives, makes the classes as readable as the three non-contrastive losses do, in these easy series: 0.99
+# to 1 in six recorded seeds.
 #
 # ### Collapse, watched
 #
@@ -629,11 +628,9 @@ for name in ("VICReg", "VIbCReg", "Barlow Twins", "NT-Xent"):
 
 # %% [markdown]
 # All four lose a few points at most in `quick`. *In `paper`, with four times the steps*, VIbCReg and NT-Xent still lose
-# next to nothing, but VICReg loses 5 to 12 points in four seeds, and Barlow Twins 13 in
-# one of them and about 1 in the others. On these series NT-Xent with
-# 14 negatives is no worse than the others: "contrastive losses need huge batches" is about harder data (Chen et al.
-# 2020, section 5.2, on ImageNet). What the small batch does to each is what the earlier sections say: fewer negatives, a
-# higher floor, whitening without full rank.
+# next to nothing, but VICReg loses 5 to 12 points in four seeds, and Barlow Twins 13 in one of them and about 1 in the
+# others. On these series NT-Xent with 14 negatives is no worse than the others: "contrastive losses need huge batches"
+# is about harder data (Chen et al. 2020, section 5.2, on ImageNet).
 #
 # ## Recorded runs
 #
@@ -646,8 +643,8 @@ print(nb.recorded_runs("18"))
 # %% [markdown]
 # ## What to take along
 #
-# - IterNorm whitens by Newton's iteration: five steps on purpose, because small directions should stay small and because
-#   rounding errors grow with every further step.
+# - IterNorm whitens by Newton's iteration and stops after five steps: small directions stay small, and the rounding errors
+#   of many steps have no time to grow.
 # - $\|X^T Y\|_F^2$ costs $D / 2B$ times less through $B \times B$ Gram matrices; with $D > B$ the off-diagonal sum has
 #   a floor.
 # - Projections show a collapse first; features keep longer what they know.
