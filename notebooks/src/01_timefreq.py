@@ -148,9 +148,9 @@ nb.check("test split scaled here and by the package", ours, package, rtol=1e-5, 
 # %% [markdown]
 # ## Frames: cutting the series
 #
-# Now the picture. The *short-time Fourier transform* (STFT) asks at many places of the series: which frequencies are
-# present *here*? It takes three steps. Cut the series into overlapping pieces, the *frames*. Fade each piece out at
-# both ends with a *window*. Multiply each piece with a matrix of sines and cosines.
+# The *short-time Fourier transform* (STFT) asks at many places of the series: which frequencies are present *here*? Cut
+# the series into overlapping pieces, the *frames*. Fade each piece out at both ends with a *window*. Multiply each piece
+# with a matrix of sines and cosines.
 #
 # Three numbers say how: $n_{fft}$, the number of steps in a frame; the *hop* $h$, the number of steps from one frame to
 # the next; and $W$, the number of frames, which become the columns of the picture. The paper has $n_{fft} = 8$ and
@@ -175,8 +175,7 @@ stairs = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], dtype=torch.float64)[None,
 frames_of(stairs, n_fft=4, hop=1)[0, 0]
 
 # %% [markdown]
-# Read it row by row. The third frame, `1 2 3 4`, is the first one that lies inside the series. In each row the third
-# number is the centre: $1, 2, \dots, 6$, then one frame that is centred just behind the end.
+# The third frame, `1 2 3 4`, is the first one that lies inside the series. In each row the third number is the centre.
 #
 # ## A matrix that asks for frequencies
 #
@@ -188,8 +187,7 @@ frames_of(stairs, n_fft=4, hop=1)[0, 0]
 # $$\mathrm{Re}_k = \sum_n \cos\!\left(\tfrac{2\pi k n}{n_{fft}}\right) w_n x_n, \qquad
 # \mathrm{Im}_k = -\sum_n \sin\!\left(\tfrac{2\pi k n}{n_{fft}}\right) w_n x_n, \qquad k = 0 \dots n_{fft}/2 .$$
 #
-# Those are $F = n_{fft}/2 + 1$ rows. (A faster wave cannot be told from a slower one: at $k = n_{fft}/2$ the wave is up
-# and down at every step.) Both sums are products of a matrix with a vector. Stack the cosines on the negative sines.
+# Those are $F = n_{fft}/2 + 1$ rows; in the last one the wave is up and down at every step. Both sums are products of a matrix with a vector. Stack the cosines on the negative sines.
 
 
 # %%
