@@ -24,6 +24,28 @@ from ncvqvae_lite.nb_sources import SOURCES, link
 THUMBNAIL_WIDTH = 240  # pixels
 DRAWN = {"00": "nc_vqvae", "11": "family"}  # chapter -> the drawing that stands before it
 
+ALT = {  # chapter -> what the first figure shows, which is its thumbnail, for readers who do not see it
+    "00": "A series of the data and a new one, both upward shifts; below each its 15 tokens as numbered, coloured fields",
+    "01": "Series of several data sets, their classes in colours: curves of different lengths and scales",
+    "02": "Five points and three codes on a plane whose three coloured regions say which code is nearest",
+    "03": "Four classes of up and down steps; behind each series two views of it, shifted and noisy",
+    "04": "Where a view of a warped window reads a series, three lines with a slope change, and the three warped views",
+    "05": "Gradient of one latent over time: a narrow hill from convolutions alone, a broad one from the whole encoder",
+    "06": "Share of hidden tokens over the course of decoding, a cosine, and how often training hides how many",
+    "07": "FID of real series against other real series falls with the number of series, like one over it",
+    "08": "Series of four classes with a warped, a sliced and a noisy view over each",
+    "09": "Error of a copied day against its number of tokens, and one test day with copies from 30 and 12 tokens",
+    "10": "Ratios of FID between priors on the same tokens, by data set, with 95 % intervals around a line at 1",
+    "11": "One series and its view under each of eight views, among them flips, crops, warps and noise",
+    "12": "The three terms of VICReg over 100 steps: trained together they stay up, without the variance term it falls",
+    "13": "Two crops of one hand movement; the shaded overlap is where both must agree, dots are steps left visible",
+    "14": "Series with single points or whole patches hidden, and a straight line through what is visible",
+    "15": "Eight series of up and down steps, each under the sentence that describes it",
+    "16": "Accuracy by number of labels on two sets: methods are above the raw series on one, not on the other",
+    "17": "Series before and after scaling",
+    "18": "Eigenvalues under whitening",
+}
+
 HEAD = """\
 # The notebooks
 
@@ -55,7 +77,8 @@ def index_text():
         if exercises:
             links.append(f"[exercises](exercises/{chapter.stem}.ipynb) {colab_badge(chapter.stem, 'exercises')}")
             links.append(f"[solutions](solutions/{chapter.stem}.ipynb)")
-        picture = f'<img src="thumbnails/{chapter.stem}.png" width="{THUMBNAIL_WIDTH}" alt="" align="right">'
+        alt = f'alt="{ALT[chapter.number]}"'
+        picture = f'<img src="thumbnails/{chapter.stem}.png" width="{THUMBNAIL_WIDTH}" {alt} align="right">'
         lines = [
             f"## [{int(chapter.number)}. {chapter.title}]({chapter.stem}.ipynb)",
             "",
