@@ -25,7 +25,7 @@ THUMBNAIL_WIDTH = 240  # pixels
 DRAWN = {"00": "nc_vqvae", "11": "family"}  # chapter -> the drawing that stands before it
 
 ALT = {  # chapter -> what the first figure shows, which is its thumbnail, for readers who do not see it
-    "00": "A series of the data and a new one, both upward shifts; below each its 15 tokens as numbered, coloured fields",
+    "00": "A series of the data and a new one, both upward shifts; below each its 15 tokens, numbered and coloured",
     "01": "Series of several data sets, their classes in colours: curves of different lengths and scales",
     "02": "Five points and three codes on a plane whose three coloured regions say which code is nearest",
     "03": "Four classes of up and down steps; behind each series two views of it, shifted and noisy",
