@@ -429,7 +429,7 @@ jobs = {  # name -> loss of (a, b), with IterNorm or not
 print(f"{'probe of the features':24}  as is  rescaled   their spread (mean sd)")
 for name, (loss, whiten) in jobs.items():
     encoder, _ = train(loss, whiten)
-    h = encoder(x_train), encoder(x_test)
+    h = [encoder(x).detach() for x in (x_train, x_test)]
     scores[name] = probe(h)
     print(f"{name:24} {scores[name][0]:6.2f} {scores[name][1]:9.2f} {float(h[0].std(dim=0).mean()):15.4f}")
 
