@@ -26,9 +26,9 @@ DRAWN = {"00": "nc_vqvae", "11": "family"}  # chapter -> the drawing that stands
 
 ALT = {  # chapter -> what the first figure shows, which is its thumbnail, for readers who do not see it
     "00": "A series of the data and a new one, both upward shifts; below each its 15 tokens, numbered and coloured",
-    "01": "Series of several data sets, their classes in colours: curves of different lengths and scales",
+    "01": "Series of three data sets, one colour for each class: two with smooth curves, one with noise and steps",
     "02": "Five points and three codes on a plane whose three coloured regions say which code is nearest",
-    "03": "Four classes of up and down steps; behind each series two views of it, shifted and noisy",
+    "03": "Two classes of up and down steps; over each series two views of it, shifted and noisy",
     "04": "Where a view of a warped window reads a series, three lines with a slope change, and the three warped views",
     "05": "Gradient of one latent over time: a narrow hill from convolutions alone, a broad one from the whole encoder",
     "06": "Share of hidden tokens over the course of decoding, a cosine, and how often training hides how many",
@@ -42,8 +42,8 @@ ALT = {  # chapter -> what the first figure shows, which is its thumbnail, for r
     "14": "Series with single points or whole patches hidden, and a straight line through what is visible",
     "15": "Eight series of up and down steps, each under the sentence that describes it",
     "16": "Accuracy by number of labels on two sets: methods are above the raw series on one, not on the other",
-    "17": "Series before and after scaling",
-    "18": "Eigenvalues under whitening",
+    "17": "Bumps of two heights: scaled all alike the heights differ, each scaled by itself they do not",
+    "18": "Error of a whitening matrix by Newton steps: down to nothing at ten steps, then up to a million",
 }
 
 HEAD = """\
