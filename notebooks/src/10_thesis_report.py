@@ -465,6 +465,21 @@ show("How sure")
 show("Real and generated")
 
 # %% [markdown]
+# The same runs in numbers: the last test errors of their tokenizers, and how many tokens the sampler took in its first step with a
+# probability above 0.9.
+
+# %%
+from ncvqvae_lite.lab.report.panel_figures import load_curves, load_panels
+
+curves = load_curves(f"{runs}/curves.csv" if runs else None)
+ends = curves.groupby(["dataset", "method", "augmentation", "seed", "preset", "ablation"]).last()
+print(f"{len(ends)} tokenizers have curves, last test errors {ends.recon_val.min():.3f} to {ends.recon_val.max():.3f}")
+for panel in load_panels(f"{runs}/panels" if runs else None):
+    sure = panel["accepted"][0, 18:].sum() / panel["accepted"][0].sum()  # 20 bins of the probability
+    arm = f"{panel['method']} {panel['augmentation']}"
+    print(f"{panel['dataset']:22} {arm:18} {len(panel['points'])} series on its map, {sure:4.0%}  {panel['ablation']}")
+
+# %% [markdown]
 # ## What is missing
 
 # %%
