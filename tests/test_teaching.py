@@ -13,6 +13,7 @@ sys.path.insert(0, str(NOTEBOOKS / "tools"))
 
 import slides  # noqa: E402
 import syllabus  # noqa: E402
+from routes import ROUTES  # noqa: E402
 
 TEXT = syllabus.SYLLABUS.read_text(encoding="utf-8")
 COURSE = syllabus.chapters_of_course()
@@ -50,6 +51,13 @@ def test_the_plan_of_a_session_fills_90_minutes_and_holds_its_exercises(session)
     goals = re.findall(r"^\d\. .+", session.text, re.M)
     assert len(goals) >= 4
     assert session.minutes["Read before"] + session.minutes["At home"] <= 90
+
+
+def test_sessions_are_those_of_the_route_in_the_index():
+    (route,) = [route for route in ROUTES if len(route.sessions) == len(SESSIONS)]
+    for session, chapters in zip(SESSIONS, route.sessions):
+        own = {f"{int(n.split('.')[0]):02}" for label in ("In class", "At home") for n in session.exercises(label)}
+        assert own <= set(chapters), session.number
 
 
 def test_no_exercise_stands_twice_in_the_syllabus():
