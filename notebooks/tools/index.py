@@ -107,11 +107,11 @@ def how_long():
         read, own = minutes[chapter.number]
         lines.append(f"| [{int(chapter.number)}. {chapter.title}]({chapter.stem}.ipynb) | {read} | {read + own} |")
     lines.append(f"| **all** | **{reading}** | **{reading + practice}** |")
-    sums = ["| route | chapters, session by session | reading | with exercises |", "|---|---|---|---|"]
+    sums = ["| route | chapters by session | reading | with exercises |", "|---|---|---|---|"]
     for route in routes.ROUTES:
         read = [sum(minutes[n][0] for n in session) for session in route.sessions]
         own = sum(minutes[n][1] for session in route.sessions for n in session)
-        numbers = " · ".join(", ".join(str(int(n)) for n in session) for session in route.sessions)
+        numbers = "; ".join(", ".join(str(int(n)) for n in session) for session in route.sessions)
         added = " + ".join(map(str, read)) + (f" = {sum(read)}" if len(read) > 1 else "")
         sums.append(f"| {route.name.lower()} | {numbers} | {added} | {sum(read) + own} |")
     hours = f"{reading / 60:.0f} hours of reading and {practice / 60:.0f} hours of exercises"
@@ -120,9 +120,9 @@ def how_long():
         [
             "## How long it takes\n",
             f"The whole course is {hours}. One rule gives all minutes: {WORDS_PER_MINUTE} words a minute,",
-            f"{SECONDS_PER_LINE} seconds for a line of code, {SECONDS_PER_CELL} seconds for what a code cell shows;",
-            f"exercises {exercise} minutes. These are estimates, rounded to {ROUNDED_TO} minutes. How long a chapter",
-            "computes stands in its header; it can be read meanwhile.\n",
+            f"{SECONDS_PER_LINE} seconds for a line of code, {SECONDS_PER_CELL} seconds for what a code cell shows,",
+            f"exercises {exercise} minutes. These are estimates, rounded to {ROUNDED_TO} minutes. The header of a",
+            "chapter says how long it computes; it can be read meanwhile.\n",
             *lines,
             "\n## Routes\n",
             routes.routes_text([source.stem for source in source_files()]),

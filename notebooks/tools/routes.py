@@ -49,6 +49,6 @@ def routes_text(stems):
     links = {stem[:2]: f"[{int(stem[:2])}]({stem}.ipynb)" for stem in stems}
     lines = []
     for route in ROUTES:
-        sessions = " · ".join(", ".join(links[number] for number in session) for session in route.sessions)
+        sessions = "; then ".join(", ".join(links[number] for number in session) for session in route.sessions)
         lines.append(f"- **{route.name}** of {SESSION} minutes: chapters {sessions}. {route.what}")
     return "\n".join([*lines, KNOWN])
