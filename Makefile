@@ -9,6 +9,7 @@
 #   make variants SEED=7    for teachers: exercises with other data and constants, without solutions; SOLUTIONS=1 writes those, too
 #   make slides       for teachers: slides of two sessions, each one HTML file that needs no network
 #   make bench        how long training takes on this machine
+#   make mutants      does each exercise's check notice every small fault of its solution? (2 minutes; chapters: NN="02 05")
 #   make speedrun     from raw series to scores better than the thesis' on one core: how soon? (records: benchmarks/RECORDS.md)
 #   make colab        every chapter once with the versions that Google Colab has; best with PYTHON=python3.13, as there
 #
@@ -32,7 +33,7 @@ PRESET := quick
 AS_BUILT := env -u NCVQVAE_DATA -u NCVQVAE_FCN -u NCVQVAE_PRESET -u NCVQVAE_RECORD CUDA_VISIBLE_DEVICES= \
   OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONHASHSEED=0
 
-.PHONY: help replicate test coverage notebooks variants slides bench speedrun colab
+.PHONY: help replicate test coverage notebooks variants slides bench mutants speedrun colab
 .DELETE_ON_ERROR:
 
 help:
@@ -88,6 +89,9 @@ slides: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/bench.py
+
+mutants: $(STAMP)
+	$(AS_BUILT) $(BIN)/python -W ignore notebooks/tools/mutants.py $(NN)
 
 speedrun: $(STAMP)
 	$(BIN)/python benchmarks/speedrun.py

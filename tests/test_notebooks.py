@@ -337,6 +337,8 @@ def test_solutions_pass_stubs_and_wrong_answers_fail(source, capsys, monkeypatch
     number = int(source.stem[:2])
     assert [e.number for e in found] == [f"{number}.{i + 1}" for i in range(len(found))]
     assert number == 0 or (3 <= len(found) <= 5 and any(e.stars == "**" for e in found))
+    for e in found:  # a question that no check can grade has a model answer, folded
+        assert bool(exercises.QUESTION.search(e.statement.source)) == bool(exercises.MODEL.search(e.hint.source))
     namespace = {}
     for cell in setup:
         if cell.cell_type == "code":
@@ -377,6 +379,16 @@ def test_a_learners_notebook_has_no_answer(tmp_path):
     assert 'raise NotImplementedError("Exercise 1.1: add x to x")' in text
     assert '"""Twice x."""' in text and "check_double(double)" in text and "Add." in text
     assert "x + x" not in text and "wrong_" not in text and "solution" not in text
+    assert "Your answer" not in text
+
+
+def test_a_question_in_words_has_a_place_to_answer(tmp_path):
+    text = SAMPLE.replace("# Twice x.\n", "# Twice x. **To answer in\n# words:** is it even?\n")
+    text = text.replace(
+        "# Add.\n", "# Add.\n#\n# <details><summary>Answer in words</summary> If x is whole. </details>\n"
+    )
+    cells = exercises.without_answers(chapters.read_cells(write(tmp_path, text))[1])
+    assert [cell.source[:14] for cell in cells[-3:]] == ["def check_doub", "**Your answer ", "Add.\n\n<detail"]
 
 
 # --- the build tool ---

@@ -1108,13 +1108,15 @@ from ncvqvae_lite.quantizer import VectorQuantizer
 generator = nb.seed_everything(1)
 
 
-class LargestTensor(TorchDispatchMode):
-    """Within this context `size` is the number of entries of the largest tensor that any operation returned."""
+class Watch(TorchDispatchMode):
+    """Within this context: `size` is the number of entries of the largest tensor that any operation returned, and
+    `operations` has the names of all operations."""
 
-    size = 0
+    size, operations = 0, ""
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
+        self.operations += f"{function} "
         if isinstance(result, torch.Tensor):
             self.size = max(self.size, result.numel())
         return result
@@ -1154,9 +1156,11 @@ def check_squared_distances(answer):
     rows, codes = torch.randn(50, 8), 2 * torch.randn(6, 8)
     loops = torch.tensor([[float(((z - e) ** 2).sum()) for e in codes] for z in rows])
     nb.check("50 x 6 random, against loops", answer(rows, codes), loops, rtol=1e-4, atol=1e-4, hint="all three terms?")
-    with LargestTensor() as largest:
+    with Watch() as watch:
         answer(rows, codes)
-    nb.check("largest tensor on the way", largest.size, low=300, high=400, hint="(M, K, D) has 2400 entries")
+    nb.check("largest tensor on the way", watch.size, low=300, high=400, hint="(M, K, D) has 2400 entries")
+    own = "dist" not in watch.operations  # of cdist
+    nb.check("multiplied out, not left to torch.cdist", own, True, hint="cdist takes roots that you would square again")
 
 
 check_squared_distances(squared_distances)
@@ -1182,7 +1186,18 @@ def wrong_still_builds_differences(rows, codes):
     return ((rows[:, None] - codes) ** 2).sum(dim=-1)
 
 
-nb.refused(check_squared_distances, wrong_sums_over_codes, wrong_drops_code_norms, wrong_still_builds_differences)
+def wrong_squares_a_root(rows, codes):
+    """right values, but from torch.cdist, which takes roots that are squared again"""
+    return torch.cdist(rows, codes) ** 2
+
+
+nb.refused(
+    check_squared_distances,
+    wrong_sums_over_codes,
+    wrong_drops_code_norms,
+    wrong_still_builds_differences,
+    wrong_squares_a_root,
+)
 
 # %% [markdown]
 # ### 2.2 Where is a code after t steps? `**`
@@ -1213,7 +1228,7 @@ def code_after(steps, start, mean, hits, decay):
 # %% tags=["nbval-check-output"]
 def check_code_after(answer):
     start, far = torch.tensor([2.0, 0.0]), torch.tensor([-500.0, -500.0])
-    rows = torch.tensor([[0.0, 1.0], [2.0, 1.0], [1.0, 0.0], [1.0, 2.0], [1.0, 1.0], [1.0, 1.0]])
+    rows = torch.tensor([[0.0, 1.0], [2.0, 1.0], [1.0, 0.0], [1.0, 2.0], [7.0, 4.0], [1.0, 4.0]]) - 3
     hint = "does the start position count in the sum, and in the count?"
     for hits, decay in ((6, 0.9), (4, 0.8)):
         quantizer = VectorQuantizer(2, 2, decay=decay)
@@ -1316,6 +1331,7 @@ def wrong_base_two(batches, codebook_size):
     return float(torch.exp(-(share * share.log2()).sum()))
 
 
+# equivalent: codebook_size has no effect: a code without a hit adds nothing to the entropy
 nb.refused(check_split_perplexity, wrong_mean_of_batches, wrong_zero_log_zero, wrong_codes_in_use, wrong_base_two)
 
 # %% [markdown]
@@ -1343,12 +1359,12 @@ def quantise_step(z, codes, total, count, decay):
     """One training step of a quantizer.
 
     z             (M, D) latents with gradient
-    codes, total  (K, D); count (K,)
+    codes, total  (K, D), of which `codes` may ask for a gradient, and gets none; count (K,)
     returns       z_q (M, D), commitment loss (), then codes, total and count after the step
     """
     # solution: look up z_q first, detach what must be constant, and only then move the codes
-    one_hot = torch.eye(len(codes))[torch.cdist(z.detach(), codes).argmin(dim=1)]  # (M, K)
-    z_q = one_hot @ codes
+    one_hot = torch.eye(len(codes))[torch.cdist(z, codes).argmin(dim=1)]  # (M, K)
+    z_q = (one_hot @ codes).detach()
     loss = ((z_q - z) ** 2).mean()
     count = decay * count + (1 - decay) * one_hot.sum(dim=0)
     total = decay * total + (1 - decay) * one_hot.T @ z.detach()
@@ -1359,25 +1375,28 @@ def quantise_step(z, codes, total, count, decay):
 # %% tags=["nbval-check-output"]
 def check_quantise_step(answer):
     z = torch.tensor([[0.5, 0.0], [0.0, 1.0], [3.0, 3.0], [5.0, 4.0]], requires_grad=True)
-    codes, count = torch.tensor([[0.0, 0.0], [4.0, 4.0]]), torch.tensor([2.0, 2.0])
+    codes, count = torch.tensor([[0.0, 0.0], [4.0, 4.0]], requires_grad=True), torch.tensor([3.0, 1.0])
     weights = torch.tensor([[1.0, -2.0], [0.5, 3.0], [-1.0, 1.0], [2.0, 0.0]])
-    z_q, loss, moved, total, new_count = answer(z, codes, codes * 2, count, 0.9)
-    before = codes[[0, 0, 1, 1]]
+    sums = codes.detach() * count[:, None]
+    z_q, loss, moved, total, new_count = answer(z, codes, sums, count, 0.9)
+    before = codes.detach()[[0, 0, 1, 1]]
     nb.check("codes of the latents", z_q, before, atol=1e-6, hint="which codes did the latents choose from?")
     distance = ((before - z) ** 2).mean()
     nb.check("commitment loss", loss, distance, rtol=1e-5, hint="distance to the codes before the step")
     nb.check("z_q, loss reach the latents", (z_q.requires_grad, loss.requires_grad), (True, True), hint="detach what?")
-    nb.check(
-        "averages keep no graph", (moved.requires_grad, total.requires_grad), (False, False), hint="detach the rows"
-    )
+    graph = (moved.requires_grad, total.requires_grad)
+    nb.check("averages keep no graph", graph, (False, False), hint="have the rows that are added a gradient?")
     (slope,) = torch.autograd.grad((weights * z_q).sum(), z, retain_graph=True)
     nb.check("gradient through z_q", slope, weights, atol=1e-6, hint="z + (z_q - z) is z_q: where is the constant?")
-    (slope,) = torch.autograd.grad(loss, z)
+    slope, of_codes = torch.autograd.grad(loss, [z, codes], allow_unused=True)
     nb.check("gradient of the loss", slope, 2 * (z - before) / 8, atol=1e-6, hint="mean over all M D entries")
-    after = torch.tensor([[0.025, 0.05], [4.0, 3.95]])
-    nb.check("codes after the step", moved, after, atol=1e-5, hint="0.9 * old + 0.1 * new, in sum and count")
-    nb.check("count after the step", new_count, torch.tensor([2.0, 2.0]), atol=1e-6, hint="0.9 * 2 + 0.1 * 2")
-    nb.check("sum after the step", total, 2 * after, atol=1e-5, hint="return what the next step needs, not the old one")
+    nb.check("the loss moves the codes", of_codes is not None, False, hint="which of the two is constant in this loss?")
+    after = torch.tensor([[0.05, 0.1], [4.4, 4.3]])
+    nb.check("sum after the step", total, after, atol=1e-5, hint="return what the next step needs, not the old one")
+    nb.check("codes after the step", moved, after / new_count[:, None], atol=1e-5, hint="sum / count, of the new ones")
+    for decay, counts in ((0.9, [2.9, 1.1]), (0.5, [2.5, 1.5])):
+        found = answer(z, codes, sums, count, decay)[-1]
+        nb.check(f"count, decay {decay}", found, torch.tensor(counts), atol=1e-6, hint="how much of the old one stays?")
 
 
 check_quantise_step(quantise_step)
@@ -1403,6 +1422,13 @@ def wrong_keeps_the_graph(z, codes, total, count, decay):
     return z_st, loss, total / new_count[:, None], total, new_count
 
 
+def wrong_pulls_the_codes(z, codes, total, count, decay):
+    """a commitment loss without detach, which moves the codes as well"""
+    z_st, _, *rest = quantise_step(z, codes, total, count, decay)
+    z_q = codes[torch.cdist(z, codes).argmin(dim=1)]
+    return z_st, ((z_q - z) ** 2).mean(), *rest
+
+
 def wrong_no_straight_through(z, codes, total, count, decay):
     """returns the code itself, which knows no way back to z"""
     z_st, *rest = quantise_step(z, codes, total, count, decay)
@@ -1419,6 +1445,7 @@ nb.refused(
     check_quantise_step,
     wrong_moves_first,
     wrong_keeps_the_graph,
+    wrong_pulls_the_codes,
     wrong_no_straight_through,
     wrong_detaches_the_latents,
 )
@@ -1449,24 +1476,29 @@ def restart(total, count, rows, threshold, generator):
 
 # %% tags=["nbval-check-output"]
 def check_restart(answer):
-    count = torch.tensor([5.0, 0.0, 0.1, 3.0, 0.2, 0.0])
+    count = torch.tensor([5.0, 0.0, 0.1, 0.5, 0.2, 0.0])
     codes = torch.tensor([[1.0, 1.0], [9e4, 9e4], [-7.0, 2.0], [2.0, -1.0], [30.0, 0.0], [0.0, 0.0]])
     rows = torch.arange(200.0).view(100, 2) / 100 + 4
-    generator = torch.Generator().manual_seed(3)
-    total, new_count = answer(codes * count[:, None], count, rows, 0.5, generator)
-    used = count >= 0.5
-    nb.check(
-        "counts", new_count, torch.where(used, count, 0.5), atol=1e-6, hint="which codes are dead, and what is (2)?"
-    )
+
+    def drawn(threshold, seed):
+        return answer(codes * count[:, None], count, rows, threshold, torch.Generator().manual_seed(seed))
+
+    (total, new_count), used = drawn(0.5, 3), count >= 0.5
+    nb.check("counts", new_count, torch.where(used, count, 0.5), atol=1e-6, hint="which codes are dead? what says (2)?")
     places = total / new_count[:, None]
     nb.check("codes in use stay", places[used], codes[used], atol=1e-5, hint="look at (3)")
     gaps = (places[~used][:, None] - rows).abs().sum(dim=2).min(dim=1).values  # (4,)
     nb.check("restarted codes stand on latents", gaps, torch.zeros(4), atol=1e-3, hint="sum / count is the place: (1)")
     different = len(places[~used].round(decimals=3).unique(dim=0))
     nb.check("different places", different, low=2, high=4, hint="one draw for all, or one for each?")
-    again, again_count = answer(codes * count[:, None], count, rows, 0.2, torch.Generator().manual_seed(4))
-    nb.check("another generator, other places", bool((again == total).all()), False, hint="are the latents drawn?")
-    nb.check("threshold 0.2: counts", again_count.clamp(max=1), torch.tensor([1, 0.2, 0.2, 1, 0.2, 0.2]), atol=1e-6)
+    nb.check(
+        "seed 3 twice, same places", drawn(0.5, 3)[0], total, atol=1e-6, hint="draw from the generator that you get"
+    )
+    nb.check("seed 4, same places", bool((drawn(0.5, 4)[0] == total).all()), False, hint="is `generator` used?")
+    low = drawn(0.2, 4)[1].clamp(max=0.5)
+    nb.check("threshold 0.2: counts", low, torch.tensor([0.5, 0.2, 0.2, 0.5, 0.2, 0.2]), atol=1e-6)
+    many, _ = answer(torch.zeros(400, 2), torch.zeros(400), rows[:5], 1.0, torch.Generator().manual_seed(5))
+    nb.check("latents used by 400 codes, of 5", len(many.unique(dim=0)), 5, hint="can every latent be drawn?")
 
 
 check_restart(restart)
@@ -1504,10 +1536,22 @@ def wrong_moves_everything(total, count, rows, threshold, generator):
     return drawn * count[:, None], count
 
 
+def wrong_own_generator(total, count, rows, threshold, generator):
+    """draws from a generator of its own: the same places in every call"""
+    return restart(total, count, rows, threshold, torch.Generator().manual_seed(0))
+
+
+def wrong_global_state(total, count, rows, threshold, generator):
+    """draws from the global random state"""
+    return restart(total, count, rows, threshold, None)
+
+
 nb.refused(
     check_restart,
     wrong_sum_is_the_latent,
     wrong_forgets_the_count,
     wrong_one_latent_for_all,
     wrong_moves_everything,
+    wrong_own_generator,
+    wrong_global_state,
 )

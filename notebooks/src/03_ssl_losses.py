@@ -523,6 +523,8 @@ print(nb.recorded_runs("03"))
 # stuck.
 
 # %%
+import math
+
 import torch
 
 from ncvqvae_lite import nb
@@ -549,8 +551,8 @@ def leaks_diagonal(term):
     returns  True or False
     """
     # solution: find an input (B, D) for which you know what a right term returns
-    z = torch.tensor([[3.0, 1.0], [3.0, -1.0], [-3.0, 1.0], [-3.0, -1.0]], dtype=torch.float64) + 5
-    return bool(term(z).abs() > 1e-9)
+    z = torch.tensor([[3.0, 1.0], [3.0, -1.0], [-3.0, 1.0], [-3.0, -1.0]], dtype=torch.float64)
+    return not math.isclose(term(z), 0, abs_tol=1e-9)
     # end of solution
 
 
@@ -569,10 +571,16 @@ def check_leaks_diagonal(answer):
     def minus_identity(z):  # right for features of variance 1 only
         return ((torch.cov(z.T, correction=0) - torch.eye(z.shape[1], dtype=z.dtype)) ** 2).sum()
 
-    hint = "the term of uncorrelated features must be 0, whatever their variances are"
-    terms = (gram, False), (masked, False), (everything, True), (minus_identity, True)
-    for number, (term, leaks) in enumerate(terms, start=1):
-        nb.check(f"implementation {number}, {term.__name__}", answer(term), leaks, hint=hint)
+    def minus_mean(z):  # right for features of equal variances only
+        return ((torch.cov(z.T) - z.var(dim=0).mean() * torch.eye(z.shape[1], dtype=z.dtype)) ** 2).sum()
+
+    def doubled(z):  # the diagonal is subtracted twice; negative and small
+        return 1e-4 * ((torch.cov(z.T) ** 2).sum() - 2 * (z.var(dim=0) ** 2).sum())
+
+    hint = "for which features must every right term be 0? May you choose their variances?"
+    wrong = everything, minus_identity, minus_mean, doubled
+    for number, term in enumerate((gram, masked, *wrong), start=1):
+        nb.check(f"implementation {number}, {term.__name__}", answer(term), term in wrong, hint=hint)
 
 
 check_leaks_diagonal(leaks_diagonal)
@@ -599,7 +607,23 @@ def wrong_scale_test(term):
     return bool((term(2 * random) - term(random)).abs() > 1e-9)
 
 
+def wrong_equal_variances(term):
+    """tests with columns of one variance, 4"""
+    return bool(term(2 * square).abs() > 1e-9)
+
+
+def wrong_positive_leak(term):
+    """believes that a leak can only add to the term"""
+    return leaks_diagonal(lambda z: term(z).clamp(min=0))
+
+
+def wrong_large_leak(term):
+    """finds leaks above 0.1 only"""
+    return bool(term(square * torch.tensor([3.0, 1.0], dtype=torch.float64)).abs() > 0.1)
+
+
 nb.refused(check_leaks_diagonal, wrong_random_input, wrong_unit_variance, wrong_scale_test)
+nb.refused(check_leaks_diagonal, wrong_equal_variances, wrong_positive_leak, wrong_large_leak)
 
 # %% [markdown]
 # ### 3.2 IterNorm with eigenvectors `**`
@@ -616,7 +640,7 @@ def whiten_exactly(x, groups, eps=1e-5):
 
     returns  (B, D)
     """
-    # solution: loop over x.split(width, dim=1), whiten each group with torch.linalg.eigh, join with torch.cat
+    # solution: what is done to one group? Which of the many whitening matrices is the symmetric one?
     whitened = []
     for group in x.split(x.shape[1] // groups, dim=1):  # (B, d)
         centred = group - group.mean(dim=0)
@@ -640,9 +664,10 @@ def check_whiten_exactly(answer):
     nb.check("covariance of the first group", blocks[:3, :3], torch.eye(3), atol=1e-3,
              hint="is the covariance divided by B? are the features centred?")  # fmt: skip
     nb.check("mean", white.mean(dim=0), torch.zeros(6), atol=1e-9, hint="subtract the mean from what you whiten, too")
-    newton = IterNorm(6, num_groups=2, iterations=10).double()(x)
-    nb.check("IterNorm with 10 steps", white, newton, rtol=1e-5, atol=1e-7,
-             hint="two groups of three neighbours, not three of two; and rotate back: U diag(s^-1/2) U^T")  # fmt: skip
+    for groups, eps in ((2, 1e-5), (3, 1e-5), (2, 0.3)):
+        newton = IterNorm(6, num_groups=groups, iterations=10, eps=eps).double()(x)
+        nb.check(f"IterNorm, 10 steps, {groups} groups, eps {eps:g}", answer(x, groups, eps), newton, rtol=1e-5, atol=1e-7,
+                 hint="neighbours in a group; where does eps go; and are the features back on their own axes?")  # fmt: skip
 
 
 check_whiten_exactly(whiten_exactly)
@@ -682,7 +707,8 @@ nb.refused(check_whiten_exactly, wrong_no_rotation_back, wrong_one_group, wrong_
 # ### 3.3 More than two views `**`
 # Nothing in VICReg needs exactly two views. Write it for any number $V \ge 2$ of them: sim is the *mean* over all pairs of
 # different views, var and cov are each *twice the mean* over the views. For two views this is VICReg as in the chapter.
-# What would happen to the weights of the terms against each other if you took sums in place of means?
+# **To answer in words:** what would happen to the weights of the terms against each other if you took sums in place of
+# means?
 
 
 # %% tags=["exercise"]
@@ -729,6 +755,10 @@ check_vicreg_of_views(vicreg_of_views)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> `itertools.combinations(views, 2)` lists all pairs. V views have V (V - 1) / 2 of them.
+# </details>
+#
+# <details><summary>Answer in words</summary> The sum over pairs grows with V (V - 1) / 2, the sums over views with V: with
+# more views sim would weigh more against var and cov, by (V - 1) / 2, and what was tuned for two views no longer holds.
 # </details>
 
 

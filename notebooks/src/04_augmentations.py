@@ -714,13 +714,24 @@ def resize_each(x, std, generator):
 # %% tags=["nbval-check-output"]
 def check_resize_each(answer):
     x = torch.rand(4000, 2, 10, generator=torch.Generator().manual_seed(5)) + 1
-    factors = answer(x.clone(), 0.2, torch.Generator().manual_seed(6)) / x  # (B, C, L)
+
+    def drawn(std, seed):  # (B, C, L) factors
+        return answer(x.clone(), std, torch.Generator().manual_seed(seed)) / x
+
+    factors = drawn(0.2, 6)
     spread = (factors.amax(dim=(1, 2)) - factors.amin(dim=(1, 2))).max()
     nb.check("one factor within a series", spread, 0.0, atol=1e-4, hint="which axes may the factor vary along?")
     nb.check("mean of the factors", factors.mean(), 1.0, atol=0.02, hint="1 + N(0, std^2), not N(0, std^2)")
-    nb.check("their standard deviation", factors[:, 0, 0].std(), 0.2, rtol=0.05, hint="one draw for each series?")
-    twice = answer(x.clone(), 0.2, torch.Generator().manual_seed(6)) / x
-    nb.check("same generator, same factors", twice, factors, rtol=1e-6, hint="pass the generator on")
+    for std in (0.2, 0.6):
+        rest = (drawn(std, 6)[:, 0, 0] - 1) / std  # 4000 draws from N(0, 1), if all is right
+        nb.check(
+            f"std {std}: deviation of the factors over std", rest.std(), 1.0, rtol=0.05, hint="one for each series?"
+        )
+        within = (rest.abs() < 1).double().mean()  # 0.683 of a normal distribution
+        nb.check(f"std {std}: share within one std", within, low=0.65, high=0.71, hint="which distribution is N(0, 1)?")
+    nb.check("same generator, same factors", drawn(0.2, 6), factors, rtol=1e-6, hint="pass the generator on")
+    alike = float((drawn(0.2, 7) - factors).abs().amax(dim=(1, 2)).lt(1e-4).double().mean())
+    nb.check("another generator: factors that stay", alike, low=0, high=0.01, hint="draw from the generator you get")
 
 
 check_resize_each(resize_each)
@@ -750,7 +761,19 @@ def wrong_global_state(x, std, generator):
     return x * (1 + std * torch.randn(len(x), 1, 1))
 
 
+def wrong_own_generator(x, std, generator):
+    """draws from a generator of its own: the same factors in every call"""
+    return resize_each(x, std, torch.Generator().manual_seed(6))
+
+
+def wrong_uniform(x, std, generator):
+    """uniform factors of the right mean and deviation"""
+    return x * (1 + std * 12**0.5 * (torch.rand(len(x), 1, 1, generator=generator) - 0.5))
+
+
+# equivalent: 1 - std * torch.randn: a normal distribution around 0 is its own mirror image
 nb.refused(check_resize_each, wrong_factor_per_step, wrong_factor_per_channel, wrong_factor_for_all, wrong_global_state)
+nb.refused(check_resize_each, wrong_own_generator, wrong_uniform)
 
 # %% [markdown]
 # ### 4.2 Shift in a circle `*`
@@ -834,7 +857,7 @@ def crop_and_resize(x, first, last):
     # solution: places first, then the neighbours and the mix of both
     length = x.shape[-1]
     place = first[:, None] + (last - first)[:, None] * torch.linspace(0, 1, length)  # (B, L)
-    left = place.long().clamp(max=length - 1)
+    left = place.long()
     right = (left + 1).clamp(max=length - 1)
     at_left, at_right = (x.gather(2, i[:, None].expand(-1, x.shape[1], -1)) for i in (left, right))
     return torch.lerp(at_left, at_right, (place - left)[:, None])
@@ -846,6 +869,8 @@ def check_crop_and_resize(answer):
     ramp = torch.arange(11.0).expand(3, 1, 11)
     first, last = torch.tensor([0.0, 2.0, 3.5]), torch.tensor([10.0, 7.0, 5.0])
     found = answer(ramp, first, last)
+    end = answer(ramp, first + 3, torch.full((3,), 9.75))[:, 0, -1]
+    nb.check("between the last two steps", end, torch.full((3,), 9.75), atol=1e-5, hint="which step has no right one?")
     nb.check("no crop, no change", found[0], ramp[0], atol=1e-5, hint="L places have L - 1 gaps")
     nb.check(
         "first and last place", found[1, 0, [0, -1]], torch.tensor([2.0, 7.0]), atol=1e-5, hint="are both ends read?"
@@ -894,7 +919,8 @@ nb.refused(check_crop_and_resize, wrong_gaps, wrong_nearest, wrong_mix)
 # ### 4.4 How often is a view no view? `**`
 # The chapter gives the probability that slicing into *four* pieces leaves a series as it is. Derive it for *three*:
 # two cuts, independent and uniform in $0 \dots L-1$, and a random order of the three pieces, empty ones included. All
-# values of the series differ. Up to which length is at least one view in four the series itself?
+# values of the series differ. **To answer in words:** up to which length is at least one view in four the series itself?
+# And why not one in six for a long series, but for a short one more?
 
 
 # %% tags=["exercise"]
@@ -933,6 +959,10 @@ check_p_three_unchanged(p_three_unchanged)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> Count the pairs of cuts that leave 3, 2 and 1 pieces. Two pieces: both cuts on one place
 # that is not 0, or exactly one of them on 0. For the question, try it for growing L. </details>
+#
+# <details><summary>Answer in words</summary> Call your function for L = 2, 3, ...: it is at least 0.25 up to L = 11. In a
+# long series three pieces are nearly never empty, and one of their six orders is the old one. In a short one two cuts often
+# coincide or fall on step 0, and fewer pieces have fewer orders. </details>
 
 
 # %% tags=["solution"]

@@ -991,10 +991,24 @@ print(nb.recorded_runs("05"))
 # %%
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ncvqvae_lite import nb
 
 generator = nb.seed_everything(1)
+
+
+class LargestTensor(TorchDispatchMode):
+    """Within this context `size` is the number of entries of the largest tensor that any operation returned."""
+
+    size = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor):
+            self.size = max(self.size, result.numel())
+        return result
+
 
 # %% [markdown]
 # ### 5.1 How far a latent sees `*`
@@ -1060,8 +1074,9 @@ nb.refused(check_receptive_field, wrong_forgets_distance, wrong_product, wrong_b
 
 # %% [markdown]
 # ### 5.2 Features without a grid `*`
-# Compute the features of series from nothing but their tokens and the codebook, without building the grid of code vectors. Then
-# answer: two series have the same tokens in another order; how far apart are their features?
+# Compute the features of series from nothing but their tokens and the codebook, without building the grid of code vectors:
+# no tensor on the way may have more entries than the largest of `tokens`, `codebook` and the result have.
+# **To answer in words:** two series have the same tokens in another order; how far apart are their features?
 
 
 # %% tags=["exercise"]
@@ -1073,26 +1088,35 @@ def features_of_tokens(tokens, codebook):
     returns   (n, D)
     """
     # solution: how often does each code occur? all K of them, in the order of the codebook
-    histogram = nn.functional.one_hot(tokens, len(codebook)).to(codebook.dtype).mean(dim=1)  # (n, K)
-    return histogram @ codebook
+    counts = torch.zeros(len(tokens), len(codebook), dtype=codebook.dtype)  # (n, K)
+    counts.scatter_add_(1, tokens, torch.ones_like(tokens, dtype=codebook.dtype))
+    return counts / tokens.shape[1] @ codebook
     # end of solution
 
 
 # %% tags=["nbval-check-output"]
 def check_features_of_tokens(answer):
     draws = torch.Generator().manual_seed(3)
-    codebook = torch.randn(6, 4, generator=draws)
+    codebook = torch.randn(6, 32, generator=draws)
     tokens = torch.randint(5, (7, 12), generator=draws)  # code 5 never occurs
     expected = torch.stack([codebook[row].mean(dim=0) for row in tokens])
-    hint = "one row per series: how often each of all K codes occurs, over N, times its vector"
+    hint = "how much does each of the K codes weigh in the mean of one series?"
     nb.check("seven series", answer(tokens, codebook), expected, rtol=1e-5, atol=1e-6, hint=hint)
     nb.check("in another order", answer(tokens.flip(1), codebook), expected, rtol=1e-5, atol=1e-6, hint=hint)
+    with LargestTensor() as largest:
+        answer(tokens, codebook)
+    hint = "the grid of code vectors has 7 * 12 * 32 entries, a one-hot row for each token 7 * 12 * 6"
+    nb.check("entries of the largest tensor on the way", largest.size, low=1, high=7 * 32, hint=hint)
 
 
 check_features_of_tokens(features_of_tokens)
 
 # %% [markdown] tags=["hint"]
-# <details><summary>Hint</summary> <code>one_hot(tokens, K)</code> is (n, N, K); its mean over N is the histogram. </details>
+# <details><summary>Hint</summary> <code>counts.scatter_add_(1, tokens, ones)</code> counts, for each row of tokens into a
+# row of <code>counts</code>, without anything larger. </details>
+#
+# <details><summary>Answer in words</summary> Their features are equal: a mean over all places forgets the places. A
+# classifier of such features sees how often each pattern occurs, not when. </details>
 
 
 # %% tags=["solution"]
@@ -1107,13 +1131,18 @@ def wrong_sum(tokens, codebook):
     return features_of_tokens(tokens, codebook) * tokens.shape[1]
 
 
+def wrong_builds_the_grid(tokens, codebook):
+    """right values, but through the grid of code vectors (n, N, D)"""
+    return codebook[tokens].mean(dim=1)
+
+
 def wrong_present(tokens, codebook):
     """codes that occur, however often"""
     present = nn.functional.one_hot(tokens, len(codebook)).amax(dim=1).to(codebook.dtype)
     return present @ codebook / present.sum(dim=1, keepdim=True)
 
 
-nb.refused(check_features_of_tokens, wrong_over_batch, wrong_sum, wrong_present)
+nb.refused(check_features_of_tokens, wrong_over_batch, wrong_sum, wrong_present, wrong_builds_the_grid)
 
 # %% [markdown]
 # ### 5.3 Who learns from which term? `**`
@@ -1204,7 +1233,7 @@ def symmetric_loss(tokenizer, projector, ssl, x, view, weight):
     projector  (p, q) -> the pair (a, b) for `ssl`
     returns    scalar tensor
     """
-    # solution: as the published loss, with the codes of the view wherever its latents stood
+    # solution: where does the view stand in the published loss, and what stands there now?
     from ncvqvae_lite.tokenizer import pool, squared_errors
 
     q = tokenizer.quantizer(tokenizer.latents(x))
@@ -1220,23 +1249,25 @@ def check_symmetric_loss(answer):
     from ncvqvae_lite.tokenizer import Tokenizer, non_contrastive_loss
 
     def ssl(a, b):
-        return 0.01 * vibcreg(a, b).total
+        return 0.01 * vibcreg(a, 2 * b).total  # so that it matters which of the two is the series
 
-    losses = []
-    for function in (answer, lambda *a: non_contrastive_loss(*a, ssl_latents="quantised", quantise_view=True).total):
+    def treated(function, weight):
         torch.manual_seed(0)
         tokenizer, projector = Tokenizer(64, dim=8, n_blocks=1).train(), Projector(16, 32)
         x = torch.randn(8, 1, 64)
         before = tokenizer.quantizer.codebook.clone()
-        loss = function(tokenizer, projector, ssl, x, x + torch.randn(8, 1, 64), 0.2)
+        loss = function(tokenizer, projector, ssl, x, x + torch.randn(8, 1, 64), weight)
         (slope,) = torch.autograd.grad(loss, tokenizer.encoder.layers[0].weight)
-        losses.append((loss, slope, tokenizer.quantizer.codebook - before))
-    ours, theirs = losses
-    nb.check("loss", ours[0], theirs[0], rtol=1e-4, hint="codes of the view in both places: its copy and the projector")
-    nb.check(
-        "gradient of the first layer", ours[1], theirs[1], rtol=1e-3, atol=1e-4, hint="straight-through for the view"
-    )
-    nb.check("codebook", ours[2], theirs[2], rtol=1e-4, atol=1e-6, hint="it follows the series alone, once")
+        return loss, slope, tokenizer.quantizer.codebook - before
+
+    def package(*arguments):
+        return non_contrastive_loss(*arguments, ssl_latents="quantised", quantise_view=True).total
+
+    for weight in (0.2, 0.7):
+        (loss, slope, moved), (theirs, their_slope, their_move) = (treated(f, weight) for f in (answer, package))
+        nb.check(f"loss, weight {weight}", loss, theirs, rtol=1e-4, hint="what of the view enters where?")
+        nb.check("gradient of the first layer", slope, their_slope, rtol=1e-3, atol=1e-4, hint="straight through")
+        nb.check("codebook", moved, their_move, rtol=1e-4, atol=1e-6, hint="it follows the series alone, once")
 
 
 check_symmetric_loss(symmetric_loss)

@@ -1055,7 +1055,8 @@ generator = nb.seed_everything(1)
 # %% [markdown]
 # ### 6.1 A share, and how often `*`
 # With $t$ uniform in 0..1, how probable is it that the share $\cos(\pi t/2)$ is larger than $s$? If that share is hidden, how
-# often does training show a grid of which at least nine tenths are hidden? And if it is kept?
+# often does training show a grid of which at least nine tenths are hidden? **To answer in words:** and how often, if that
+# share is kept?
 
 
 # %% tags=["exercise"]
@@ -1082,6 +1083,9 @@ check_probability_share_above(probability_share_above)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> The cosine falls from 1 to 0 as t grows. Solve cos(pi t / 2) = s for t. </details>
+#
+# <details><summary>Answer in words</summary> Hidden: P(share > 0.9) = 2/pi arccos(0.9), about 0.29 of all grids. Kept: nine
+# tenths are hidden where the share is below 0.1, which happens with 1 - 2/pi arccos(0.1), about 0.064. </details>
 
 
 # %% tags=["solution"]
@@ -1105,7 +1109,8 @@ nb.refused(check_probability_share_above, wrong_other_side, wrong_uniform, wrong
 # %% [markdown]
 # ### 6.2 How many tokens are fixed in each step? `*`
 # After step $k$ of $T$, $\lfloor N \cos(\pi k / 2T) \rfloor$ of $N$ tokens are hidden, but always at least one fewer than before. How many are
-# *newly fixed* in each step? For $N = 40$, $T = 10$: how many in the first step, how many in the last? And for 7 tokens in 10 steps?
+# *newly fixed* in each step? **To answer in words:** for $N = 40$, $T = 10$, are more tokens fixed early or late, and why
+# is that wanted? And what happens to 7 tokens in 10 steps?
 
 
 # %% tags=["exercise"]
@@ -1129,13 +1134,13 @@ def newly_fixed(n_tokens, steps):
 def check_newly_fixed(answer):
     from ncvqvae_lite.prior import MaskGIT
 
-    for n_tokens, steps in ((40, 10), (30, 4), (7, 10), (12, 1)):
+    for n_tokens, steps in ((40, 10), (30, 4), (7, 10), (12, 1), (41, 7), (52, 39)):
         prior, seen = MaskGIT(n_tokens, 8, width=16, depth=1).eval(), []
         handle = prior.register_forward_pre_hook(lambda _, a, seen=seen: seen.append(int((a[0] == 8).sum())))
         prior.sample(1, steps=steps, generator=torch.Generator().manual_seed(0))
         handle.remove()
         expected = [a - b for a, b in zip(seen, [*seen[1:], 0])]
-        hint = "hidden before the step minus hidden after it; before the first all are hidden, after the last none"
+        hint = "how many are hidden before a step, and after it? (cos(pi / 3) is 0.5, but not in floating point)"
         nb.check(f"N {n_tokens}, T {steps}", tuple(answer(n_tokens, steps)), tuple(expected), hint=hint)
 
 
@@ -1144,6 +1149,10 @@ check_newly_fixed(newly_fixed)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> Go from step to step, and stop when nothing is hidden any more. Floating point: cos(pi / 2) is 6e-17,
 # and a product that should be a whole number may lie just below it; add 1e-9 before rounding down. </details>
+#
+# <details><summary>Answer in words</summary> Late: 1 in the first step, 6 in the last. Early tokens are drawn with little
+# to go by, so few are fixed; late ones have neighbours. Seven tokens are fixed one by one, and the decoding ends after
+# seven steps. </details>
 
 
 # %% tags=["solution"]
@@ -1168,24 +1177,36 @@ def wrong_idle_steps(n_tokens, steps):
     return [a - b for a, b in zip(hidden, hidden[1:])]
 
 
+def wrong_rounding(n_tokens, steps):
+    """rounds down what is a whole number but for a rounding error"""
+    fixed, hidden = [], n_tokens
+    for k in range(1, steps + 1):
+        after = max(0, min(hidden - 1, math.floor(n_tokens * math.cos(math.pi / 2 * k / steps))))
+        fixed, hidden = fixed + [hidden - after] * (hidden > 0), after
+    return fixed
+
+
+# equivalent: range(1, steps + 2): after the last step nothing is hidden, so one more step fixes nothing
+nb.refused(check_newly_fixed, wrong_rounding)
 nb.refused(check_newly_fixed, wrong_equal_parts, wrong_training_schedule, wrong_hidden, wrong_idle_steps)
 
 # %% [markdown]
 # ### 6.3 Whose mean? `**`
 # The loss is a mean over the hidden tokens of each series, then over series. Another choice: one mean over all hidden tokens
-# of the batch. They differ: which series count more in the second? Write the first, for log-probabilities that are given.
+# of the batch. Write the first, for log-probabilities that are given. **To answer in words:** which series count more in
+# the second?
 
 
 # %% tags=["exercise"]
 def masked_loss(log_p, tokens, mask):
     """Mean surprise at hidden tokens, each series alike.
 
-    log_p    (B, N, K) log-probabilities
+    log_p    (B, N, K) log-probabilities, which learn from the loss
     tokens   (B, N) int64, the true tokens
     mask     (B, N) bool, True where hidden; at least one in every row
     returns  scalar tensor
     """
-    # solution: a mean per row, then over rows; in the other one series with many hidden tokens count more
+    # solution: over what is the first mean taken, and what is it divided by?
     surprise = -log_p.gather(-1, tokens[..., None])[..., 0]  # (B, N)
     return ((surprise * mask).sum(dim=1) / mask.sum(dim=1)).mean()
     # end of solution
@@ -1202,10 +1223,16 @@ def check_masked_loss(answer):
         hidden = [-float(log_p[b, i, tokens[b, i]]) for i in range(6) if mask[b, i]]
         rows.append(sum(hidden) / len(hidden))
     nb.check("three series", answer(log_p, tokens, mask), sum(rows) / 3, rtol=1e-5, hint="first a mean for each series")
-    flat = torch.full((2, 4, 5), -math.log(5.0))
+    flat = torch.full((2, 4, 5), -math.log(5.0), requires_grad=True)
     some = torch.tensor([[True, False, False, False], [True, True, True, False]])
     found = answer(flat, torch.zeros(2, 4, dtype=torch.int64), some)
     nb.check("no knowledge: log 5", found, math.log(5), rtol=1e-5, hint="divide by the number of hidden tokens")
+    nb.check(
+        "the loss has a gradient", bool(getattr(found, "requires_grad", False)), True, hint="a tensor, not a float"
+    )
+    (slope,) = torch.autograd.grad(found, flat)  # of the true tokens' log-probabilities
+    expected = -torch.tensor([[3.0, 0, 0, 0], [1, 1, 1, 0]]) / 6
+    nb.check("gradient", slope[..., 0], expected, atol=1e-6, hint="half of the loss for each series, in equal parts")
 
 
 check_masked_loss(masked_loss)
@@ -1213,6 +1240,9 @@ check_masked_loss(masked_loss)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> <code>gather</code> picks the true token's entry of the last axis. A mask times a number
 # counts. </details>
+#
+# <details><summary>Answer in words</summary> Those of which more tokens are hidden: each hidden token weighs alike, so a
+# series with all hidden counts N times as much as one with a single hidden token. </details>
 
 
 # %% tags=["solution"]
@@ -1231,12 +1261,18 @@ def wrong_divisor(log_p, tokens, mask):
     return (-log_p.gather(-1, tokens[..., None])[..., 0] * mask).mean()
 
 
-nb.refused(check_masked_loss, wrong_pooled, wrong_all_places, wrong_divisor)
+def wrong_number(log_p, tokens, mask):
+    """the right number, but a float: nothing can learn from it"""
+    return float(masked_loss(log_p, tokens, mask))
+
+
+nb.refused(check_masked_loss, wrong_pooled, wrong_all_places, wrong_divisor, wrong_number)
 
 # %% [markdown]
 # ### 6.4 What guidance does to probabilities `**`
 # Guidance mixes *logits*: $l = l_0 + s\,(l_c - l_0)$, without a class and with it. Write the probabilities that come out in terms of
-# the two *probability* vectors $p_0$ and $p_c$. What happens for $s > 1$ to a token that is equally likely with and without the class?
+# the two *probability* vectors $p_0$ and $p_c$. **To answer in words:** what happens for $s > 1$ to a token that is equally
+# likely with and without the class?
 
 
 # %% tags=["exercise"]
@@ -1260,7 +1296,7 @@ def check_guided(answer):
     for s in (0.0, 0.5, 1.0, 3.0):
         expected = (none + s * (with_class - none)).softmax(dim=-1)
         found = answer(none.softmax(dim=-1), with_class.softmax(dim=-1), s)
-        nb.check(f"guidance {s}", found, expected, rtol=1e-6, atol=1e-9, hint="exp of the mixed logits, normalised")
+        nb.check(f"guidance {s}", found, expected, rtol=1e-6, atol=1e-9, hint="what is exp(l)? Is the sum 1?")
 
 
 check_guided(guided)
@@ -1268,6 +1304,10 @@ check_guided(guided)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> exp(a + s (b - a)) = exp(b)^s exp(a)^(1 - s). The constants go when you normalise.
 # </details>
+#
+# <details><summary>Answer in words</summary> Before normalising it keeps its probability. Tokens that the class makes
+# likelier grow, others shrink, and the sum grows, or stays 1 where the class changes nothing. So for $s > 1$ such a token
+# becomes less likely than without guidance. </details>
 
 
 # %% tags=["solution"]

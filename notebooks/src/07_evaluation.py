@@ -1318,7 +1318,8 @@ generator = nb.seed_everything(1)
 # %% [markdown]
 # ### 7.1 The share of the score that is the class mix `*`
 # A generator makes perfect series, so the FCN is sure of each, but draws class $c$ with probability $q_c$. What is its
-# inception score, for any $q$? (One split, very many samples.) Which $q$ gives 1, which gives the number of classes?
+# inception score, for any $q$? (One split, very many samples.) **To answer in words:** which $q$ gives 1, which gives the
+# number of classes?
 
 
 # %% tags=["exercise"]
@@ -1328,7 +1329,7 @@ def score_of_mix(q):
     q        (k,) float, sums to 1, may hold zeros
     returns  float
     """
-    # solution: write the KL divergence of a sure row from q, then its mean over samples; mind classes without any
+    # solution: how far is a sure answer from the mean answer? And what does a class without samples add?
     q = q[q > 0]
     return float(torch.exp(-(q * q.log()).sum()))
     # end of solution
@@ -1349,6 +1350,9 @@ check_score_of_mix(score_of_mix)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> Write KL(p || q) for p = (0, 1, 0), then average over classes. </details>
+#
+# <details><summary>Answer in words</summary> One class alone gives 1; equal shares of all $k$ classes give $k$. In between
+# the score counts classes, as perplexity counts codes: a score below $k$ may come from the mix alone. </details>
 
 
 # %% tags=["solution"]
@@ -1385,18 +1389,18 @@ def scale_features(z_train, z_test):
     """
     # solution: which split may say where -1 and 1 lie? And what would be divided by zero?
     low, high = z_train.min(dim=0).values, z_train.max(dim=0).values
-    size = torch.where(high > low, high - low, 1.0)
-    return [torch.where(high > low, 2 * (z - low) / size - 1, 0.0) for z in (z_train, z_test)]
+    size = high - low
+    return [torch.where(size > 0, 2 * (z - low) / size - 1, 0.0) for z in (z_train, z_test)]
     # end of solution
 
 
 # %% tags=["nbval-check-output"]
 def check_scale_features(answer):
-    z_train = torch.tensor([[0.0, 5.0, 7.0], [4.0, 5.0, 9.0], [2.0, 5.0, 7.0]])
-    z_test = torch.tensor([[6.0, 6.0, 8.0], [2.0, 5.0, 7.0]])
+    z_train = torch.tensor([[0.0, 5.0, 7.0], [4.0, 5.0, 7.5], [2.0, 5.0, 7.0]])
+    z_test = torch.tensor([[6.0, 6.0, 7.25], [2.0, 5.0, 7.0]])
     found = answer(z_train, z_test)
     expected = torch.tensor([[-1.0, 0, -1], [1, 0, 1], [0, 0, -1]])
-    hint = "by train alone: its smallest value becomes -1, its largest 1, and what is constant there 0"
+    hint = "of train, the smallest value becomes -1, its largest 1; and what of a feature that is constant there?"
     nb.check("train fills -1..1", found[0], expected, atol=1e-6, hint=hint)
     expected = torch.tensor([[2.0, 0, 0], [0, 0, -1]])
     nb.check("test by the numbers of train", found[1], expected, atol=1e-6, hint="whose minima and maxima?")
@@ -1432,8 +1436,8 @@ nb.refused(check_scale_features, wrong_each_by_itself, wrong_both_together, wron
 # %% [markdown]
 # ### 7.3 The floor of the first term `**`
 # Two samples of $n$ and $m$ rows come from the *same* distribution with covariance $S$. What is the expected value of
-# $\|\mu_a - \mu_b\|^2$, the first term of the Fréchet distance? So what becomes of this first term when both
-# samples are four times as large, though nothing got better?
+# $\|\mu_a - \mu_b\|^2$, the first term of the Fréchet distance? **To answer in words:** so what becomes of this first
+# term when both samples are four times as large, though nothing got better?
 
 
 # %% tags=["exercise"]
@@ -1465,6 +1469,9 @@ check_expected_shift(expected_shift)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> For one feature: the variance of a mean of n values is the variance over n. The
 # squared length of a vector is the sum over its features. </details>
+#
+# <details><summary>Answer in words</summary> It becomes a quarter. A Fréchet distance of more samples is smaller, so compare
+# two of them only where the numbers of rows are the same. </details>
 
 
 # %% tags=["solution"]
@@ -1487,8 +1494,8 @@ nb.refused(check_expected_shift, wrong_one_sample, wrong_pooled, wrong_root)
 
 # %% [markdown]
 # ### 7.4 The interval of a paired difference `**`
-# Two methods were run with the same seeds. Give the 95 % interval of the mean difference $a - b$, by Student's $t$. With
-# how many seeds does the factor in front of the standard error fall below 2.1?
+# Two methods were run with the same seeds. Give the 95 % interval of the mean difference $a - b$, by Student's $t$.
+# **To answer in words:** with how many seeds does the factor in front of the standard error fall below 2.1?
 
 
 # %% tags=["exercise"]
@@ -1512,8 +1519,10 @@ def check_paired_interval(answer):
     a, b = np.array([3.0, 5.0, 9.0, 4.0]), np.array([2.0, 5.0, 7.0, 3.0])
     low, high = answer(a, b)
     nb.check("centre", (low + high) / 2, 1.0, rtol=1e-6, hint="mean of a - b")
-    hint = "standard deviation of the differences with n - 1; t with 3 degrees of freedom is 3.182"
-    nb.check("half width", (high - low) / 2, 3.182446 * np.sqrt(2 / 3) / 2, rtol=1e-4, hint=hint)
+    hint = "standard deviation of the mean difference, times a factor: with how many degrees of freedom?"
+    for n, half in ((2, 6.353102), (4, 1.299228), (40, 0.229025)):
+        low, high = answer(np.resize(a, n), np.resize(b, n))
+        nb.check(f"half width, n {n}", (high - low) / 2, half, rtol=1e-4, hint=hint)
     draws = np.random.default_rng(1)
     sets = [(s, s + draws.normal(size=5)) for s in 5 * draws.normal(size=(1000, 5))]
     inside = np.mean([low <= 0 <= high for low, high in (answer(x, y) for x, y in sets)])
@@ -1525,6 +1534,9 @@ check_paired_interval(paired_interval)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> <code>scipy.stats.t.ppf(0.975, df)</code>. For the question, try it for
 # growing n. </details>
+#
+# <details><summary>Answer in words</summary> 20: with 19 degrees of freedom it is 2.093, with 18 still 2.101. With 3
+# seeds it is 4.3, with 2 seeds 12.7. </details>
 
 
 # %% tags=["solution"]
@@ -1532,6 +1544,13 @@ def wrong_normal(a, b):
     """1.96, as if the spread were known"""
     d = a - b
     half = 1.96 * d.std(ddof=1) / np.sqrt(len(d))
+    return d.mean() - half, d.mean() + half
+
+
+def wrong_one_factor(a, b):
+    """the t of four seeds for every number of seeds"""
+    d = a - b
+    half = 3.182446 * d.std(ddof=1) / np.sqrt(len(d))
     return d.mean() - half, d.mean() + half
 
 
@@ -1552,7 +1571,7 @@ def wrong_spread_of_runs(a, b):
     return d.mean() - half, d.mean() + half
 
 
-nb.refused(check_paired_interval, wrong_normal, wrong_unpaired, wrong_spread_of_runs)
+nb.refused(check_paired_interval, wrong_normal, wrong_one_factor, wrong_unpaired, wrong_spread_of_runs)
 
 # %% [markdown]
 # ### 7.5 Copies, without a fair coin `**`
@@ -1570,7 +1589,7 @@ def copied_share(nearer, n, k):
     n, k     train series, other real series
     returns  float, 0 on average where all samples are new, 1 where all are copies
     """
-    # solution: all n + k series are alike to a new one: which of them is nearest? Copies are sure. Then solve for s
+    # solution: how often is a new series nearest to train, how often a copy? What share do both give together?
     p = n / (n + k)
     return (nearer - p) / (1 - p)
     # end of solution

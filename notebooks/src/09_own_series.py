@@ -826,7 +826,7 @@ def equal_lengths(series, length):
     length   steps of the result, at least 2
     returns  (n, length); first and last values are those of each series
     """
-    # solution: read each series at `length` places between its first and its last step
+    # solution: at which places of each series are the new values read?
     return np.stack([np.interp(np.linspace(0, len(s) - 1, length), np.arange(len(s)), s) for s in series])
     # end of solution
 
@@ -836,7 +836,7 @@ def check_equal_lengths(answer):
     short, long = np.array([0.0, 2.0, 4.0]), np.array([5.0, 4.0, 3.0, 2.0, 1.0, 0.0, -1.0, -2.0, -3.0])
     found = answer([short, long], 5)
     nb.check("shape", found.shape, (2, 5), hint="one row for each series")
-    hint = "a straight line stays a straight line: read at equal steps from the first to the last value"
+    hint = "a straight line stays a straight line, with the same ends"
     nb.check("short series", found[0], np.array([0.0, 1.0, 2.0, 3.0, 4.0]), atol=1e-9, hint=hint)
     nb.check("long series", found[1], np.array([5.0, 3.0, 1.0, -1.0, -3.0]), atol=1e-9, hint=hint)
     bump = answer([np.array([0.0, 0.0, 6.0, 0.0])], 7)[0]
@@ -894,12 +894,12 @@ def split_windows(steps, length, stride, holdout=0.2):
 
 # %% tags=["nbval-check-output"]
 def check_split_windows(answer):
-    for steps, length, stride in ((100, 10, 10), (105, 20, 5), (103, 16, 3)):
-        train, test = answer(steps, length, stride)
+    for steps, length, stride, holdout in ((100, 10, 10, 0.2), (105, 20, 5, 0.2), (103, 16, 3, 0.35)):
+        train, test = answer(steps, length, stride, holdout)
         windows = [set(range(i, i + length)) for i in range(0, steps - length + 1, stride)]
-        said = f"{steps} steps, windows of {length} every {stride}"
-        hint = "the last fifth of all windows, rounded down; does the last window reach the end?"
-        nb.check(f"{said}: number of test windows", len(test), len(windows) // 5, hint=hint)
+        said = f"{steps} steps, windows of {length} every {stride}, {holdout:g}"
+        hint = "the last windows, their number rounded down; does the last one reach the end?"
+        nb.check(f"{said}: number of test windows", len(test), int(holdout * len(windows)), hint=hint)
         nb.check(
             f"{said}: first and last",
             (int(test[0]), int(test[-1])),
@@ -940,13 +940,18 @@ def wrong_gap_of_a_window(steps, length, stride, holdout=0.2):
     return train[train < test[0] - length], test
 
 
-nb.refused(check_split_windows, wrong_no_gap, wrong_at_random, wrong_gap_of_a_window)
+def wrong_always_a_fifth(steps, length, stride, holdout=0.2):
+    """holds out a fifth, whatever is asked for"""
+    return split_windows(steps, length, stride)
+
+
+nb.refused(check_split_windows, wrong_no_gap, wrong_at_random, wrong_gap_of_a_window, wrong_always_a_fifth)
 
 # %% [markdown]
 # ### 9.3 What was never seen `**`
 # Among your $n$ train series there is none with a certain fault. How frequent can the fault be all the same? Give the
-# largest share $p$ with which $n$ series without a single fault still happen with probability 0.05. What is it for
-# $n = 300$, roughly? (A generator trained on them will say: it never happens.)
+# largest share $p$ with which $n$ series without a single fault still happen with probability 0.05. **To answer in
+# words:** what is it for $n = 300$, roughly, and what will a generator say that was trained on them?
 
 
 # %% tags=["exercise"]
@@ -956,7 +961,7 @@ def largest_share(n, chance=0.05):
     n        int, at least 1
     returns  float in (0, 1)
     """
-    # solution: write down the probability of n series without a fault, set it to `chance`, solve for p
+    # solution: how probable are n series without a fault?
     return 1 - chance ** (1 / n)
     # end of solution
 
@@ -967,7 +972,7 @@ def check_largest_share(answer):
     for n in (3, 20, 300):
         p = answer(n)
         none = np.mean(draws.binomial(n, min(max(p, 0.0), 1.0), size=100_000) == 0)
-        hint = "all n series are without fault with probability (1 - p)^n"
+        hint = "with which probability are all n series without a fault, if each has one with probability p?"
         nb.check(f"n {n}: simulated share of tables without a fault", float(none), low=0.047, high=0.053, hint=hint)
     found = answer(50, chance=0.5)
     nb.check("n 50, one table in two", (1 - found) ** 50, 0.5, rtol=1e-9, hint="use the argument `chance`")
@@ -976,8 +981,10 @@ def check_largest_share(answer):
 check_largest_share(largest_share)
 
 # %% [markdown] tags=["hint"]
-# <details><summary>Hint</summary> Solve (1 - p)^n = 0.05 for p. For large n it is nearly 3 / n: one in a hundred at
-# n = 300. </details>
+# <details><summary>Hint</summary> Solve (1 - p)^n = 0.05 for p. </details>
+#
+# <details><summary>Answer in words</summary> Nearly 3 / n (log 0.05 is -3): one in a hundred at n = 300. A generator that
+# learned from these series says that the fault never happens. </details>
 
 
 # %% tags=["solution"]
@@ -1024,11 +1031,11 @@ def check_to_units(answer):
     wanted = torch.randn(5, 2, 2, generator=draws, dtype=torch.float64) * torch.tensor([[0.5], [4.0]]) + 20
     centre, spread = wanted.mean(dim=(0, 2)), wanted.std(dim=(0, 2))
     channels = torch.stack([(wanted[:, c] - centre[c]) / spread[c] for c in (0, 1)], dim=1)
-    x = (channels - 0.3) / 1.7
-    found = answer(x, 0.3, 1.7, centre, spread)
-    nb.check("shape", found.shape, (5, 2, 2), hint="(n, C, L) stays (n, C, L)")
-    hint = "last in, first out; and is the number of a channel used for this channel, not for a step?"
-    nb.check("back in units", found, wanted, rtol=1e-9, hint=hint)
+    for mean, std in ((0.3, 1.7), (-1.2, 0.4)):
+        found = answer((channels - mean) / std, mean, std, centre, spread)
+        nb.check(f"run of mean {mean}: shape", found.shape, (5, 2, 2), hint="(n, C, L) stays (n, C, L)")
+        hint = "last in, first out; and is the number of a channel used for this channel, not for a step?"
+        nb.check(f"run of mean {mean}, deviation {std}: in units", found, wanted, rtol=1e-9, hint=hint)
 
 
 check_to_units(to_units)

@@ -1152,6 +1152,8 @@ def check_blockout_batch(answer):
     nb.check("both channels alike", bool((zeros[:, 0] == zeros[:, 1]).all()), True, hint="one window for all channels")
     counts = zeros[:, 0].sum(dim=1)
     nb.check("zeros in each series", (int(counts.min()), int(counts.max())), (3, 3), hint="does the window always fit?")
+    wide = (answer(x, 5, torch.Generator().manual_seed(4)) == 0).sum(dim=2)
+    nb.check("zeros with a window of 5", (int(wide.min()), int(wide.max())), (5, 5), hint="use `window`")
     starts = torch.bincount(zeros[:, 0].int().argmax(dim=1), minlength=8)
     nb.check("rarest of the 8 starts in 4000 series", int(starts.min()), low=400, high=500,
              hint="own start for each series, 0 and L - window included")  # fmt: skip
@@ -1215,7 +1217,7 @@ def nt_xent_matrix(a, b, tau):
     # solution: one matrix for both views
     u = torch.nn.functional.normalize(torch.cat([a, b]), dim=1)
     cosines = (u @ u.T / tau).masked_fill(torch.eye(len(u), dtype=torch.bool), -torch.inf)  # (2B, 2B)
-    partner = (torch.arange(len(u)) + len(a)) % len(u)
+    partner = torch.arange(len(u)).roll(len(a))
     return torch.nn.functional.cross_entropy(cosines, partner)
     # end of solution
 
@@ -1306,11 +1308,11 @@ def few_label_features(encoder, x, y, x_test, per_class, g):
     x, y       (n, C, L), (n,) labels 0..k-1
     x_test     (m, C, L)
     per_class  labelled series of each class
-    returns    (k per_class, 64) features, (k per_class,) their labels, (m, 64) features of the test series
+    returns    (k per_class, 64) features, (k per_class,) their labels, (m, 64) features of the test series; no gradient
     """
     # solution: which rows, and in what state is the encoder?
     order = torch.randperm(len(y), generator=g)
-    rows = torch.cat([order[y[order] == c][:per_class] for c in range(int(y.max()) + 1)])
+    rows = torch.cat([order[y[order] == c][:per_class] for c in y.unique()])
     mode = encoder.training
     encoder.eval()
     with torch.no_grad():
@@ -1326,7 +1328,7 @@ def check_few_label_features(answer):
     torch.manual_seed(6)
     encoder, x = ResNet1d(1).train(), torch.randn(60, 1, 32, generator=g)
     encoder(3 * x + 1)  # statistics that are not those of x
-    y = torch.arange(60) % 10 % 3  # 24, 18 and 18 series
+    y = (torch.arange(60) + 2) % 10 % 3  # 24, 18 and 18 series
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     f, labels, f_test = answer(encoder, x, y, x[:8], 5, torch.Generator().manual_seed(7))
     moved = sum(not torch.equal(before[name], value) for name, value in encoder.state_dict().items())
@@ -1338,8 +1340,12 @@ def check_few_label_features(answer):
         rows = torch.cdist(f, copy.deepcopy(encoder).eval()(x)).argmin(dim=1)
     nb.check("features with the label of another series", int((y[rows] != labels).sum()), 0,
              hint="take the label of the very row that the features are of")  # fmt: skip
-    alone = answer(encoder, x, y, x[:1], 5, torch.Generator().manual_seed(7))[2]
+    again, _, alone = answer(encoder, x, y, x[:1], 5, torch.Generator().manual_seed(7))
     nb.check("a test series alone", f_test[:1], alone, atol=1e-5, hint="eval mode: features must not see the batch")
+    nb.check("equal generators, equal series", again, f, atol=1e-5, hint="draw at random, from g")
+    nb.check("features with a gradient", (f.requires_grad, f_test.requires_grad), (False, False), hint="nothing learns")
+    all_of = answer(encoder, x, y, x[:1], 18, g)[1]
+    nb.check("18 of each class", all_of.bincount().tolist(), (18, 18, 18), hint="can every series be drawn?")
     others = answer(encoder, x, y, x[:8], 5, torch.Generator().manual_seed(8))[0]
     nb.check("another draw, other series", bool(torch.allclose(f, others)), False, hint="draw at random, from g")
 

@@ -1160,7 +1160,7 @@ def temporal_contrast(r, r2):
     steps, both = r.shape[1], torch.cat([r, r2], dim=1)  # (B, 2T, D)
     scores = both @ both.transpose(1, 2)  # (B, 2T, 2T)
     scores = scores.masked_fill(torch.eye(2 * steps, dtype=torch.bool), -torch.inf)
-    partner = (torch.arange(2 * steps) + steps) % (2 * steps)
+    partner = torch.arange(2 * steps).roll(steps)
     return F.cross_entropy(scores.flatten(0, 1), partner.repeat(len(r)))
     # end of solution
 
@@ -1268,7 +1268,7 @@ def corrupt_rows(x, rate, reference, g):
     returns    (B, P)
     """
     # solution: choose columns, choose donors, put together
-    order = torch.rand(x.shape, generator=g).argsort(dim=1).argsort(dim=1)
+    order = torch.rand(x.shape, generator=g).argsort(dim=1)
     donors = torch.randint(len(reference), x.shape, generator=g)
     return torch.where(order < int(rate * x.shape[1]), reference.gather(0, donors), x)
     # end of solution
@@ -1302,8 +1302,8 @@ def check_corrupt_rows(answer):
 check_corrupt_rows(corrupt_rows)
 
 # %% [markdown] tags=["hint"]
-# <details><summary>Hint</summary> Sort random numbers twice: <code>argsort(argsort(u))</code> is the rank of each
-# column in its row, and exactly k ranks are below k. <code>reference.gather(0, donors)</code> reads column m of row
+# <details><summary>Hint</summary> Sort random numbers: <code>u.argsort(dim=1)</code> has in each row the numbers 0 to
+# M - 1 in a random order, and exactly k of them are below k. <code>reference.gather(0, donors)</code> reads column m of row
 # donors[b, m]. </details>
 
 
@@ -1406,13 +1406,14 @@ def descend(w, a, b, loss, rate, steps):
     returns  weights (P, D) without a gradient, list of `steps` mean ranks
     """
     # solution: note the rank, then take a step; as often as asked
-    w, ranks = w.detach().clone().requires_grad_(), []
+    w, ranks = w.clone().requires_grad_(), []
     for _ in range(steps):
         z_a, z_b = a @ w, b @ w
-        cosine = F.normalize(z_a.detach(), dim=1) @ F.normalize(z_b.detach(), dim=1).T  # (B, B)
-        ranks.append(float((cosine <= cosine.diagonal()[:, None]).sum(dim=1).double().mean()))
+        cosine = F.normalize(z_a, dim=1) @ F.normalize(z_b, dim=1).T  # (B, B)
+        ranks.append(float((cosine <= cosine.diagonal()[:, None]).sum() / len(a)))
         (slope,) = torch.autograd.grad(loss(z_a, z_b), w)
-        w = (w.detach() - rate * slope).requires_grad_()
+        with torch.no_grad():
+            w -= rate * slope
     return w.detach(), ranks
     # end of solution
 

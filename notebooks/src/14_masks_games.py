@@ -1048,7 +1048,7 @@ def line_baseline(x, share, g):
     """
     # solution: a mask, lines, the error
     n, length = x.shape
-    turn = torch.rand(n, length, generator=g).argsort(dim=1).argsort(dim=1)
+    turn = torch.rand(n, length, generator=g).argsort(dim=1)
     is_hidden = turn < round(share * length)
     steps, squares = np.arange(length), []
     for series, hidden in zip(x.numpy(), is_hidden.numpy()):
@@ -1066,6 +1066,8 @@ def check_line_baseline(answer):
     nb.check("a tensor and a float", kinds, (True, True), hint="torch.from_numpy and float() make them")
     counts = int(is_hidden.sum(dim=1).min()), int(is_hidden.sum(dim=1).max())
     nb.check("hidden of 20 steps, fewest and most", counts, (8, 8), hint="exactly round(share L), in each")
+    few = answer(x, 0.1, torch.Generator().manual_seed(5))[0]
+    nb.check("share 0.1: hidden of 300 series", int(few.sum()), 600, hint="use `share`")
     masks = len({tuple(row.tolist()) for row in is_hidden})
     nb.check("different masks", masks > 250, True, hint="every series its own")
     often = is_hidden.double().mean(dim=0)
@@ -1085,8 +1087,8 @@ def check_line_baseline(answer):
 check_line_baseline(line_baseline)
 
 # %% [markdown] tags=["hint"]
-# <details><summary>Hint</summary> Ranks of random numbers are <code>turn.argsort(dim=1).argsort(dim=1)</code>; the smallest
-# are hidden. <code>np.interp(where, known_steps, known_values)</code> is flat beyond the ends. </details>
+# <details><summary>Hint</summary> <code>torch.rand(n, L).argsort(dim=1)</code> has in each row the numbers 0 to L - 1 in a
+# random order; the smallest are hidden. <code>np.interp(where, known_steps, known_values)</code> is flat beyond the ends. </details>
 
 
 # %% tags=["solution"]
@@ -1361,8 +1363,9 @@ def check_objectives(answer):
     hints = "D raises V; flips of real series, weight beta", "-log p(G(z)); G wants its flips told, weight alpha"
     nb.check("loss of D", found[0].detach(), loss_d.detach(), rtol=1e-9, hint=hints[0])
     nb.check("loss of G", found[1].detach(), loss_g.detach(), rtol=1e-9, hint=hints[1])
-    sure = answer(lambda series: (0 * D(series)[0] + 50, D(series)[1]), G, x, z, which, flip, 0.2, 1.5)[0].detach()
-    nb.check("loss of D, all scores 50", sure, 50 + 1.5 * ce[0].detach(), rtol=1e-9, hint="1 - sigmoid(50) is 0 here")
+    sure = answer(lambda series: (0 * D(series)[0] + 50, D(series)[1]), G, x, z, which, flip, 0.6, 0.7)
+    nb.check("loss of D, all scores 50", sure[0].detach(), 50 + 0.7 * ce[0].detach(), rtol=1e-9, hint="1 - p is 0 here")
+    nb.check("loss of G, all scores 50", sure[1].detach(), 0.6 * ce[1].detach(), rtol=1e-9, hint="use `alpha`")
     slopes = torch.autograd.grad(found[0], [*G.parameters()], retain_graph=True, allow_unused=True)
     nb.check("gradients that D's loss gives to G", sum(s is not None for s in slopes), 0, hint="detach what G made")
     for name, losses, net in (("D", (found[0], loss_d), critic), ("G", (found[1], loss_g), G)):

@@ -1170,6 +1170,7 @@ def wrong_axis(u, sentences, embed):
     return classes, (u @ classes.T).argmax(dim=0)
 
 
+# equivalent: .sum(dim=0) for z in vectors: a sum has the direction of the mean, and unit length follows
 nb.refused(check_classify_by_names, wrong_raw_mean, wrong_short_mean, wrong_first_sentence)
 nb.refused(check_classify_by_names, wrong_nearest_sentence, wrong_mean_cosine)
 nb.refused(check_classify_by_names, wrong_sorted, wrong_from_one, wrong_axis)

@@ -950,7 +950,7 @@ def series_of_magnitude(m, length, n_fft, rounds):
     rounds   how often to project
     returns  (B, C, length)
     """
-    # solution: start with without_phase(m); in each round project, then give back the wanted magnitude
+    # solution: what is the start, and which two things happen in each round?
     wanted = m.repeat(1, 2, 1, 1)  # (B, 2C, F, W), for both parts
     u = without_phase(m)
     for _ in range(rounds):
@@ -962,17 +962,21 @@ def series_of_magnitude(m, length, n_fft, rounds):
 
 # %% tags=["nbval-check-output"]
 def check_series_of_magnitude(answer):
-    x = torch.randn(4, 1, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
-    m = magnitude(stft(x, 16))
+    x = 1e-3 * torch.randn(4, 2, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    x[0, 1] = 0  # a channel that was switched off has magnitude 0
+    for length, n_fft in ((64, 16), (40, 8)):
+        m = magnitude(stft(x[..., :length], n_fft))
 
-    def distance(rounds):
-        return ((magnitude(stft(answer(m, 64, 16, rounds), 16)) - m) ** 2).sum().sqrt() / (m**2).sum().sqrt()
+        def distance(rounds, m=m, length=length, n_fft=n_fft):
+            found = magnitude(stft(answer(m, length, n_fft, rounds), n_fft))
+            return ((found - m) ** 2).sum().sqrt() / (m**2).sum().sqrt()
 
-    start = istft(without_phase(m), 64, 16)
-    nb.check("no round: the series to start with", answer(m, 64, 16, 0), start, atol=1e-9, hint="start: without_phase")
-    hint = "each round: project, then keep the phase of the projection and put the wanted magnitude"
-    closer = distance(200) / distance(0)
-    nb.check("distance to the wanted magnitude, 200 rounds : none", closer, low=0, high=0.5, hint=hint)
+        start = istft(without_phase(m), length, n_fft)
+        found = answer(m, length, n_fft, 0)
+        nb.check(f"L {length}, no round: the first series", found, start, atol=1e-9, hint="which start is asked for?")
+        hint = "each round: project, then keep the phase of the projection and put the wanted magnitude"
+        closer = distance(200) / distance(0)
+        nb.check(f"L {length}: distance to m, 200 rounds : none", closer, low=0, high=0.5, hint=hint)
 
 
 check_series_of_magnitude(series_of_magnitude)

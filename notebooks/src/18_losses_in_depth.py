@@ -688,7 +688,7 @@ def linear_cka(x, y):
     y        (B, D2)
     returns  () tensor in 0..1
     """
-    # solution: centre the columns, make the two (B, B) Gram matrices, write all three norms with them
+    # solution: which (B, B) matrices hold all that the three norms need?
     x, y = x - x.mean(dim=0), y - y.mean(dim=0)
     gram_x, gram_y = x @ x.T, y @ y.T  # (B, B)
     return (gram_x * gram_y).sum() / (gram_x.norm() * gram_y.norm())
@@ -744,9 +744,8 @@ nb.refused(check_linear_cka, wrong_not_centred, wrong_denominator, wrong_centres
 # The figure of sorted variances can be put into one number. Let $s_i$ be the variances along the principal directions
 # (eigenvalues of the covariance), $q_i = s_i / \sum_j s_j$ their shares. The *effective rank* is the exponential of the
 # entropy of the shares, $\exp(-\sum_i q_i \log q_i)$ (after Roy and Vetterli 2007, who take singular values). With $D$
-# equal variances it is $D$, with a single one 1. First predict, then apply it to the projections in the chapter: which
-# of the losses gives a value near 1? Which the largest? And is the number of a completely collapsed cloud,
-# 1000 times smaller, smaller too?
+# equal variances it is $D$, with a single one 1. **To answer in words:** is the number of a collapsed cloud, all of it 1000
+# times smaller, smaller too? Why is the number at most $B - 1$?
 
 
 # %% tags=["exercise"]
@@ -755,7 +754,7 @@ def effective_rank(z):
 
     returns  () tensor between 1 and min(B - 1, D)
     """
-    # solution: eigenvalues of the covariance, shares, entropy (0 log 0 counts as 0), exponential
+    # solution: which numbers are shared out? And what do rounding errors do to those that should be 0?
     variances = torch.linalg.eigvalsh(torch.cov(z.T)).clamp(min=0)  # (D,)
     shares = variances / variances.sum()
     return torch.exp(torch.special.entr(shares).sum())
@@ -771,6 +770,10 @@ def check_effective_rank(answer):
     doubled = square[:, [0, 0, 0]]
     nb.check("one feature three times", answer(doubled), 1.0, rtol=1e-4,
              hint="directions, not features: eigenvalues, not the diagonal; 0 log 0 is 0")  # fmt: skip
+    wide = random + torch.arange(9)  # each feature has a mean of its own, and 6 series have 5 directions
+    s = torch.linalg.svdvals(wide - wide.mean(dim=0))[:5] ** 2
+    by_values = torch.prod((s / s.sum()) ** -(s / s.sum()))
+    nb.check("6 series, 9 features", answer(wide), by_values, rtol=1e-6, hint="a rounding error below 0 has no log")
     nb.check("1000 times smaller", answer(unequal / 1000), expected, rtol=1e-6, hint="shares do not depend on scale")
     nb.check("far from the origin", answer(unequal + 50), expected, rtol=1e-6, hint="covariance: subtract the mean")
 
@@ -780,6 +783,10 @@ check_effective_rank(effective_rank)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> `torch.special.entr(q)` is -q log q, with 0 at 0. </details>
+#
+# <details><summary>Answer in words</summary> No: every variance is divided by a million, and so is their sum, so the
+# shares stay. Effective rank tells in how many directions a cloud is spread out, not how large it is. $B$ points minus
+# their mean lie in at most $B - 1$ directions, so all other variances are 0. </details>
 
 
 # %% tags=["solution"]
@@ -801,7 +808,13 @@ def wrong_standard_deviations(z):
     return torch.exp(torch.special.entr(deviations / deviations.sum()).sum())
 
 
-nb.refused(check_effective_rank, wrong_diagonal, wrong_mean_stays, wrong_standard_deviations)
+def wrong_one_mean(z):
+    """subtracts one mean for all columns instead of the mean of each"""
+    variances = torch.linalg.svdvals(z - z.mean()) ** 2
+    return torch.exp(torch.special.entr(variances / variances.sum()).sum())
+
+
+nb.refused(check_effective_rank, wrong_diagonal, wrong_mean_stays, wrong_standard_deviations, wrong_one_mean)
 
 # %% [markdown]
 # ### 18.3 Features on the floor `**`
@@ -818,7 +831,7 @@ def features_on_the_floor(D):
 
     returns  (3, D) float64, each column with mean 0 and standard deviation 1 (unbiased)
     """
-    # solution: two orthonormal vectors that are orthogonal to (1, 1, 1) span the plane; spread D lines evenly over pi
+    # solution: which plane do the arrows lie in? Which angles between them? How long are they?
     plane = torch.tensor([[1.0, -1.0, 0.0], [1.0, 1.0, -2.0]], dtype=torch.float64)  # (2, 3)
     plane = plane / plane.norm(dim=1, keepdim=True)
     angles = torch.arange(D, dtype=torch.float64) * math.pi / D
@@ -838,7 +851,7 @@ def check_features_on_the_floor(answer):
         nb.check(f"D {D}: standard deviations", z.std(dim=0), torch.ones(D), rtol=1e-6, hint="length sqrt(B - 1)")
         off_diagonal = (torch.corrcoef(z.T) ** 2).sum() - D
         nb.check(f"D {D}: on the floor", off_diagonal, D * (D / 2 - 1), rtol=1e-6, atol=1e-9,
-                 hint="an arrow and its opposite are fully correlated: the angle between lines counts")  # fmt: skip
+                 hint="how much correlated are an arrow and its opposite?")  # fmt: skip
 
 
 check_features_on_the_floor(features_on_the_floor)
@@ -846,7 +859,7 @@ check_features_on_the_floor(features_on_the_floor)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> For D = 2 two orthogonal arrows reach 0. Turning an arrow by 180 degrees changes
-# nothing. So the angles live on a half circle: for D = 4 take 0, 45, 90 and 135 degrees. </details>
+# nothing. So on what part of a circle do the angles live? </details>
 
 
 # %% tags=["solution"]

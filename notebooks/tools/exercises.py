@@ -3,6 +3,9 @@
 An exercise is five cells: its heading "### 3.1 Title `**`", a cell tagged `exercise` that defines one function with the
 solution between two marker comments, a check cell that defines and calls `check_<name>`, a cell tagged `hint`, and a
 cell tagged `solution` with wrong answers that the check refuses.
+
+A question that no check can grade stands in the statement behind "**To answer in words:**", and its model answer,
+folded, in the hint cell as `<details><summary>Answer in words</summary> ... </details>`. A learner gets a cell for it.
 """
 
 import ast
@@ -10,7 +13,11 @@ import re
 from copy import deepcopy
 from typing import NamedTuple
 
+from nbformat.v4 import new_markdown_cell
+
 BEGIN, END = "# solution:", "# end of solution"
+QUESTION = re.compile(r"\*\*To answer\s+in\s+words:\*\*")
+MODEL = re.compile(r"\n*<details><summary>Answer in words</summary>.*?</details>", re.DOTALL)
 
 
 class Exercise(NamedTuple):
@@ -76,7 +83,12 @@ def without_answers(cells):
     for exercise in exercises:
         empty = deepcopy(exercise.solution)
         empty.source = stub(exercise)
-        kept += [deepcopy(exercise.statement), empty, deepcopy(exercise.check), deepcopy(exercise.hint)]
+        kept += [deepcopy(exercise.statement), empty, deepcopy(exercise.check)]
+        if QUESTION.search(exercise.statement.source):
+            kept.append(
+                new_markdown_cell(f"**Your answer in words to {exercise.number}** (double-click here to write):")
+            )
+        kept.append(deepcopy(exercise.hint))
     return kept
 
 

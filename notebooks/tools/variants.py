@@ -25,7 +25,7 @@ sys.path[:0] = [str(NOTEBOOKS.parent), str(NOTEBOOKS / "tools")]  # a checkout n
 
 from build import sources, write  # noqa: E402
 from chapters import colab_setup, describe, notebook_of, read_cells  # noqa: E402
-from exercises import parse, stub, without_answers  # noqa: E402
+from exercises import MODEL, Exercise, parse, stub, without_answers  # noqa: E402
 from nbformat.v4 import new_markdown_cell  # noqa: E402
 from variant_rules import RULES  # noqa: E402
 
@@ -63,7 +63,9 @@ def variant(cells, seed, rules=None):
     changed = [deepcopy(cell) for cell in setup]
     for exercise in chosen:
         drawn = rules[exercise.name](random.Random(f"{seed} {exercise.name}"))
-        changed += replace(exercise[-5:], drawn, exercise.number)
+        made = Exercise(*exercise[:4], *replace(exercise[-5:], drawn, exercise.number))
+        made.hint.source = MODEL.sub("", made.hint.source)  # it answers the published question
+        changed += made[-5:]
     return changed, chosen
 
 
