@@ -562,11 +562,8 @@ def check_leaks_diagonal(answer):
         z = z - z.mean(dim=0)
         return ((z @ z.T) ** 2).sum() - ((z**2).sum(dim=0) ** 2).sum()
 
-    def masked(z):
-        return (torch.cov(z.T).reshape(z.shape[1], -1).fill_diagonal_(0) ** 2).mean()
-
-    def everything(z):
-        return (torch.cov(z.T) ** 2).sum() / z.shape[1]
+    everything = lambda z: (torch.cov(z.T) ** 2).sum() / z.shape[1]  # noqa: E731
+    masked = lambda z: (torch.cov(z.T).fill_diagonal_(0) ** 2).mean()  # noqa: E731
 
     def minus_identity(z):  # right for features of variance 1 only
         return ((torch.cov(z.T, correction=0) - torch.eye(z.shape[1], dtype=z.dtype)) ** 2).sum()
@@ -580,7 +577,7 @@ def check_leaks_diagonal(answer):
     hint = "for which features must every right term be 0? May you choose their variances?"
     wrong = everything, minus_identity, minus_mean, doubled
     for number, term in enumerate((gram, masked, *wrong), start=1):
-        nb.check(f"implementation {number}, {term.__name__}", answer(term), term in wrong, hint=hint)
+        nb.check(f"does implementation {number} leak", answer(term), term in wrong, hint=hint)
 
 
 check_leaks_diagonal(leaks_diagonal)

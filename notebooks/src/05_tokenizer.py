@@ -1260,9 +1260,7 @@ def check_symmetric_loss(answer):
         (slope,) = torch.autograd.grad(loss, tokenizer.encoder.layers[0].weight)
         return loss, slope, tokenizer.quantizer.codebook - before
 
-    def package(*arguments):
-        return non_contrastive_loss(*arguments, ssl_latents="quantised", quantise_view=True).total
-
+    package = lambda *a: non_contrastive_loss(*a, ssl_latents="quantised", quantise_view=True).total  # noqa: E731
     for weight in (0.2, 0.7):
         (loss, slope, moved), (theirs, their_slope, their_move) = (treated(f, weight) for f in (answer, package))
         nb.check(f"loss, weight {weight}", loss, theirs, rtol=1e-4, hint="what of the view enters where?")

@@ -1324,29 +1324,26 @@ def few_label_features(encoder, x, y, x_test, per_class, g):
 
 # %% tags=["nbval-check-output"]
 def check_few_label_features(answer):
-    g = torch.Generator().manual_seed(6)
-    torch.manual_seed(6)
+    g = torch.manual_seed(6)  # the global generator, for the weights, too
     encoder, x = ResNet1d(1).train(), torch.randn(60, 1, 32, generator=g)
     encoder(3 * x + 1)  # statistics that are not those of x
     y = (torch.arange(60) + 2) % 10 % 3  # 24, 18 and 18 series
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     f, labels, f_test = answer(encoder, x, y, x[:8], 5, torch.Generator().manual_seed(7))
     moved = sum(not torch.equal(before[name], value) for name, value in encoder.state_dict().items())
-    nb.check("tensors of the encoder that changed", moved, 0, hint="BatchNorm learns from batches in training mode")
-    nb.check("the mode it came in", encoder.training, True, hint="it came in training mode")
+    nb.check("tensors of the encoder that changed; its mode is training", (moved, encoder.training), (0, True),
+             hint="BatchNorm learns from batches in training mode")  # fmt: skip
     nb.check("labels of each class", labels.bincount(minlength=3).tolist(), (5, 5, 5), hint="draw for each class")
     nb.check("different series", len({tuple(row.tolist()) for row in f}), 15, hint="without replacement")
-    with torch.no_grad():
-        rows = torch.cdist(f, copy.deepcopy(encoder).eval()(x)).argmin(dim=1)
-    nb.check("features with the label of another series", int((y[rows] != labels).sum()), 0,
-             hint="take the label of the very row that the features are of")  # fmt: skip
+    rows = torch.cdist(f.detach(), copy.deepcopy(encoder).eval()(x).detach()).argmin(dim=1)
+    nb.check("labels of another series", int((y[rows] != labels).sum()), 0, hint="whose features, whose labels?")
     again, _, alone = answer(encoder, x, y, x[:1], 5, torch.Generator().manual_seed(7))
     nb.check("a test series alone", f_test[:1], alone, atol=1e-5, hint="eval mode: features must not see the batch")
     nb.check("equal generators, equal series", again, f, atol=1e-5, hint="draw at random, from g")
-    nb.check("features with a gradient", (f.requires_grad, f_test.requires_grad), (False, False), hint="nothing learns")
-    all_of = answer(encoder, x, y, x[:1], 18, g)[1]
-    nb.check("18 of each class", all_of.bincount().tolist(), (18, 18, 18), hint="can every series be drawn?")
-    others = answer(encoder, x, y, x[:8], 5, torch.Generator().manual_seed(8))[0]
+    nb.check("features with a gradient", f.requires_grad or f_test.requires_grad, False, hint="nothing learns here")
+    others, _, _ = answer(encoder, x, y, x[:8], 5, g)
+    all_of = answer(encoder, x, y, x[:1], 18, g)[1].bincount().tolist()
+    nb.check("18 of each class", all_of, (18, 18, 18), hint="can every series be drawn?")
     nb.check("another draw, other series", bool(torch.allclose(f, others)), False, hint="draw at random, from g")
 
 

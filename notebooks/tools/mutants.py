@@ -71,9 +71,10 @@ def mutants(exercise):
 
 
 def _in_expressions(function):
+    is_loss = "loss" in ast.unparse(function) and "loss" not in [argument.arg for argument in function.args.args]
     nodes = _nodes(function)
     for place, node in enumerate(nodes):
-        for new in _variants(node, "loss" in ast.unparse(function)):
+        for new in _variants(node, is_loss):
             mutant = copy.deepcopy(function)
             _Replace(_nodes(mutant)[place], new).visit(mutant)
             yield _changed_line(function, mutant), mutant
@@ -98,10 +99,10 @@ def _variants(node, is_loss):
     match node:
         case ast.Constant(value=bool(value)):
             yield ast.Constant(not value)
-        case ast.Constant(value=int(value)):
-            yield ast.Constant(value + 1)
-            if value:
-                yield ast.Constant(value - 1)
+        case ast.Constant(value=int(value)) if 0 < value < 100:
+            yield from (ast.Constant(value + 1), ast.Constant(value - 1))
+        case ast.Constant(value=int()):
+            yield ast.Constant(1)  # in place of 0, or of a limit that is never reached
         case ast.Constant(value=float(value)):
             yield ast.Constant(0.1 if abs(value) < 1e-6 else 2 * value + (value == 0))  # the first guards from rounding
         case ast.BinOp(left=left, op=op, right=right):
