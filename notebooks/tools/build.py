@@ -67,9 +67,12 @@ def execute(notebook):
         raise BadInput("; ".join(faults))
 
 
-def build(source):
-    """Write the notebooks of a source; raises BadInput, naming source and target, where one cannot be built."""
-    for target, notebook, executed in targets(source):
+def build(source, chapter=True):
+    """Write the notebooks of a source; raises BadInput, naming source and target, where one cannot be built.
+
+    chapter  False leaves the chapter as it is and builds its solutions and exercises
+    """
+    for target, notebook, executed in targets(source)[0 if chapter else 1 :]:
         try:
             if executed:
                 execute(notebook)
@@ -182,6 +185,7 @@ def sources(numbers):
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("numbers", nargs="*", metavar="NN", help="two digits; all notebooks without any")
+    parser.add_argument("--exercises", action="store_true", help="build solutions and exercises only, not the chapters")
     parser.add_argument("--check", action="store_true", help="compare built notebooks with their sources")
     arguments = parser.parse_args(argv)
     faults = []
@@ -190,7 +194,7 @@ def main(argv=None):
         if not arguments.check:
             for source in chosen:
                 print(f"building {source.stem}", flush=True)
-                build(source)
+                build(source, chapter=not arguments.exercises)
             if all(target.is_file() for source in source_files() for target, _, _ in targets(source)):
                 for file, data in index_files().items():
                     write(file, data)
