@@ -309,7 +309,7 @@ right.set_xlabel(plots.STEPS)
 right.set_ylabel(plots.SCALED)
 right.set_title("a series of GunPoint", fontsize=plots.TEXT)
 left.set_title("where the view reads", fontsize=plots.TEXT)
-plots.legend_below(fig, [*left.lines, *left.patches], 5)
+plots.legend_below(fig, [*left.lines, *left.patches], 3)
 fig
 
 # %% tags=["nbval-check-output"]
