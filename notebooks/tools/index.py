@@ -43,7 +43,7 @@ ALT = {  # chapter -> what the first figure shows, which is its thumbnail, for r
     "15": "Eight series of up and down steps, each under the sentence that describes it",
     "16": "Accuracy by number of labels on two sets: methods are above the raw series on one, not on the other",
     "17": "Bumps of two heights: scaled all alike the heights differ, each scaled by itself they do not",
-    "18": "Error of a whitening matrix by Newton steps: down to nothing at ten steps, then up to a million",
+    "18": "Error of a whitening matrix by Newton steps: down to nothing at ten steps, then up again",
 }
 
 HEAD = """\
