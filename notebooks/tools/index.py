@@ -31,7 +31,7 @@ ALT = {  # chapter -> what the first figure shows, which is its thumbnail, for r
     "03": "Two classes of up and down steps; over each series two views of it, shifted and noisy",
     "04": "Where a view of a warped window reads a series, three lines with a slope change, and the three warped views",
     "05": "Gradient of one latent over time: a narrow hill from convolutions alone, a broad one from the whole encoder",
-    "06": "Share of hidden tokens by t, a falling and a rising curve, and how often training hides how many of 30 tokens",
+    "06": "Share of hidden tokens by t, a falling and a rising curve, and how often training hides how many",
     "07": "FID of real series against other real series falls with the number of series, like one over it",
     "08": "Series of four classes with a warped, a sliced and a noisy view over each",
     "09": "Error of a copied day against its number of tokens, and one test day with copies from 30 and 12 tokens",
