@@ -64,8 +64,9 @@ def check(name, value, expected=None, *, rtol=0.0, atol=0.0, low=None, high=None
             gap, place = _largest_difference(value, expected)
             said = f"{np.shape(value)} numbers, largest difference ≈{gap:.1g} ({within})"
             if np.size(value) > 12:  # too many to print: where are they furthest apart?
-                found = f"{_short(np.asarray(value)[place])} at place {place} of {np.shape(value)}"
-                wanted = f"{_short(np.asarray(expected)[place])} there ({within})"
+                there = _told_apart(np.asarray(value)[place], np.asarray(expected)[place])
+                found = f"{there[0]} at place {place} of {np.shape(value)}"
+                wanted = f"{there[1]} there ({within})"
     else:
         passed = type(value) is type(expected) and np.array_equal(value, expected)
         kinds = type(value).__name__, type(expected).__name__
@@ -148,9 +149,18 @@ def _interval(low, high):
     return f"{low:g} to {high:g}"
 
 
-def _short(value):
-    """A number with at most four significant digits, a whole one with all; anything else as it is."""
-    return f"{value:.4g}" if isinstance(value, float | np.floating) else f"{value}"
+def _short(value, digits=4):
+    """A float with at most so many significant digits; anything else as it is."""
+    return f"{value:.{digits}g}" if isinstance(value, float | np.floating) else f"{value}"
+
+
+def _told_apart(value, expected):
+    """Two numbers as text, with as many significant digits as show that they differ, at least four and at most 17."""
+    for digits in range(4, 18):
+        shown = _short(value, digits), _short(expected, digits)
+        if shown[0] != shown[1]:
+            break
+    return shown
 
 
 def _largest_difference(value, expected):

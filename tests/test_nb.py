@@ -79,6 +79,15 @@ def test_a_failure_names_the_worst_of_many_numbers():
         nb.check("a", wrong, np.zeros((4, 5)), atol=1, hint="Look")
 
 
+def test_a_failure_shows_the_digits_in_which_many_numbers_differ():
+    wrong = np.ones(20)
+    wrong[7] = 1.00001
+    with pytest.raises(nb.CheckFailed, match=r"^a: found 1.00001 at place \(7,\) of \(20,\), expected 1 there "):
+        nb.check("a", wrong, np.ones(20), rtol=1e-6)
+    with pytest.raises(nb.CheckFailed, match="found nan at place .*, expected nan there"):
+        nb.check("a", np.full(20, math.nan), np.full(20, math.nan), rtol=1e-6)
+
+
 @pytest.mark.parametrize("arguments", [{}, {"expected": 1, "low": 0}])
 def test_check_needs_one_thing_to_compare_with(arguments):
     with pytest.raises(BadInput, match="expected value or bounds"):

@@ -1161,6 +1161,8 @@ def check_squared_distances(answer):
     nb.check("largest tensor on the way", watch.size, low=300, high=400, hint="(M, K, D) has 2400 entries")
     own = "dist" not in watch.operations  # of cdist
     nb.check("multiplied out, not left to torch.cdist", own, True, hint="cdist takes roots that you would square again")
+    products = watch.operations.count("mm.")  # mm, addmm or bmm; a norm by einsum is one, too
+    nb.check("matrix products", products, low=1, high=3, hint="one product has z . e for all z and e, without a loop")
 
 
 check_squared_distances(squared_distances)
@@ -1191,20 +1193,26 @@ def wrong_squares_a_root(rows, codes):
     return torch.cdist(rows, codes) ** 2
 
 
+def wrong_loops_over_the_codes(rows, codes):
+    """right values, but code by code in a loop"""
+    return torch.stack([((rows - code) ** 2).sum(dim=1) for code in codes], dim=1)
+
+
 nb.refused(
     check_squared_distances,
     wrong_sums_over_codes,
     wrong_drops_code_norms,
     wrong_still_builds_differences,
     wrong_squares_a_root,
+    wrong_loops_over_the_codes,
 )
 
 # %% [markdown]
 # ### 2.2 Where is a code after t steps? `**`
 # A code starts at $e_0$, with sum $e_0$ and count 0, as in the package. At every step it gets the same $n$ latents,
 # with mean $\bar z$. Find a formula for the code after $t$ steps (leave out $\varepsilon$): first the count, then the
-# sum, then the quotient. Predict with it: how many hits per step does a code need so that its first stride does not
-# throw it more than $|e_0|/10$ away from $\bar z$, at decay 0.9?
+# sum, then the quotient. **To answer in words:** how many hits per step does a code need so that its first stride does
+# not throw it more than $|e_0|/10$ away from $\bar z$, at decay 0.9?
 
 
 # %% tags=["exercise"]
@@ -1244,8 +1252,11 @@ def check_code_after(answer):
 check_code_after(code_after)
 
 # %% [markdown] tags=["hint"]
-# <details><summary>Hint</summary> An average that starts at 0 and always gets n has reached n (1 - decay^t) after t steps.
-# The answer to the question is 90 hits: look at the stray term for t = 1. </details>
+# <details><summary>Hint</summary> Write down the count after one, two and three steps and look for the pattern; then the
+# sum. For the question, put t = 1 into your formula. </details>
+#
+# <details><summary>Answer in words</summary> At t = 1 the code is the mean of the latents plus 9 e_0 / n, and 9 / n is at
+# most 1/10 from n = 90 hits on. </details>
 
 
 # %% tags=["solution"]
@@ -1292,10 +1303,12 @@ def split_perplexity(batches, codebook_size):
 def check_split_perplexity(answer):
     alike = [torch.arange(8).view(2, 4), torch.arange(8).repeat(3)]
     nb.check("8 codes alike", answer(alike, 8), 8.0, rtol=1e-4, hint="exp and log of the same base?")
-    nb.check("the same in a codebook of 32", answer(alike, 32), 8.0, rtol=1e-4, hint="what is 0 * log 0 in floats?")
     shares = torch.tensor([0.5, 0.25, 0.25])
-    halves = [torch.tensor([0, 0, 0, 0, 1, 1]), torch.tensor([2, 2])]
     expected = float(torch.prod(shares**-shares))
+    one = [torch.tensor([0, 0, 0, 0, 1, 1, 2, 2])]
+    nb.check("one batch, unequal shares", answer(one, 3), expected, rtol=1e-4, hint="weigh each code by its share")
+    nb.check("8 codes alike, of 32", answer(alike, 32), 8.0, rtol=1e-4, hint="what is 0 * log 0 in floats?")
+    halves = [torch.tensor([0, 0, 0, 0, 1, 1]), torch.tensor([2, 2])]
     nb.check("two batches with different codes", answer(halves, 4), expected, rtol=1e-4, hint="pool before the entropy")
 
 
@@ -1377,24 +1390,24 @@ def check_quantise_step(answer):
     z = torch.tensor([[0.5, 0.0], [0.0, 1.0], [3.0, 3.0], [5.0, 4.0]], requires_grad=True)
     codes, count = torch.tensor([[0.0, 0.0], [4.0, 4.0]], requires_grad=True), torch.tensor([3.0, 1.0])
     weights = torch.tensor([[1.0, -2.0], [0.5, 3.0], [-1.0, 1.0], [2.0, 0.0]])
-    sums = codes.detach() * count[:, None]
+    sums, before = codes.detach() * count[:, None], codes.detach()[[0, 0, 1, 1]]
     z_q, loss, moved, total, new_count = answer(z, codes, sums, count, 0.9)
-    before = codes.detach()[[0, 0, 1, 1]]
     nb.check("codes of the latents", z_q, before, atol=1e-6, hint="which codes did the latents choose from?")
-    nb.check("commitment loss", loss, ((before - z) ** 2).mean(), rtol=1e-5, hint="to the codes before the step")
+    hint = "mean over all M D entries; of the codes before the step"
+    nb.check("commitment loss", loss, ((before - z) ** 2).mean(), rtol=1e-5, hint=hint)
     nb.check("z_q, loss reach the latents", (z_q.requires_grad, loss.requires_grad), (True, True), hint="detach what?")
     nb.check("averages keep no graph", moved.requires_grad or total.requires_grad, False, hint="detach what?")
     (slope,) = torch.autograd.grad((weights * z_q).sum(), z, retain_graph=True)
     nb.check("gradient through z_q", slope, weights, atol=1e-6, hint="z + (z_q - z) is z_q: where is the constant?")
     slope, of_codes = torch.autograd.grad(loss, [z, codes], allow_unused=True)
-    nb.check("gradient of the loss", slope, 2 * (z - before) / 8, atol=1e-6, hint="mean over all M D entries")
+    nb.check("gradient of the loss", slope, 2 * (z - before) / 8, atol=1e-6, hint="which of the two may move?")
     nb.check("the loss moves the codes", of_codes is not None, False, hint="which of the two is constant in this loss?")
-    after = torch.tensor([[0.05, 0.1], [4.4, 4.3]])
-    nb.check("sum after the step", total, after, atol=1e-5, hint="return what the next step needs, not the old one")
-    nb.check("codes after the step", moved, after / new_count[:, None], atol=1e-5, hint="sum / count, of the new ones")
     for decay, counts in ((0.9, [2.9, 1.1]), (0.5, [2.5, 1.5])):
         found = answer(z, codes, sums, count, decay)[-1]
         nb.check(f"count, decay {decay}", found, torch.tensor(counts), atol=1e-6, hint="how much of the old one stays?")
+    after = torch.tensor([[0.05, 0.1], [4.4, 4.3]])
+    nb.check("sum after the step", total, after, atol=1e-5, hint="how much of the old sum stays? the new one returned?")
+    nb.check("codes after the step", moved, after / new_count[:, None], atol=1e-5, hint="sum / count, of the new ones")
 
 
 check_quantise_step(quantise_step)
@@ -1461,7 +1474,7 @@ def restart(total, count, rows, threshold, generator):
     """Sums and counts after dead codes got new places.
 
     total, count  (K, D), (K,) moving averages; a code with count < threshold is dead
-    rows          (M, D) latents of the batch
+    rows          (M, D) latents of the batch; there may be more dead codes than latents
     returns       total (K, D), count (K,)
     """
     # solution: draw a row for every code, then use it only where the count is too small
@@ -1479,9 +1492,10 @@ def check_restart(answer):
     rows = torch.arange(200.0).view(100, 2) / 100 + 4
 
     def drawn(threshold, seed):
-        return answer(codes * count[:, None], count, rows, threshold, torch.Generator().manual_seed(seed))
+        return answer(codes * count[:, None], count.clone(), rows, threshold, torch.Generator().manual_seed(seed))
 
-    (total, new_count), used = drawn(0.5, 3), count >= 0.5
+    used = count >= 0.5
+    total, new_count = drawn(0.5, 3)
     nb.check("counts", new_count, torch.where(used, count, 0.5), atol=1e-6, hint="which codes are dead? what says (2)?")
     places = total / new_count[:, None]
     nb.check("codes in use stay", places[used], codes[used], atol=1e-5, hint="look at (3)")

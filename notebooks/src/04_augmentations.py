@@ -692,10 +692,22 @@ print(nb.recorded_runs("04"))
 
 # %%
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ncvqvae_lite import nb
 
 generator = nb.seed_everything(1)
+
+
+class Watch(TorchDispatchMode):
+    """Within this context: `operations` is the number of tensor operations so far."""
+
+    operations = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.operations += 1
+        return function(*args, **(kwargs or {}))
+
 
 # %% [markdown]
 # ### 4.1 A factor for each series `*`
@@ -705,7 +717,7 @@ generator = nb.seed_everything(1)
 
 # %% tags=["exercise"]
 def resize_each(x, std, generator):
-    """x (B, C, L) times one factor 1 + N(0, std^2) per series."""
+    """x (B, C, L) times one factor per series, normal with mean 1 and standard deviation std."""
     # solution: which shape must the drawn factors have?
     return x * (1 + std * torch.randn(len(x), 1, 1, generator=generator))
     # end of solution
@@ -721,12 +733,11 @@ def check_resize_each(answer):
     factors = drawn(0.2, 6)
     spread = (factors.amax(dim=(1, 2)) - factors.amin(dim=(1, 2))).max()
     nb.check("one factor within a series", spread, 0.0, atol=1e-4, hint="which axes may the factor vary along?")
-    nb.check("mean of the factors", factors.mean(), 1.0, atol=0.02, hint="1 + N(0, std^2), not N(0, std^2)")
+    nb.check("mean of the factors", factors.mean(), 1.0, atol=0.02, hint="they scatter around 1, not around 0")
     for std in (0.2, 0.6):
         rest = (drawn(std, 6)[:, 0, 0] - 1) / std  # 4000 draws from N(0, 1), if all is right
-        nb.check(
-            f"std {std}: deviation of the factors over std", rest.std(), 1.0, rtol=0.05, hint="one for each series?"
-        )
+        name, hint = f"std {std}: deviation of the factors over std", "one factor for each series? std or std²?"
+        nb.check(name, rest.std(), 1.0, rtol=0.05, hint=hint)
         within = (rest.abs() < 1).double().mean()  # 0.683 of a normal distribution
         nb.check(f"std {std}: share within one std", within, low=0.65, high=0.71, hint="which distribution is N(0, 1)?")
     nb.check("same generator, same factors", drawn(0.2, 6), factors, rtol=1e-6, hint="pass the generator on")
@@ -756,6 +767,11 @@ def wrong_factor_for_all(x, std, generator):
     return x * (1 + std * torch.randn(1, generator=generator))
 
 
+def wrong_variance(x, std, generator):
+    """takes the variance for the deviation"""
+    return resize_each(x, std**2, generator)
+
+
 def wrong_global_state(x, std, generator):
     """draws from the global random state"""
     return x * (1 + std * torch.randn(len(x), 1, 1))
@@ -773,7 +789,7 @@ def wrong_uniform(x, std, generator):
 
 # equivalent: 1 - std * torch.randn: a normal distribution around 0 is its own mirror image
 nb.refused(check_resize_each, wrong_factor_per_step, wrong_factor_per_channel, wrong_factor_for_all, wrong_global_state)
-nb.refused(check_resize_each, wrong_own_generator, wrong_uniform)
+nb.refused(check_resize_each, wrong_own_generator, wrong_uniform, wrong_variance)
 
 # %% [markdown]
 # ### 4.2 Shift in a circle `*`
@@ -804,14 +820,16 @@ def check_shift_circular(answer):
     found = answer(x, shifts)
     nb.check("shape", found.shape, (3, 2, 7), hint="read all channels with the same index")
     nb.check("not shifted", found[1], x[1], rtol=1e-6, hint="does each series have its own shift?")
-    nb.check(
-        "two to the right",
-        found[0],
-        expected[0],
-        rtol=1e-6,
-        hint="which way is right, and from which step does each come?",
-    )
+    hint = "which way is right, and from which step does each come?"
+    nb.check("two to the right", found[0], expected[0], rtol=1e-6, hint=hint)
     nb.check("nine to the left", found[2], expected[2], rtol=1e-6, hint="what comes in where the others leave?")
+    twice = x.repeat(2, 2, 2), shifts.repeat(2)
+    with Watch() as few:
+        answer(x, shifts)
+    with Watch() as many:
+        answer(*twice)
+    more = many.operations - few.operations
+    nb.check("operations more for twice as many series and steps", more, 0, hint="one read for all series, no loop")
 
 
 check_shift_circular(shift_circular)
@@ -838,7 +856,12 @@ def wrong_first_shift_for_all(x, shifts):
     return torch.roll(x, int(shifts[0]), dims=-1)
 
 
-nb.refused(check_shift_circular, wrong_direction, wrong_clamped, wrong_first_shift_for_all)
+def wrong_loop(x, shifts):
+    """right values, but series by series in a loop"""
+    return torch.stack([torch.roll(series, int(shift), dims=-1) for series, shift in zip(x, shifts)])
+
+
+nb.refused(check_shift_circular, wrong_direction, wrong_clamped, wrong_first_shift_for_all, wrong_loop)
 
 # %% [markdown]
 # ### 4.3 Crop and resize, exactly `**`
@@ -866,22 +889,23 @@ def crop_and_resize(x, first, last):
 
 # %% tags=["nbval-check-output"]
 def check_crop_and_resize(answer):
-    ramp = torch.arange(11.0).expand(3, 1, 11)
-    first, last = torch.tensor([0.0, 2.0, 3.5]), torch.tensor([10.0, 7.0, 5.0])
-    found = answer(ramp, first, last)
-    end = answer(ramp, first + 3, torch.full((3,), 9.75))[:, 0, -1]
-    nb.check("between the last two steps", end, torch.full((3,), 9.75), atol=1e-5, hint="which step has no right one?")
-    nb.check("no crop, no change", found[0], ramp[0], atol=1e-5, hint="L places have L - 1 gaps")
-    nb.check(
-        "first and last place", found[1, 0, [0, -1]], torch.tensor([2.0, 7.0]), atol=1e-5, hint="are both ends read?"
-    )
-    nb.check(
-        "crop between steps", found[2, 0, :3], torch.tensor([3.5, 3.65, 3.8]), atol=1e-5, hint="mix both neighbours"
-    )
+    ramp = torch.arange(11.0).expand(2, 1, 11)
+    found = answer(ramp, torch.tensor([2.0, 3.5]), torch.tensor([7.0, 5.0]))[:, 0]
+    ends, steps = torch.tensor([2.0, 7.0]), torch.tensor([3.5, 3.65, 3.8])
+    hint = "L places have L - 1 gaps; at a whole place only one step counts"
+    nb.check("first and last place", found[0, [0, -1]], ends, atol=1e-5, hint=hint)
+    nb.check("crop between steps", found[1, :3], steps, atol=1e-5, hint="ends lie between steps: mix both neighbours")
     bump = torch.tensor([[[0.0, 0, 4, 0, 0], [1.0, 1, 1, 3, 1]]])  # (B, C, L) = (1, 2, 5)
     mixed = torch.tensor([[[2.0, 3.0, 4.0, 3.0, 2.0], [1.0, 1, 1, 1.5, 2]]])
     found = answer(bump, torch.tensor([1.5]), torch.tensor([2.5]))
     nb.check("two channels, half steps", found, mixed, atol=1e-5, hint="both channels read the same places")
+    try:
+        found = answer(ramp, torch.zeros(2), torch.full((2,), 10.0))
+    except (IndexError, RuntimeError) as error:  # a step that is not there
+        found = error
+    nb.check("no crop, no change", found, ramp, atol=1e-5, hint="which step has no right one?")
+    end = answer(ramp, torch.full((2,), 5.0), torch.full((2,), 9.75))[:, 0, -1]
+    nb.check("between the last two steps", end, torch.full((2,), 9.75), atol=1e-5, hint="which step has no right one?")
 
 
 check_crop_and_resize(crop_and_resize)
@@ -913,7 +937,15 @@ def wrong_mix(x, first, last):
     return torch.lerp(at_right, at_left, (place - left)[:, None])
 
 
-nb.refused(check_crop_and_resize, wrong_gaps, wrong_nearest, wrong_mix)
+def wrong_beyond_the_end(x, first, last):
+    """reads a right neighbour of the last step"""
+    place = first[:, None] + (last - first)[:, None] * torch.linspace(0, 1, x.shape[-1])
+    left = place.long()
+    at_left, at_right = (x.gather(2, i[:, None].expand(-1, x.shape[1], -1)) for i in (left, left + 1))
+    return torch.lerp(at_left, at_right, (place - left)[:, None])
+
+
+nb.refused(check_crop_and_resize, wrong_gaps, wrong_nearest, wrong_mix, wrong_beyond_the_end)
 
 # %% [markdown]
 # ### 4.4 How often is a view no view? `**`

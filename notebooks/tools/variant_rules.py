@@ -58,7 +58,9 @@ def counted_start(draw):
         "total = faded * start + (1": f"total = {count} * faded * start + (1",
         "code_sum.copy_(quantizer.codebook)": f"code_sum.copy_({count} * quantizer.codebook)\n"
         f"        quantizer.code_count.fill_({count})",
-        "The answer to the question is 90 hits: look at the stray term for t = 1.": "Look at the share of the start.",
+        "At t = 1 the code is the mean of the latents plus 9 e_0 / n, and 9 / n is at": "At t = 1 the start has the "
+        f"share {0.9 * count:g} / ({0.9 * count:g} + 0.1 n), which is at",
+        "n = 90 hits": f"n = {81 * count} hits",
     }
 
 
