@@ -330,9 +330,7 @@ def paired_ratios(panels, said, colours=None, groups="data set"):
     for ax, (title, found) in zip(axes[0], panels.items()):
         for name, (ratios, (mean, *ends)) in found.items():
             place, pooled = rows.index(name), name not in single
-            ax.plot(
-                ratios, np.full(len(ratios), place - 0.16), "o", color=(colours or {}).get(name, REAL), markersize=5
-            )
+            ax.plot(ratios, np.full(len(ratios), place - 0.16), "o", color=colours.get(name, REAL), markersize=5)
             if np.isfinite(ends).all():
                 ax.plot(ends, [place + 0.16] * 2, color=INK, linewidth=3 if pooled else 1.8, solid_capstyle="butt")
             ax.plot(mean, place + 0.16, "D", color=INK, markersize=8 if pooled else 5.5)
@@ -346,9 +344,7 @@ def paired_ratios(panels, said, colours=None, groups="data set"):
     axes[0, 0].set_yticks(range(len(rows)), rows)
     axes[0, 0].set_ylabel(groups)
     fig.suptitle(said, fontsize=TEXT)
-    circle = Line2D(
-        [], [], color=next(iter((colours or {}).values()), REAL), marker="o", linestyle="", label="one pair"
-    )
+    circle = Line2D([], [], color=next(iter(colours.values()), REAL), marker="o", linestyle="", label="one pair")
     mean = Line2D([], [], color=INK, marker="D", linewidth=1.8, label="mean (geometric) and 95 % interval")
     legend_below(fig, [circle, mean], 2)
     return fig

@@ -102,7 +102,7 @@ def test_a_hidden_token_is_filled_once_and_stays():
         assert (after[before >= 0] == before[before >= 0]).all()
 
 
-def test_half_drawn_series_end_closer_and_closer():
+def test_endings_spread_at_the_last_step_less_than_half_as_far_as_at_the_first():
     spread = np.array(RECORDED["endings"]).std(axis=1).mean(axis=1)  # (T,)
     assert spread[-1] < 0.5 * spread[0]
 

@@ -749,7 +749,7 @@ nb.check(
 )
 
 # %% [markdown]
-# The start points the same way on both sets; both intervals include 1, and one of the eight pairs is a tie. Two cautions.
+# The start points the same way on both sets; both intervals include 1, and in one pair the two FIDs are almost equal. Two cautions.
 # The full-size recipe differs from the small one above: the reference's loss is a mean over all places, not only the
 # hidden ones, with one $t$ for a batch. And these are FIDs of free draws: in the same pairs in which an untied head lowers
 # the FID, it also brings the mix of classes nearer to the real one (`class_mix_error` in the table of results), on which
@@ -826,8 +826,9 @@ nb.record("06", "FID of classes asked for, random order over confidence", in_tur
 # Read the blue lines with care. "The surest tokens first" has a price: what is surest at the start is typical of one class,
 # and all later tokens follow. With more steps and less noise the free draws of this run crowd into that class, and FID
 # punishes it so much that a single step, thirty *independent* draws, looks best. The orange lines have the mix by force,
-# and there more steps and less noise make better draws. So on this set the FID of free draws, which the thesis reports, is
-# first of all a measure of the class mix. How this varies over seeds stands under "Recorded runs".
+# and there FID falls up to ten steps, and with less noise down to temperature 1; more steps or no noise at all gain nothing
+# further. So on this set the FID of free draws, which the thesis reports, is first of all a measure of the class mix. How
+# this varies over seeds stands under "Recorded runs".
 #
 # ## How sure, and how original?
 #

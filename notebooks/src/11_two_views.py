@@ -1161,6 +1161,9 @@ def check_blockout_batch(answer):
     again, another = (answer(x, 3, torch.Generator().manual_seed(seed)) for seed in (4, 5))
     nb.check("equal generators, equal windows", bool((again == found).all()), True, hint="draw from g")
     nb.check("another generator, other windows", bool((another == found).all()), False, hint="draw from g")
+    g = torch.Generator().manual_seed(4)
+    first, second = (answer(x, 3, g) for _ in range(2))
+    nb.check("the next draw, other windows", bool((first == second).all()), False, hint="go on with g where it stands")
 
 
 check_blockout_batch(blockout_batch)
@@ -1198,7 +1201,13 @@ def wrong_nothing_drawn(x, window, g):
     return x.masked_fill((past >= 0) & (past < window), 0)
 
 
+def wrong_begins_anew(x, window, g):
+    """begins anew from the seed of the generator: every call draws the same"""
+    return blockout_batch(x, window, torch.Generator().manual_seed(g.initial_seed()))
+
+
 nb.refused(check_blockout_batch, wrong_one_window, wrong_over_the_end, wrong_channels, wrong_nothing_drawn)
+nb.refused(check_blockout_batch, wrong_begins_anew)
 
 # %% [markdown]
 # ### 11.2 NT-Xent from its matrix `**`
@@ -1341,10 +1350,13 @@ def check_few_label_features(answer):
     nb.check("a test series alone", f_test[:1], alone, atol=1e-5, hint="eval mode: features must not see the batch")
     nb.check("equal generators, equal series", again, f, atol=1e-5, hint="draw at random, from g")
     nb.check("features with a gradient", f.requires_grad or f_test.requires_grad, False, hint="nothing learns here")
-    others, _, _ = answer(encoder, x, y, x[:8], 5, g)
+    others, more = (answer(encoder, x, y, x[:8], 5, g)[0] for _ in range(2))
     all_of = answer(encoder, x, y, x[:1], 18, g)[1].bincount().tolist()
     nb.check("18 of each class", all_of, (18, 18, 18), hint="can every series be drawn?")
     nb.check("another draw, other series", bool(torch.allclose(f, others)), False, hint="draw at random, from g")
+    nb.check(
+        "the next draw, other series", bool(torch.allclose(others, more)), False, hint="go on with g where it stands"
+    )
 
 
 check_few_label_features(few_label_features)
@@ -1406,4 +1418,11 @@ def wrong_left_in_eval(encoder, x, y, x_test, per_class, g):
 
 
 nb.refused(check_few_label_features, wrong_not_by_class, wrong_training_mode, wrong_first_rows, wrong_with_replacement)
-nb.refused(check_few_label_features, wrong_labels, wrong_left_in_eval)
+
+
+def wrong_begins_anew(encoder, x, y, x_test, per_class, g):
+    """begins anew from the seed of the generator: every call draws the same"""
+    return few_label_features(encoder, x, y, x_test, per_class, torch.Generator().manual_seed(g.initial_seed()))
+
+
+nb.refused(check_few_label_features, wrong_labels, wrong_left_in_eval, wrong_begins_anew)

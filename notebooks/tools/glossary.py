@@ -53,15 +53,20 @@ def linked(texts, number):
     return texts
 
 
-def _link_once(text, entry):
-    """The text with a link at the first use of the entry's word, if there is one outside of what is kept."""
+def use_of(entry):
+    """A pattern of the entry's word as a text uses it: alone, at the start of a sentence or not, one or several."""
     word = r"\s+".join(map(re.escape, entry.word.split()))
     if not entry.word.isupper():
         word = f"[{entry.word[0].upper()}{entry.word[0].lower()}]{word[1:]}(?:es|s)?"
-    start = 0
+    return re.compile(rf"(?<![\w-]){word}(?![\w-])")
+
+
+def _link_once(text, entry):
+    """The text with a link at the first use of the entry's word, if there is one outside of what is kept."""
+    word, start = use_of(entry), 0
     for kept in [*KEPT.finditer(text), None]:
         end = kept.start() if kept else len(text)
-        use = re.compile(rf"(?<![\w-]){word}(?![\w-])").search(text, start, end)
+        use = word.search(text, start, end)
         if use:
             return f"{text[: use.start()]}[{use[0]}](GLOSSARY.md#{entry.anchor}){text[use.end() :]}"
         start = kept.end() if kept else end

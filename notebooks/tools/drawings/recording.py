@@ -42,7 +42,7 @@ def record():
 
 
 def two_views(x):
-    """Two views of a series (1, 1, L), made as in chapter 3."""
+    """Two views of a series (1, 1, L), made as in chapter 3 but with noise of 0.2 in place of 0.3."""
     generator = torch.Generator().manual_seed(SEED)
     for _ in range(2):
         view = amplitude_resize(window_warp(x, generator=generator), generator=generator)
