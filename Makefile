@@ -6,11 +6,11 @@
 #   make test         lint, types, tests, and every notebook run once: does it print what it printed when it was built?
 #   make coverage     which lines of the package the tests run, without those marked slow
 #   make notebooks    rebuild and execute every notebook from notebooks/src
-#   make variants SEED=7    for teachers: exercises with other data and constants, without solutions; SOLUTIONS=1 writes those, too
+#   make variants SEED=a-long-word    for teachers: exercises with other data and constants, without solutions; SOLUTIONS=1 writes those, too
 #   make slides       for teachers: slides of two sessions, each one HTML file that needs no network
 #   make bench        how long training takes on this machine
 #   make mutants      does each exercise's check notice every small fault of its solution? (2 minutes; chapters: NN="02 05")
-#   make speedrun     from raw series to scores better than the thesis' on one core: how soon? (records: benchmarks/RECORDS.md)
+#   make speedrun     time from raw series to scores better than the thesis', on one core (records: benchmarks/RECORDS.md)
 #   make colab        every chapter once with the versions that Google Colab has; best with PYTHON=python3.13, as there
 #
 # PYTHON names the interpreter that .venv is made with:  make PYTHON=python3.12 test
@@ -81,7 +81,7 @@ notebooks: $(STAMP)
 	$(BIN)/python notebooks/tools/syllabus.py
 
 variants: $(STAMP)
-	$(if $(filter command,$(origin SEED)),,$(error which variants? Give a seed: make variants SEED=7))
+	$(if $(filter command,$(origin SEED)),,$(error which variants? Give a seed: make variants SEED=a-long-word))
 	$(AS_BUILT) $(BIN)/python notebooks/tools/variants.py $(SEED) $(if $(SOLUTIONS),--solutions)
 
 slides: $(STAMP)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ncvqvae_lite.errors import BadInput
+from ncvqvae_lite.errors import BadInput, NotFound
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 sys.path.insert(0, str(NOTEBOOKS / "tools"))
@@ -31,10 +31,8 @@ def test_six_sessions_and_their_minutes_are_those_of_the_chapters():
 def test_the_plan_of_a_session_fills_90_minutes_and_holds_its_exercises(session):
     plan = [(int(a), int(b), what) for a, b, what in re.findall(r"^\| (\d+)-(\d+) \| (.+?) \|", session.text, re.M)]
     assert [a for a, _, _ in plan] == [0, *(b for _, b, _ in plan[:-1])] and plan[-1][1] == 90
-    planned = {}
-    for a, b, what in plan:
-        for number in re.findall(r"exercise (\d+\.\d+)", what):
-            planned[number] = b - a
+    planned = dict(session.planned())
+    assert sum("exercise" in what for _, _, what in plan) == len(planned)
     assert list(planned) == session.exercises("In class")
     assert all(COURSE[1][number] <= minutes for number, minutes in planned.items())
     parts = (
@@ -93,6 +91,32 @@ def test_a_deck_is_one_page_that_needs_no_network(file):
     outside = [a for a in re.findall(r'(?:src|href)="([^"]+)"', page) if not a.startswith("data:")]
     assert not outside and "{{" not in page and "PICTURE" not in page
     assert all(alt for alt in re.findall(r'<img alt="([^"]*)"', page))
+
+
+@pytest.mark.parametrize("file", DECKS, ids=lambda file: file.stem)
+def test_a_deck_has_the_exercises_and_the_reading_of_the_syllabus(file):
+    number = int(file.stem[-1])
+    now, following = SESSIONS[number - 1], SESSIONS[number]
+    text = " ".join(file.read_text(encoding="utf-8").split())
+    last = text.split("Before the next session")[-1] if number == 1 else text.split("before the next session")[-1]
+    assert re.findall(r"## Exercise (\d+\.\d+)", text) == [n for n in now.exercises("In class") if n != "0.1"]
+    assert re.findall(r"\d+\.\d+", last) == now.exercises("At home")
+    assert f"({now.minutes['At home']} minutes)" in last and f"({following.minutes['Read before']} minutes)" in last
+    for _, begin, end in syllabus.PART.findall(following.line("Read before")):
+        assert f"from *{begin}* to *{end}*" in last
+
+
+def test_every_alternative_of_a_pattern_is_asked_for():
+    assert slides.alternatives("^x(a|b) [cd]") == ["^x(a) [cd]", "^x(b) [cd]"]
+    assert slides.alternatives("^a|b$") == ["^a", "b$"]
+    with pytest.raises(NotFound, match=re.escape("fits '^(unicorn)'")):
+        slides.lines("02#Nearest code|^(.1.0, 0.0. squared|unicorn)")
+
+
+def test_a_drawing_that_moves_has_stills_for_paper():
+    moving, still = re.findall(r"<img [^>]*?class=.(\w+)", slides.figure("drawing:decoding", "tokens"))
+    assert (moving, still) == ("moving", "still")
+    assert slides.figure("drawing:quantizer", "a quantizer").count("<img") == 1
 
 
 def test_there_are_two_decks_and_the_command_writes_them(tmp_path, capsys):

@@ -126,7 +126,8 @@ def how_long():
             *lines,
             "\n## Routes\n",
             routes.routes_text([source.stem for source in source_files()]),
-            "\nA session has room for its chapters and a few of their exercises; the others are for home. Minutes:\n",
+            "\nA session has room for its chapters; exercises where minutes are left, the others at home.",
+            "In these routes chapter 8 is read for its figures and scores only. Minutes of whole chapters:\n",
             *sums,
             "",
         ]

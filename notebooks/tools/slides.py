@@ -71,7 +71,10 @@ def place(text):
 
 
 def figure(address, words):
-    """An <img> with its data inside, for "figure:02#Heading" and "drawing:name"."""
+    """A <figure> with its data inside, for "figure:02#Heading" and "drawing:name".
+
+    A drawing NAME with a drawing NAME_stills moves on the screen; in print the stills stand in its place.
+    """
     kind, _, where = address.partition(":")
     if not words:
         raise BadInput(f"{address} needs words for those who do not see it")
@@ -81,17 +84,21 @@ def figure(address, words):
             raise NotFound(
                 f"no drawing {where}: there are {', '.join(sorted(f.stem for f in file.parent.glob('*.svg')))}"
             )
-        mime, data = "image/svg+xml", base64.b64encode(file.read_bytes()).decode()
+        still = file.with_name(f"{where}_stills.svg")  # of a drawing that moves, for paper
+        files = [("", file)] if not still.is_file() else [(' class="moving"', file), (' class="still"', still)]
+        pictures = [(role, "image/svg+xml", base64.b64encode(f.read_bytes()).decode()) for role, f in files]
     elif kind == "figure":
         chapter, heading, number, _ = place(where)
         outputs = [output for cell in below(chapter, heading) for output in cell.outputs]
-        pictures = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
-        if len(pictures) < number:
-            raise NotFound(f"{len(pictures)} figures below {heading!r} in chapter {chapter}, asked for no. {number}")
-        mime, data = "image/png", pictures[number - 1].replace("\n", "")
+        found = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
+        if len(found) < number:
+            raise NotFound(f"{len(found)} figures below {heading!r} in chapter {chapter}, asked for no. {number}")
+        pictures = [("", "image/png", found[number - 1].replace("\n", ""))]
     else:
         raise BadInput(f"a slide shows figure:... or drawing:..., not {address}")
-    return f'<figure><img alt="{html.escape(words)}" src="data:{mime};base64,{data}"></figure>'
+    alt = f'alt="{html.escape(words)}"'
+    images = [f'<img {alt}{role} src="data:{mime};base64,{data}">' for role, mime, data in pictures]
+    return f"<figure>{''.join(images)}</figure>"
 
 
 def number(where):
@@ -103,13 +110,23 @@ def number(where):
     return found[1]
 
 
+def alternatives(pattern):
+    """A pattern once with each of its alternatives: "a(b|c)" as "a(b)" and "a(c)", "a|b" as "a" and "b"."""
+    group = re.search(r"(?<!\\)\(([^()|]*\|[^()]*)\)", pattern)
+    if not group:
+        return pattern.split("|")
+    before, after = pattern[: group.start()], pattern[group.end() :]
+    return [whole for one in group[1].split("|") for whole in alternatives(f"{before}({one}){after}")]
+
+
 def lines(where):
-    """The printed lines of a section that hold a pattern."""
+    """The printed lines of a section that hold a pattern; raises NotFound if one of its alternatives has no line."""
     chapter, heading, _, pattern = place(where)
-    found = [line.rstrip() for line in printed(chapter, heading).splitlines() if re.search(pattern or "", line)]
-    if not found:
-        raise NotFound(f"no line printed below {heading!r} in chapter {chapter} fits {pattern!r}")
-    return "\n".join(found)
+    shown = [line.rstrip() for line in printed(chapter, heading).splitlines()]
+    for one in alternatives(pattern or ""):
+        if not any(re.search(one, line) for line in shown):
+            raise NotFound(f"no line printed below {heading!r} in chapter {chapter} fits {one!r}")
+    return "\n".join(line for line in shown if re.search(pattern or "", line))
 
 
 def filled(text):
@@ -119,7 +136,7 @@ def filled(text):
 
 
 def slide(text, place_in_deck):
-    """One slide as HTML."""
+    """One slide as HTML, and below it what the speaker says."""
     body, _, notes = text.partition("\nNote:")
     pictures = []
 
@@ -131,7 +148,7 @@ def slide(text, place_in_deck):
     markdown = mistune.create_markdown(plugins=["table"])
     shown = re.sub(r"<p>PICTURE(\d+)</p>", lambda m: pictures[int(m[1])], str(markdown(filled(body))))
     said = f"<aside>{markdown(filled(notes.strip()))}</aside>" if notes.strip() else ""
-    return f"<section>{shown}<footer>{place_in_deck}</footer>{said}</section>"
+    return f"<section>{shown}<footer>{place_in_deck}</footer></section>{said}"
 
 
 def deck(file):

@@ -16,7 +16,9 @@ sys.path[:0] = [str(NOTEBOOKS.parent), str(NOTEBOOKS / "tools")]  # a checkout n
 from build import write  # noqa: E402
 from chapters import read_cells, source_files  # noqa: E402
 from exercises import parse  # noqa: E402
+from index import all_minutes  # noqa: E402
 from minutes import EXERCISE_MINUTES, reading_minutes, rounded  # noqa: E402
+from routes import ROUTES  # noqa: E402
 from variant_rules import RULES  # noqa: E402
 
 from ncvqvae_lite.errors import BadInput, UserError  # noqa: E402
@@ -43,6 +45,11 @@ class Session(NamedTuple):
     def exercises(self, label):
         """Numbers of the exercises of a line."""
         return re.findall(r"\d+\.\d+", self.line(label))
+
+    def planned(self):
+        """(exercise, minutes that the plan gives it) of each row of the plan with an exercise."""
+        rows = re.findall(r"^\| (\d+)-(\d+) \| .*?exercise (\d+\.\d+)", self.text, re.MULTILINE)
+        return [(number, int(end) - int(start)) for start, end, number in rows]
 
 
 def sections(cells, first, last):
@@ -121,7 +128,15 @@ def with_minutes(text):
     sums = [sum(session.minutes[label] for session in found) for label in LABELS]
     rows.append(f"| all | {sums[0]} min | {sums[1]} min | {sums[2]} min |")
     hours = (len(found) * 90 + sums[0] + sums[2]) / 60
-    says = f"With reading and homework that is {hours:.0f} hours for a student. Exercises in bold have variants."
+    (route,) = [route for route in ROUTES if len(route.sessions) == len(found)]
+    whole = sum(sum(all_minutes()[number]) for own in route.sessions for number in own)
+    slots = sum(minutes for session in found for _, minutes in session.planned())
+    says = (
+        f"With reading and homework that is {hours:.0f} hours for a student. Exercises in bold have variants.\n\n"
+        f"Minutes of exercises are net, by the rule; the plans below add comparing and talk ({slots} minutes in class\n"
+        f"instead of {sums[1]}). The index counts {whole} minutes for the same route: its chapters whole, with all\n"
+        f"exercises, by oneself. The course reads {sums[0]} minutes before its sessions; the rest of the reading is optional."
+    )
     return GLANCE.sub(lambda m: f"{m[1]}\n" + "\n".join(rows) + f"\n\n{says}\n\n{m[2]}", text)
 
 

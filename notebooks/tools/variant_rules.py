@@ -15,6 +15,7 @@ def bits_of_a_value(draw):
         "32 * length": f"{bits} * length",
         "one value as one 32-bit token": f"one value as one {bits}-bit token",
         "answer(1, 1, 2**32)": f"answer(1, 1, 2**{bits})",
+        "above: L 60": "chapter 0: L 60",
         "25.6": f"{bits * 60 / (15 * 5)!r}",
         "20.48": f"{bits * 128 / (40 * 5)!r}",
         "exact = 32 * 128": f"exact = {bits} * 128",
@@ -25,10 +26,11 @@ def bits_of_a_value(draw):
 def deviation_and_gaps(draw):
     """scale_with_gaps: another denominator, another number in the gaps."""
     fill, sample = draw.choice((-2, -1, 1, 2)), draw.choice((False, True))
-    side = f"{abs(fill)} deviation{'s' * (abs(fill) > 1)} {'above' if fill > 0 else 'below'} the mean"
+    number = "one deviation" if abs(fill) == 1 else "two deviations"
+    side = f"{number} {'above' if fill > 0 else 'below'} the mean"
     replaced = {
-        "then put 0, the mean, into the gaps. This is": f"then put {fill}, {side}, into the gaps. (The",
-        "what the reference does with its data.": "reference puts 0 there.)",
+        "then put 0, the mean, into the gaps. This is": f"then fill the gaps with {fill} ({side}; the",
+        "what the reference does with its data.": "reference takes 0).",
         "gaps become 0": f"gaps become {fill}",
         "nan_to_num(nan=0.0) for": f"nan_to_num(nan={fill}.0) for",
         "[[[-4.0, -2.0, 0.0, 0.0]], [[0.0, 2.0,": f"[[[-4.0, -2.0, {fill} * root, 0.0]], [[{fill} * root, 2.0,",
@@ -53,7 +55,9 @@ def counted_start(draw):
     return {
         "with sum $e_0$ and count 0, as in the package": f"with sum ${count} e_0$ and count {count} (in the package: "
         "$e_0$ and 0)",
-        "throw it more than $|e_0|/10$ away from $\\bar z$": "leave more than a tenth of its way to $\\bar z$ undone",
+        "so that its first stride does not\nthrow it more than $|e_0|/10$ away from $\\bar z$": "to cover "
+        "at least nine tenths of its way to\n"
+        "$\\bar z$ in its first step",
         "count = hits * (1 - faded)\n": f"count = {count} * faded + hits * (1 - faded)\n",
         "total = faded * start + (1": f"total = {count} * faded * start + (1",
         "code_sum.copy_(quantizer.codebook)": f"code_sum.copy_({count} * quantizer.codebook)\n"
@@ -179,6 +183,7 @@ def gap_between_splits(draw):
     return {
         "if none of the test windows may share a step with a train window?": f"if at least {gap} steps of the "
         "recording must lie between them, in neither?",
+        "gets a fifth of all windows, rounded down": "gets a share `holdout` of all windows, rounded down",
         "window that shares a step with a test window is": "window that comes nearer to a test window is",
         "train windows have to end before the first test window starts": "where do train windows have to end?",
         "train * stride + length <=": f"train * stride + length + {gap} <=",

@@ -1,4 +1,4 @@
-"""Variants of exercises: `python notebooks/tools/variants.py 7` writes exercises with other constants, no solutions.
+"""Variants of exercises: `python notebooks/tools/variants.py SEED` writes exercises with other constants, no solutions.
 
 A seed draws the constants of each exercise that has a rule (`variant_rules.py`); statement, check, hint and solution
 change together. Equal seeds give equal bytes. Before anything is written, each variant is tried: its solution passes
@@ -36,7 +36,7 @@ OUT = NOTEBOOKS / "teaching" / "built" / "variants"
 
 
 def code_of(seed):
-    """A short name of a seed, for titles: it tells variants apart and does not tell the seed."""
+    """A short name of a seed, for titles and the folder: it tells variants apart and does not tell the seed."""
     return hashlib.sha256(f"variant {seed}".encode()).hexdigest()[:6]
 
 
@@ -128,11 +128,11 @@ def main(argv=None):
     parser.add_argument("seed", help="a number or a word; equal seeds give equal variants")
     parser.add_argument("numbers", nargs="*", metavar="NN", help="chapters, two digits; all without any")
     parser.add_argument(
-        "--out", type=Path, default=None, help="folder instead of notebooks/teaching/built/variants/SEED"
+        "--out", type=Path, default=None, help="folder instead of notebooks/teaching/built/variants/CODE"
     )
     parser.add_argument("--solutions", action="store_true", help="write solutions, too")
     arguments = parser.parse_args(argv)
-    out = arguments.out or OUT / arguments.seed
+    out = arguments.out or OUT / code_of(arguments.seed)  # the folder is handed out: it does not tell the seed
     try:
         made = [
             (folder, source.stem, notebook)
