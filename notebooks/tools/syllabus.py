@@ -135,7 +135,7 @@ def with_minutes(text):
         f"With reading and homework that is {hours:.0f} hours for a student. Exercises in bold have variants.\n\n"
         f"Minutes of exercises are net, by the rule; the plans below add comparing and talk ({slots} minutes in class\n"
         f"instead of {sums[1]}). The index counts {whole} minutes for the same route: its chapters whole, with all\n"
-        f"exercises, by oneself. The course reads {sums[0]} minutes before its sessions; the rest of the reading is optional."
+        f"exercises, by oneself. The course reads {sums[0]} minutes before its sessions; all other reading is optional."
     )
     return GLANCE.sub(lambda m: f"{m[1]}\n" + "\n".join(rows) + f"\n\n{says}\n\n{m[2]}", text)
 
