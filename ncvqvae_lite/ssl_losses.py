@@ -103,7 +103,7 @@ class IterNorm(nn.Module):
     In train mode the batch's own mean and whitening matrix are used (gradients flow through both) and running averages
     are kept for eval mode. Groups wider than the batch are rank-deficient; eps keeps them finite. Few iterations are
     part of the method: rounding errors between directions of unequal variance grow with each one, and 20 or more of
-    them can ruin the result even in float64 (notebook 03 measures it).
+    them can ruin the result even in float64 (notebook 18 measures it).
     """
 
     @checked(num_features=count, num_groups=count, iterations=count_from_0, eps=number, momentum=number, affine=flag)

@@ -10,7 +10,7 @@ def drawing():
     d = Drawing(
         "NC-VQVAE, the whole of it",
         "Two stages, one above the other. Stage 1 learns tokens: a series goes through encoder, quantizer and "
-        "decoder, and comes back; the first loss is the error of the copy and the commitment. A view of the same "
+        "decoder, and comes back; the first loss is the error of reconstruction and the commitment. A view of the same "
         "series, distorted at random, goes through the same encoder. Its latents are decoded, too. A projector, "
         "which is thrown away later, makes a vector of the quantized latents of the series and one of the latents "
         "of the view, and the second, non-contrastive loss compares the two. Stage 2 learns which tokens go "
@@ -43,7 +43,7 @@ def _stage_1(d):
     d.arrow((606, row), (622, row))
     d.series(RECORDED["x_hat"], 626, row - 24, 62, 48, DECODED, 1.4)
     d.text(657, row - 34, "again", SMALL)
-    d.loss(548, 124, 140, 40, "loss 1: copy error,\ncommitment", SMALL)
+    d.loss(548, 124, 140, 40, "loss 1: reconstruction,\ncommitment", SMALL)
     d.arrow((657, row + 26), (657, 122), stroke=GRADIENT)
     # the view
     d.arrow((60, row + 32), (60, low - 34), dash="4 3")
@@ -56,7 +56,7 @@ def _stage_1(d):
     d.rect(138, 136, 70, 16, "#F7F8FA")
     d.text(173, 148, "the same", 11, fill=NOTE)
     d.arrow((216, low + 10), (403, low + 10))
-    d.text(308, low + 30, "these latents are decoded, too;\ntheir copy error counts 0.2", SMALL, fill=NOTE)
+    d.text(308, low + 30, "these latents are decoded, too;\ntheir error counts 0.2", SMALL, fill=NOTE)
     d.arrow((391, row), (391, low - 14), (403, low - 14))
     d.circle(391, row, 3, RULE)
     d.network(406, low - 34, 90, 68, "pool,\nprojector")
