@@ -388,7 +388,7 @@ def test_a_question_in_words_has_a_place_to_answer(tmp_path):
         "# Add.\n", "# Add.\n#\n# <details><summary>Answer in words</summary> If x is whole. </details>\n"
     )
     cells = exercises.without_answers(chapters.read_cells(write(tmp_path, text))[1])
-    assert [cell.source[:14] for cell in cells[-3:]] == ["def check_doub", "**Your answer ", "Add.\n\n<detail"]
+    assert [cell.source[:14] for cell in cells[-3:]] == ["def check_doub", "**Your answer ", "Add.\n\n<details"]
 
 
 # --- the build tool ---

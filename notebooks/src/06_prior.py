@@ -1264,7 +1264,7 @@ def wrong_divisor(log_p, tokens, mask):
 
 def wrong_number(log_p, tokens, mask):
     """the right number, but a float: nothing can learn from it"""
-    return float(masked_loss(log_p, tokens, mask))
+    return masked_loss(log_p, tokens, mask).item()
 
 
 nb.refused(check_masked_loss, wrong_pooled, wrong_all_places, wrong_divisor, wrong_number)
