@@ -19,7 +19,8 @@
 # - **Before**: Python; a first course in linear algebra; what a neural network and a gradient step are
 # - **Time**: 10 seconds of computing
 # - **Data**: SyntheticControlGenerated, made by the package; what a recorded run drew after training on it (`data/results/example.npz`)
-# - **Answers**: the thesis' premise (Mathisen 2024): a series can be written as a few dozen tokens and drawn anew from them
+# - **Answers**: the thesis' premise (Mathisen 2024): a series can be written as a few dozen tokens and drawn anew from them. Where a
+#   chapter says *the reference*, it means the code that was published with the thesis
 
 # %% tags=["parameters"]
 seed: int = 1  # of everything random
@@ -55,6 +56,8 @@ fig
 # That is the whole course in one figure. Left: a series of 60 numbers, and below it the same series written as 15 *tokens*, each one of
 # 32 symbols. Right: a model drew 15 new tokens, and from them came a series that was never in the data. How does a
 # series become tokens, how are new ones drawn, and are the new series any good?
+#
+# Lines with ✓ are *checks*. They compare a value with what it should be, and stop the notebook if it is not; ≈ marks a rounded number.
 
 # %% tags=["nbval-check-output"]
 nb.check("values of a series", example["x"].shape[1], 60)
@@ -104,8 +107,8 @@ nb.check("of each class", torch.bincount(asked).tolist(), [16] * 6)
 #
 # **Lower row.** If series are tokens, then *new tokens are new series*. A third network, the *prior*, learns which tokens
 # go together. The first picture has one line for each of its steps, from top to bottom. In the first line every token is hidden. The prior
-# fills in one of which it is rather certain, looks again, fills in another, until none is hidden: a long bar is a token that was
-# decided early. The decoder turns
+# fills in one or a few of which it is rather certain, looks again, fills in the next, until none is hidden: a long bar is a token
+# that was decided early. The decoder turns
 # the last line into a series that was never in the data. Last, its noise: to each token's steps a
 # piece is added that was left over where the same token stood for steps of a train series (chapter 5).
 
@@ -137,22 +140,25 @@ fig
 # Some counting, because the rest of the course counts in these letters. The spectrogram has $F = 5$ frequency rows
 # and $W = 31$ columns. The encoder of this run joins the rows and halves the columns to $W' = 15$, so a series is $N = 15$
 # tokens of $K = 32$ kinds. (The thesis keeps the rows: on the set TwoPatterns of the next chapters, $5 \cdot 8 = 40$ tokens. Chapter 5
-# compares the two ways.) After step $k$ of $T = 20$ there are $\lfloor N \cos(\pi k / 2T) \rfloor$ tokens hidden, or one less than
-# before if that is fewer. With many tokens that is few at first and many in the last steps, when most of the series is settled; with as few
-# as here it is one at a time.
+# compares the two ways.) After step $k$ of $T$ there are $\lfloor N \cos(\pi k / 2T) \rfloor$ tokens hidden, or one less than
+# before if that is fewer. So few are decided in the first steps and more in the last ones, when most of the series is settled. (If $T$ is
+# larger than $N$, it is one at a time, and fewer than $T$ steps are enough.)
 
 # %% tags=["nbval-check-output"]
+about = json.loads(str(example["about"]))  # the run that drew the series
+T = about["config"]["decoding_steps"]
 hidden, left = [int((row < 0).sum()) for row in steps], [15]
 while left[-1]:
-    left.append(min(left[-1] - 1, int(15 * np.cos(np.pi / 40 * len(left)) + 1e-9)))
+    left.append(min(left[-1] - 1, int(15 * np.cos(np.pi * len(left) / (2 * T)) + 1e-9)))
 nb.check("spectrogram (F, W)", tuple(spectrogram.shape[1:]), (5, 31))
 nb.check("hidden after each step", hidden, left)
 kept = [bool((after[before >= 0] == before[before >= 0]).all()) for before, after in zip(steps, steps[1:])]
-nb.check("steps in which no decided token changed", sum(kept), 15)
+nb.check("steps in which no decided token changed", sum(kept), len(left) - 1)
 
 # %% [markdown]
 # What do the tokens drop? Below is the error of the decoded series, in units of the error of a flat line: 0 is perfect, 1 is
-# no better than the mean. The class "normal", which is noise and nothing else, loses most.
+# no better than the mean. Compare "normal", which is noise and nothing else, with the two trends. (It is one series of each class, so
+# small differences between these six numbers say nothing about the classes.)
 
 # %% tags=["nbval-check-output"]
 error = ((x - x_hat) ** 2).mean(axis=1) / x.var(axis=1)  # (6,)
@@ -162,8 +168,10 @@ for name, share in zip(classes, error):
 # %% [markdown]
 # ![](drawings/decoding_stills.svg)
 #
-# Drawing once more, by another model, whose tokens keep the frequency rows: six of its ten steps. Dashed places are hidden; the
-# grey lines are five ways in which the series could still end. The result has a dip too many; that model was trained for minutes.
+# Drawing once more, by another model, whose tokens keep the frequency rows: the start and five of its ten steps. Dashed places are
+# hidden; an orange frame marks a token that was decided in this step. The lines are five ways in which the series could still end, grey
+# where little is decided and blue where much is. Asked for was a series of TwoPatterns (chapter 1) with a *rise* (low, then high)
+# and later a *fall* (high, then low) in noise. The result has both, and a dip too many between them; that model was trained for minutes.
 
 # %% [markdown]
 # ## How good is it?
@@ -172,7 +180,7 @@ for name, share in zip(classes, error):
 # classifier that was trained on 20,000 other real series, the *judge*, says what it sees. Guessing would be right once in six
 # times. *Are they new?* A model that repeats train series would look perfect. So take the distance of a series to its nearest train series. The
 # share below says how often a generated series is nearer than a real test series: a half if it is as new as real ones are,
-# 1 for copies.
+# 1 for copies, and less than a half if it lies further from the train series than real ones do.
 
 # %% tags=["nbval-check-output"]
 from ncvqvae_lite.evaluation import nearest_train
@@ -200,11 +208,11 @@ for name, series, low, high in (
 # %%
 from ncvqvae_lite.demonstration import closing_rows
 
-about = json.loads(str(example["about"]))  # the run that drew the series
 print(nb.closing_table(closing_rows({"naive": about["metrics"]}, ds.name), {"naive": "generated"}))
 
 # %% [markdown]
-# In the words of the chapters to come, from the top: how well the tokens keep a series; how well the class can be read off
+# In the words of the chapters to come, from the top: how well the tokens keep a series (here the squared error of the scaled series
+# *plus* that of its spectrogram, so it is no number like those above); how well the class can be read off
 # the tokens by something simple (KNN, SVM: not well, and a remedy for that is what the thesis is about, chapter 3); then the generated
 # series. They are nearly always of their class, and a classifier that saw generated series only is nearly as good as one that saw real
 # ones (CAS). But the scores also see what the eye finds after a while. FID, a distance between what the judge sees in generated

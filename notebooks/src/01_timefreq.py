@@ -65,8 +65,8 @@ for name, ds in sets.items():
 
 # %% [markdown]
 # GunPoint follows a hand that draws a gun or only points. ArrowHead walks around the outline of an arrow head.
-# BasicMotions is a smart watch on a wrist. TwoPatternsGenerated is artificial: two patterns in noise, each first up and
-# then down, or first down and then up. Which way the two go is the class; their places are random.
+# BasicMotions is a smart watch on a wrist. TwoPatternsGenerated is artificial: two patterns in noise, each a *fall* (first high,
+# then low) or a *rise* (first low, then high). Which two come in which order is the class; their places are random.
 #
 # Look for what separates the classes in each panel. Is it a level, a shape, or a place in time? And how fast do the
 # curves change from one step to the next?
@@ -84,14 +84,14 @@ fig, axes = plots.figure(1, 3, height=3.2)
 for ax, name in zip(axes[0], ("GunPoint", "ArrowHead", "TwoPatternsGenerated")):
     for label, row in enumerate(first_of_each_class(sets[name])):
         ax.plot(sets[name].x_train[row, 0], color=plots.CLASS_COLOURS[label], linewidth=1.5, label=f"class no. {label}")
-    ax.set_title(f"{name}, L = {sets[name].length}", fontsize=plots.SMALL)
+    ax.set_title(f"{name}\nL = {sets[name].length}", fontsize=plots.SMALL)
     ax.set_xlabel(plots.STEPS)
 axes[0, 0].set_ylabel("value (as in the file)")
 fig.legend(handles=ax.lines, loc="outside lower center", ncols=4, fontsize=plots.SMALL, frameon=False)
 fig
 
 # %% [markdown]
-# The first check of this course. It compares a value with what it should be, and stops the notebook if they differ.
+# A check compares a value with what it should be, and stops the notebook if they differ. ≈ marks a rounded number.
 
 # %% tags=["nbval-check-output"]
 import torch
@@ -115,8 +115,8 @@ for name, ds in sets.items():
 
 # %%
 def z_normalise(x):
-    """Each series (and channel) by its own mean and standard deviation: (B, C, L) -> (B, C, L)."""
-    return (x - x.mean(dim=-1, keepdim=True)) / x.std(dim=-1, keepdim=True)
+    """Each series (and channel) by its own mean and population standard deviation: (B, C, L) -> (B, C, L)."""
+    return (x - x.mean(dim=-1, keepdim=True)) / x.std(dim=-1, correction=0, keepdim=True)
 
 
 def scale_by_train(train, x):
@@ -278,10 +278,11 @@ fig
 # ## Real series as pictures
 #
 # For the eye one takes the *magnitude* $\sqrt{\mathrm{Re}^2 + \mathrm{Im}^2}$ of each entry. Four activities from
-# BasicMotions, first channel, globally scaled. Above the series, below the magnitudes in five rows. How dark is the picture as a whole? That is amplitude, which global scaling has kept. And which rows are dark?
+# BasicMotions, first channel, globally scaled. Above the series, below the magnitudes in five rows, on a logarithmic grey
+# scale from 0.01 (white) to 20 (black). How dark is the picture as a whole? That is amplitude, which global scaling has kept. And which rows are dark?
 # Standing is pale, and what there is lies in rows 0 and 1. The sharp swings of badminton and running reach up to row 4.
-# The watch measures 10 times per second, so row 1 is 1.25 Hz: near the rhythm of one swing per second that you can
-# count in the curves of the two sports.
+# The watch measures 10 times per second, so row 1 is 1.25 Hz: near the rhythm of running, about one swing per second,
+# and the darkest row there. Badminton swings more slowly: row 0.
 
 
 # %%
@@ -305,7 +306,7 @@ axes[1, 0].set_ylabel("row k")
 fig
 
 # %% [markdown]
-# (White is a magnitude of 0.01, black one of 20.) The tokenizer gets the real *and* the imaginary parts, because magnitudes
+# The tokenizer gets the real *and* the imaginary parts, because magnitudes
 # cannot tell $x$ from $-x$. In TwoPatterns a series of class no. 0 (fall, fall), turned upside down, is one
 # of class no. 3 (rise, rise): in magnitudes those two classes are the same.
 #

@@ -18,7 +18,7 @@
 #
 # - **Goals**: after it you can write Barlow Twins, VICReg and VIbCReg from their formulas; see which kind of collapse each
 #   term forbids; remove a term from a training and predict what happens
-# - **Before**: nothing from chapters 1 and 2; covariance; batch normalisation
+# - **Before**: nothing from chapters 1 and 2; covariance; batch normalisation; for exercise 3.2 eigenvectors
 # - **Time**: 50 seconds of computing
 # - **Data**: toy points; TwoPatternsGenerated, made by the package
 # - **Answers**: the premise of the thesis (Mathisen 2024; paper: [arXiv 2408.16613](https://arxiv.org/abs/2408.16613)):
@@ -85,7 +85,7 @@ for ax, k, name in zip(axes[0], (1, 2), ("rise, fall", "fall, rise")):
     ax.plot(x_train[row, 0], color=plots.PALE, linewidth=3.5, label="series")
     for view, colour, label in zip(views, ("#0072B2", "#D55E00"), ("view 1", "view 2")):
         ax.plot(view[row, 0], color=colour, linewidth=1.1, label=label)
-    ax.set_title(f"class {ds.class_names[k]}: {name}", fontsize=plots.TEXT)
+    ax.set_title(f"class no. {k}: {name}", fontsize=plots.TEXT)
     ax.set_xlabel(plots.STEPS)
 axes[0, 0].set_ylabel("value (sd = 1)")
 fig.legend(handles=ax.lines, loc="outside lower center", ncols=3, fontsize=plots.SMALL, frameon=False)
@@ -138,8 +138,8 @@ nb.check("w after 50 steps is 0.8 to the 50", w, 0.8**50, rtol=1e-9)
 # \mathcal L = \frac{1}{D} \Big[ \sum_i (1 - C_{ii})^2 + \lambda \sum_{i \ne j} C_{ij}^2 \Big] .$$
 #
 # First sum: column $i$ must be the same in both views, *relative to how much it varies*. Shrinking does not help. Second
-# sum: two columns must not say the same. The weight is $\lambda = 0.005$, and the reference divides by $D$, which the
-# paper does not.
+# sum: two columns must not say the same. The weight is $\lambda = 0.005$, and the thesis' code divides by $D$, which
+# the paper does not.
 #
 # A batch of four series with $D = 2$, small enough for a pencil. The second view has its columns swapped.
 
@@ -198,7 +198,7 @@ check_same(
 # Bardes et al. 2022 ([arXiv 2105.04906](https://arxiv.org/abs/2105.04906), eqs. 1 to 6) write the demands as three
 # terms. *Invariance* is sim from above. *Variance* is a hinge, which is 0 once its demand is met: each column $z_i$ shall
 # have a standard deviation of at least 1 over the batch. *Covariance* punishes columns that move together. With
-# $\mathrm{Cov}(z)$ for the $D \times D$ covariance matrix of one view (divided by $B - 1$):
+# $z$ for either of `a` and `b`, and $\mathrm{Cov}(z)$ for its $D \times D$ covariance matrix (divided by $B - 1$):
 #
 # $$\text{var}(z) = \frac1D \sum_i \max\!\big(0,\ 1 - \sqrt{\mathrm{Var}(z_i) + 10^{-4}}\big), \qquad
 # \text{cov}(z) = \frac1D \sum_{i \ne j} \mathrm{Cov}(z)_{ij}^2 ,$$
@@ -435,7 +435,8 @@ for name, (loss, whiten) in jobs.items():
 
 # %% [markdown]
 # The same as a picture. Full dots: probe as is. Rings: rescaled. Read each family from its complete form downwards.
-# Look for the dots on the chance line, and for removals whose dot did not move.
+# Look for the dots on the chance line, and for removals whose dot did not move. ("Excludes chance" in the checks: what chance would
+# give lies outside the expected range.)
 
 # %%
 COLOURS = {"invariance only": plots.INK, "VICReg": METHODS["vicreg"].colour, "VIbCReg": METHODS["vibcreg"].colour}
@@ -473,7 +474,8 @@ for name in ("VIbCReg - IterNorm", "Barlow - off-diagonal"):
 
 # %% [markdown]
 # What each removal does, over the recorded seeds below: six of the preset `quick`, which this notebook runs, and four of
-# `paper` (wider projector, four times the steps). Two findings turn around between them; they are marked.
+# `paper` (wider projector, four times the steps). Two findings turn around between them; they are marked. Differences are
+# taken seed by seed, from [`chapters.csv`](../data/results/chapters.csv).
 #
 # - **The three complete losses** make the classes readable almost without error: far better than the raw series and the
 #   random network, without a label and without a negative. Both presets.
@@ -485,7 +487,7 @@ for name in ("VIbCReg - IterNorm", "Barlow - off-diagonal"):
 #   network's ring. The training has destroyed part of a random representation and added nothing.
 # - **Without Barlow's diagonal** nothing asks for agreement, and the probe stays about where the untrained network was.
 # - **Covariance is not what you may have expected.** Without it the probe of VICReg and Barlow Twins falls by up to 22
-#   points (by fewer than 10 in most seeds), and that of VIbCReg, which whitens anyway, not at all. The damage is in the projections, which fall onto a
+#   points (by fewer than 10 in most seeds; VICReg's not at all in the seed drawn above), and that of VIbCReg, which whitens anyway, not at all. The damage is in the projections, which fall onto a
 #   line ([chapter 18](18_losses_in_depth.ipynb)).
 # - **Without invariance** VICReg and VIbCReg lose 6 to 27 points, but stay well above the untrained network. A likely
 #   reason: columns that must vary, and not all alike, have to follow what varies most, and in these series that is the

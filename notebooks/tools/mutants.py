@@ -8,7 +8,8 @@ mutant is listed in the exercise's cell of wrong answers, with the reason, and a
 
     # equivalent: q[q >= 0]: a share of 0 adds 0 to the sum
 
-where the text before the second colon is found in the changed statement and nowhere in the solution.
+where the text before the second colon is found in the changed statement of one surviving mutant and nowhere in the
+solution. A mutant that fails with an error instead of a refused value is noticed, too; these are counted apart.
 """
 
 import argparse
@@ -32,6 +33,8 @@ from build import sources  # noqa: E402
 from chapters import read_cells  # noqa: E402
 from exercises import parse  # noqa: E402
 
+from ncvqvae_lite.nb_checks import CheckFailed  # noqa: E402
+
 EQUIVALENT = re.compile(r"^# equivalent: (.+?): (.+)", re.MULTILINE)
 OPERATORS = {
     ast.Add: [ast.Sub], ast.Sub: [ast.Add], ast.Mult: [ast.Div], ast.Div: [ast.Mult], ast.Pow: [ast.Mult],
@@ -52,29 +55,37 @@ class Mutant(NamedTuple):
     change: str  # the changed statement, or what else was done
     function: ast.FunctionDef
     fixed: str = ""  # name of the argument that has no effect
+    anew: bool = False  # instead, the generator of this name begins anew from its seed in each call
+
+
+class Tried(NamedTuple):
+    noticed: list[Mutant]  # a value of theirs is refused
+    crashed: list[Mutant]  # end with another error than a refused value, or never
+    passed: list[Mutant]  # the check is content with them
+    equivalent: list[Mutant]  # pass and are listed
 
 
 # --- what a slip may change ---
 
 
-def mutants(exercise):
-    """All mutants of an exercise's solution, none twice."""
+def mutants(exercise, has_gradient=False):
+    """All mutants of an exercise's solution, none twice; one without a gradient where the solution's value has one."""
     (function,) = [n for n in ast.parse(exercise.solution.source).body if isinstance(n, ast.FunctionDef)]
     seen = {ast.unparse(function)}
-    for change, mutant in (*_in_expressions(function), *_in_statements(function)):
+    for change, mutant in (*_in_expressions(function, has_gradient), *_in_statements(function)):
         text = ast.unparse(ast.fix_missing_locations(mutant))
         if text not in seen:
             seen.add(text)
             yield Mutant(exercise.number, change, mutant)
     for argument in function.args.args + function.args.kwonlyargs:
         yield Mutant(exercise.number, f"{argument.arg} has no effect", function, argument.arg)
+        yield Mutant(exercise.number, f"{argument.arg} begins anew from its seed", function, argument.arg, anew=True)
 
 
-def _in_expressions(function):
-    is_loss = "loss" in ast.unparse(function) and "loss" not in [argument.arg for argument in function.args.args]
+def _in_expressions(function, has_gradient):
     nodes = _nodes(function)
     for place, node in enumerate(nodes):
-        for new in _variants(node, is_loss):
+        for new in _variants(node, has_gradient):
             mutant = copy.deepcopy(function)
             _Replace(_nodes(mutant)[place], new).visit(mutant)
             yield _changed_line(function, mutant), mutant
@@ -94,8 +105,8 @@ def _in_statements(function):
             yield f"without: {ast.unparse(statement).splitlines()[0]}", mutant
 
 
-def _variants(node, is_loss):
-    """What may stand in place of a node of the solution; a loss must bring a gradient."""
+def _variants(node, has_gradient):
+    """What may stand in place of a node of the solution."""
     match node:
         case ast.Constant(value=bool(value)):
             yield ast.Constant(not value)
@@ -133,6 +144,8 @@ def _variants(node, is_loss):
         case ast.keyword(arg="generator"):
             yield ast.keyword("generator", ast.parse("torch.Generator().manual_seed(0)", mode="eval").body)
             yield ast.keyword("generator", ast.Constant(None))
+            anew = f"torch.Generator().manual_seed({ast.unparse(node.value)}.initial_seed())"
+            yield ast.keyword("generator", ast.parse(anew, mode="eval").body)
         case ast.Attribute(value=value, attr=name, ctx=context):
             if name in SWAPPED:
                 yield ast.Attribute(value, SWAPPED[name], context)
@@ -147,7 +160,7 @@ def _variants(node, is_loss):
             yield ast.BinOp(node, ast.Sub(), ast.Constant(1))
         case ast.Call(func=function, args=[*before, a, b]) if ast.unparse(function).split(".")[-1] not in SYMMETRIC:
             yield ast.Call(function, [*before, b, a], node.keywords)
-        case ast.Return(value=value) if is_loss:
+        case ast.Return(value=value) if has_gradient:
             yield ast.Return(ast.Call(ast.Name("_without_gradient", ast.Load()), [value], []))
 
 
@@ -185,41 +198,52 @@ def _changed_line(function, mutant):
 
 
 def survivors(source, only=(), seconds=60):
-    """(mutants, those that pass their check, those that pass and are listed as equivalent) of a chapter.
+    """What the checks of a chapter's exercises make of the mutants of their solutions (`Tried`).
 
     only     numbers of exercises, "2.5"; all without any
-    seconds  of computing that each check may take; a mutant that never ends is noticed, too
-    raises   AssertionError where a solution itself does not pass, or a mutant is listed that does not survive
+    seconds  of computing that each check may take; a mutant that never ends counts as crashed
+    raises   AssertionError where a solution itself does not pass, or a listed text is not that of one survivor
     """
     setup, exercises = parse(read_cells(source)[1])
     namespace = {"__name__": "exercises"}
     for cell in setup:
         if cell.cell_type == "code":
             _execute(cell.source, namespace)
-    tried, passed, listed = [], [], []
+    tried = Tried([], [], [], [])
     for exercise in [e for e in exercises if not only or e.number in only]:
         _execute(exercise.solution.source, namespace)
         check = ast.parse(exercise.check.source)
         check.body = [n for n in check.body if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Call))]
         _execute(ast.unparse(check), namespace)
         start, calls = time.process_time(), []
-        assert _passes(_recorded(namespace[exercise.name], calls), exercise, namespace, seconds), exercise.number
+        verdict = _verdict(_recorded(namespace[exercise.name], calls), exercise, namespace, seconds)
+        assert verdict == "passed", f"{exercise.number}: the solution is {verdict}"
         limit = min(seconds, 2 + 10 * (time.process_time() - start))
         reasons = dict(EQUIVALENT.findall(exercise.wrong.source))
-        for mutant in mutants(exercise):
+        passed = []
+        for mutant in mutants(exercise, any(call.has_gradient for call in calls)):
             answer = _answer(mutant, exercise, namespace, calls)
-            if answer is None:
-                continue
-            tried.append(mutant)
-            if _passes(answer, exercise, namespace, limit):
-                equivalent = [text for text in reasons if text in mutant.change]
-                (listed if equivalent else passed).append(mutant)
-        unmatched = [text for text in reasons if not any(text in mutant.change for mutant in listed)]
-        assert not unmatched, f"{exercise.number} lists mutants as equivalent that do not survive: {unmatched}"
-        assert _passes(namespace[exercise.name], exercise, namespace, seconds), (
+            if answer is not None:
+                verdict = _verdict(answer, exercise, namespace, limit)
+                (passed if verdict == "passed" else getattr(tried, verdict)).append(mutant)
+        for text in reasons:
+            matched = [mutant for mutant in passed if text in mutant.change]
+            assert len(matched) == 1, f"{exercise.number}: {len(matched)} mutants that pass have the text {text!r}"
+            assert text not in ast.unparse(ast.parse(exercise.solution.source)), (
+                f"{exercise.number}: the solution has the text {text!r}, too"
+            )
+            tried.equivalent.append(matched[0])
+        tried.passed.extend(mutant for mutant in passed if mutant not in tried.equivalent)
+        assert _verdict(namespace[exercise.name], exercise, namespace, seconds) == "passed", (
             f"{exercise.number}: a mutant left traces"
         )
-    return tried, passed, listed
+    return tried
+
+
+class Call(NamedTuple):
+    args: tuple
+    kwargs: dict
+    has_gradient: bool  # whether its value has one
 
 
 def _execute(text, namespace):
@@ -235,18 +259,26 @@ def _answer(mutant, exercise, namespace, calls):
         exec(compile(module, "mutant", "exec"), place)
         return place[exercise.name]
     signature = inspect.signature(namespace[exercise.name])
-    first = signature.bind(*calls[0][0], **calls[0][1])
+    first = signature.bind(*calls[0].args, **calls[0].kwargs)
     first.apply_defaults()
     value = first.arguments[mutant.fixed]
     generator = isinstance(value, torch.Generator | np.random.Generator)
     if not (generator or isinstance(value, bool | int | float | str)):
         return None  # series and networks: a function that ignores them is noticed by any check
+    if mutant.anew and not generator:
+        return None
 
     def answer(*args, **kwargs):
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
-        own = torch.Generator().manual_seed(0) if isinstance(value, torch.Generator) else np.random.default_rng(0)
-        bound.arguments[mutant.fixed] = own if generator else value
+        given = bound.arguments[mutant.fixed]
+        if isinstance(value, torch.Generator):
+            given = torch.Generator().manual_seed(given.initial_seed() if mutant.anew else 0)
+        elif generator:
+            given = np.random.default_rng(given.bit_generator.seed_seq if mutant.anew else 0)
+        else:
+            given = value
+        bound.arguments[mutant.fixed] = given
         return namespace[exercise.name](*bound.args, **bound.kwargs)
 
     return answer
@@ -260,22 +292,27 @@ def _without_gradient(x):
 
 def _recorded(function, calls):
     def answer(*args, **kwargs):
-        calls.append((args, kwargs))
-        return function(*args, **kwargs)
+        value = function(*args, **kwargs)
+        parts = value if isinstance(value, tuple) else (value,)
+        has_gradient = any(isinstance(part, torch.Tensor) and part.requires_grad for part in parts)
+        calls.append(Call(args, kwargs, has_gradient))
+        return value
 
     return answer
 
 
-def _passes(answer, exercise, namespace, seconds):
-    """Whether the check of an exercise is content with an answer."""
+def _verdict(answer, exercise, namespace, seconds):
+    """What the check of an exercise makes of an answer: "passed", "noticed" (a value is refused) or "crashed"."""
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002
     try:
         with redirect_stdout(StringIO()), _at_most(seconds):
             namespace[f"check_{exercise.name}"](answer)
+    except CheckFailed:
+        return "noticed"
     except Exception:  # whatever it is: the learner sees that something is wrong
-        return False
-    return True
+        return "crashed"
+    return "passed"
 
 
 @contextmanager
@@ -303,15 +340,16 @@ def main(argv=None):
     for source in chosen:
         start = time.process_time()
         only = [number for number in numbers if "." in number and chapters[number] == source.stem[:2]]
-        tried, passed, listed = survivors(source, only)
-        for mutant in passed:
+        tried = survivors(source, only)
+        for mutant in tried.passed:
             print(f"{mutant.exercise}: {mutant.change}")
         print(
-            f"{source.stem}: {len(tried)} mutants, {len(passed)} pass their check, {len(listed)} are equivalent"
+            f"{source.stem}: {sum(map(len, tried))} mutants, {len(tried.passed)} pass their check,"
+            f" {len(tried.equivalent)} are equivalent, {len(tried.crashed)} crash"
             f" ({time.process_time() - start:.0f} s)",
             flush=True,
         )
-        left += len(passed)
+        left += len(tried.passed)
     return 1 if left else 0
 
 

@@ -10,7 +10,7 @@ def drawing():
     d = Drawing(
         "Two views and a projector",
         "One series is distorted twice at random: view 1 and view 2. Both go through the same encoder, which gives"
-        " features h, and through the same projector, which gives projections z. The loss compares the two z: they"
+        " features h, and through the same projector, which gives projections a and b. The loss compares a with b: they"
         " shall agree for views of one series, and keep different series apart. After training the projector is "
         "thrown away, and the features are kept.",
         286,
@@ -29,7 +29,7 @@ def drawing():
         d.arrow((433, middle), (453, middle))
         d.network(456, middle - 27, 76, 54, "projector", narrows=0.0, frozen=False)
         d.arrow((535, middle), (553, middle))
-        _vector(d, 558, middle, 8, 30, "z", colour, tilt=0.08 * (2 * k - 1))
+        _vector(d, 558, middle, 8, 30, "ab"[k], colour, tilt=0.08 * (2 * k - 1))
         d.arrow((576, middle), (600, 146 - 26 * (1 - 2 * k)), stroke=RULE)
     for left in (351, 494):
         d.polyline([(left, 117), (left, 175)], RULE, 1.2, dash="3 3")
