@@ -952,7 +952,7 @@ nb.refused(check_crop_and_resize, wrong_gaps, wrong_nearest, wrong_mix, wrong_be
 # The chapter gives the probability that slicing into *four* pieces leaves a series as it is. Derive it for *three*:
 # two cuts, independent and uniform in $0 \dots L-1$, and a random order of the three pieces, empty ones included. All
 # values of the series differ. **To answer in words:** up to which length is at least one view in four the series itself?
-# And why not one in six for a long series, but for a short one more?
+# Why is it about one in six for a long series, and more for a short one?
 
 
 # %% tags=["exercise"]
