@@ -42,7 +42,6 @@ def deviation_and_gaps(draw):
             "(denominator: the number of values minus one)",
             "values.std(correction=0)": "values.std(correction=1)",
             "math.sqrt(16 / 3)": "math.sqrt(32 / 5)",
-            "population variance 32/6": "sample variance 32/5",
             "divides by the number of values minus one (the default of torch)": "divides by the number of values",
             "values.std())": "values.std(correction=0))",
         }
