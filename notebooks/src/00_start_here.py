@@ -308,10 +308,9 @@ def compression(length, n_tokens, codebook_size):
 # %% tags=["nbval-check-output"]
 def check_compression(answer):
     nb.check("one value as one 32-bit token", answer(1, 1, 2**32), 1.0, rtol=1e-9, hint="both sides count in bits")
-    nb.check("above: L 60, N 15, K 32", answer(60, 15, 32), 25.6, rtol=1e-9, hint="log2(32) is 5")
-    nb.check(
-        "the thesis on TwoPatterns: L 128, N 40, K 32", answer(128, 40, 32), 20.48, rtol=1e-9, hint="log2(32) is 5"
-    )
+    nb.check("above: L 60, N 15, K 32", answer(60, 15, 32), 25.6, rtol=1e-9, hint="how many bits tell K codes apart?")
+    name, hint = "the thesis on TwoPatterns: L 128, N 40, K 32", "how many values, how many tokens, how many bits each?"
+    nb.check(name, answer(128, 40, 32), 20.48, rtol=1e-9, hint=hint)
     exact = 32 * 128 / (40 * 3.321928094887362)
     nb.check("ten codes", answer(128, 40, 10), exact, rtol=1e-9, hint="on average, not rounded up to whole bits")
 

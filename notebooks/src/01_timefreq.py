@@ -551,7 +551,7 @@ def scale_with_gaps(train, test):
     train, test  (n, C, L) float64, NaN where a value is missing
     returns      (train, test), scaled, without NaN
     """
-    # solution: statistics of the values that exist in train, then scale both splits, then fill the gaps
+    # solution: which values give the statistics, and when are the gaps filled?
     values = train[~train.isnan()]
     mean, std = values.mean(), values.std(correction=0)
     return tuple(((x - mean) / std).nan_to_num(nan=0.0) for x in (train, test))
@@ -565,7 +565,7 @@ def check_scale_with_gaps(answer):
     scaled_train, scaled_test = answer(train, test)
     root = math.sqrt(16 / 3)  # the six values 2 4 6 8 8 8 have mean 6 and squared deviations 16 4 0 4 4 4
     expected = torch.tensor([[[-4.0, -2.0, 0.0, 0.0]], [[0.0, 2.0, 2.0, 2.0]]]) / root
-    hint = "mean 6 and population variance 32/6, of the six values that exist, for both splits; fill the gaps last"
+    hint = "which values count, by what number is the sum of squares divided, and whose statistics scale which split?"
     nb.check("train split", scaled_train, expected, rtol=1e-6, atol=1e-9, hint=hint)
     expected = torch.tensor([[[0.0, 54.0, 0.0, -6.0]]]) / root
     nb.check("test split", scaled_test, expected, rtol=1e-6, atol=1e-9, hint=hint)
@@ -623,7 +623,7 @@ def blocks_of_columns(u, width):
     width    columns in a block, at most W
     returns  (B, W // width, 2C * F * width)
     """
-    # solution: leave out the rest, split the last axis into (blocks, width), move the blocks to the front, flatten
+    # solution: which axis must move, and why does a reshape alone not do it?
     blocks = u.shape[3] // width
     cut = u[..., : blocks * width].unflatten(3, (blocks, width))  # (B, 2C, F, blocks, width)
     return cut.movedim(3, 1).flatten(2)

@@ -1512,8 +1512,10 @@ def check_restart(answer):
     )
     nb.check("seed 4, same places", bool((drawn(0.5, 4)[0] == total).all()), False, hint="is `generator` used?")
     nb.check("threshold 0.2: counts", drawn(0.2, 4)[1], count.clamp(min=0.2), atol=1e-6, hint="use `threshold`")
-    many, _ = answer(torch.zeros(400, 2), torch.zeros(400), rows[:5], 1.0, torch.Generator().manual_seed(5))
+    g = torch.Generator().manual_seed(5)
+    many, more = (answer(torch.zeros(400, 2), torch.zeros(400), rows[:5], 1.0, g)[0] for _ in range(2))
     nb.check("latents used by 400 codes, of 5", len(many.unique(dim=0)), 5, hint="a draw for each code, of all latents")
+    nb.check("the next draw, same places", bool((many == more).all()), False, hint="go on with it where it stands")
 
 
 check_restart(restart)
@@ -1561,6 +1563,11 @@ def wrong_global_state(total, count, rows, threshold, generator):
     return restart(total, count, rows, threshold, None)
 
 
+def wrong_begins_anew(total, count, rows, threshold, generator):
+    """begins anew from the seed of the generator: every call draws the same"""
+    return restart(total, count, rows, threshold, torch.Generator().manual_seed(generator.initial_seed()))
+
+
 nb.refused(
     check_restart,
     wrong_sum_is_the_latent,
@@ -1569,4 +1576,5 @@ nb.refused(
     wrong_moves_everything,
     wrong_own_generator,
     wrong_global_state,
+    wrong_begins_anew,
 )

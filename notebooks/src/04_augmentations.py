@@ -743,6 +743,9 @@ def check_resize_each(answer):
     nb.check("same generator, same factors", drawn(0.2, 6), factors, rtol=1e-6, hint="pass the generator on")
     alike = float((drawn(0.2, 7) - factors).abs().amax(dim=(1, 2)).lt(1e-4).double().mean())
     nb.check("another generator: factors that stay", alike, low=0, high=0.01, hint="draw from the generator you get")
+    g = torch.Generator().manual_seed(6)
+    first, second = (answer(x.clone(), 0.2, g) for _ in range(2))
+    nb.check("the next draw, same factors", bool((first == second).all()), False, hint="go on with it where it stands")
 
 
 check_resize_each(resize_each)
@@ -787,9 +790,14 @@ def wrong_uniform(x, std, generator):
     return x * (1 + std * 12**0.5 * (torch.rand(len(x), 1, 1, generator=generator) - 0.5))
 
 
+def wrong_begins_anew(x, std, generator):
+    """begins anew from the seed of the generator: every call draws the same"""
+    return resize_each(x, std, torch.Generator().manual_seed(generator.initial_seed()))
+
+
 # equivalent: 1 - std * torch.randn: a normal distribution around 0 is its own mirror image
 nb.refused(check_resize_each, wrong_factor_per_step, wrong_factor_per_channel, wrong_factor_for_all, wrong_global_state)
-nb.refused(check_resize_each, wrong_own_generator, wrong_uniform, wrong_variance)
+nb.refused(check_resize_each, wrong_own_generator, wrong_uniform, wrong_variance, wrong_begins_anew)
 
 # %% [markdown]
 # ### 4.2 Shift in a circle `*`

@@ -1024,7 +1024,7 @@ def receptive_field(halvings, blocks):
     halvings, blocks  numbers of halvings and of residual blocks
     returns           int
     """
-    # solution: every layer adds (window - 1) times the distance, in frames, of what it reads
+    # solution: how much does a layer add, and how far apart are the frames that it reads?
     frames, apart = 1, 1
     for _ in range(halvings):
         frames, apart = frames + 3 * apart, 2 * apart

@@ -42,7 +42,6 @@ def deviation_and_gaps(draw):
             "(denominator: the number of values minus one)",
             "values.std(correction=0)": "values.std(correction=1)",
             "math.sqrt(16 / 3)": "math.sqrt(32 / 5)",
-            "population variance 32/6": "sample variance 32/5",
             "divides by the number of values minus one (the default of torch)": "divides by the number of values",
             "values.std())": "values.std(correction=0))",
         }
@@ -55,7 +54,7 @@ def counted_start(draw):
     return {
         "with sum $e_0$ and count 0, as in the package": f"with sum ${count} e_0$ and count {count} (in the package: "
         "$e_0$ and 0)",
-        "so that its first stride does not\nthrow it more than $|e_0|/10$ away from $\\bar z$": "to cover "
+        "so that its first stride does\nnot throw it more than $|e_0|/10$ away from $\\bar z$": "to cover "
         "at least nine tenths of its way to\n"
         "$\\bar z$ in its first step",
         "count = hits * (1 - faded)\n": f"count = {count} * faded + hits * (1 - faded)\n",
