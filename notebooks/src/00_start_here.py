@@ -35,6 +35,7 @@ from ncvqvae_lite import nb, plots
 from ncvqvae_lite.names import METHODS
 from ncvqvae_lite.thesis import data_file
 
+generator = nb.seed_everything(seed)
 cfg = nb.chapter_config(preset, seed)
 example = np.load(data_file("results/example.npz"))
 COLOUR, SHOWN = METHODS["regular"].colour, 4  # the class that is shown: an upward shift
@@ -79,7 +80,6 @@ import torch
 from ncvqvae_lite.data import load_dataset
 from ncvqvae_lite.demonstration import class_words
 
-generator = nb.seed_everything(seed)
 ds = load_dataset("SyntheticControlGenerated")
 classes = class_words(ds.name, ds.class_names)
 generated = torch.from_numpy(example["generated"].astype(np.float32))[:, None]  # (n, 1, L)
