@@ -1507,9 +1507,7 @@ def check_restart(answer):
     nb.check("codes in use stay", places[used], codes[used], atol=1e-5, hint="look at (3)")
     gaps = (places[~used][:, None] - rows).abs().sum(dim=2).min(dim=1).values  # (4,)
     nb.check("restarted codes stand on latents", gaps, torch.zeros(4), atol=1e-3, hint="sum / count is the place: (1)")
-    nb.check(
-        "seed 3 twice, same places", drawn(0.5, 3)[0], total, atol=1e-6, hint="draw from the generator that you get"
-    )
+    nb.check("seed 3 twice, same places", drawn(0.5, 3)[0], total, atol=1e-6, hint="draw from the given generator")
     nb.check("seed 4, same places", bool((drawn(0.5, 4)[0] == total).all()), False, hint="is `generator` used?")
     nb.check("threshold 0.2: counts", drawn(0.2, 4)[1], count.clamp(min=0.2), atol=1e-6, hint="use `threshold`")
     g = torch.Generator().manual_seed(5)

@@ -1340,8 +1340,7 @@ def check_few_label_features(answer):
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     f, labels, f_test = answer(encoder, x, y, x[:8], 5, torch.Generator().manual_seed(7))
     moved = sum(not torch.equal(before[name], value) for name, value in encoder.state_dict().items())
-    nb.check("tensors of the encoder that changed; its mode is training", (moved, encoder.training), (0, True),
-             hint="BatchNorm learns from batches in training mode")  # fmt: skip
+    nb.check("tensors changed, training", (moved, encoder.training), (0, True), hint="BatchNorm learns in training mode")
     nb.check("labels of each class", labels.bincount(minlength=3).tolist(), (5, 5, 5), hint="draw for each class")
     nb.check("different series", len({tuple(row.tolist()) for row in f}), 15, hint="without replacement")
     rows = torch.cdist(f.detach(), copy.deepcopy(encoder).eval()(x).detach()).argmin(dim=1)
@@ -1354,9 +1353,7 @@ def check_few_label_features(answer):
     all_of = answer(encoder, x, y, x[:1], 18, g)[1].bincount().tolist()
     nb.check("18 of each class", all_of, (18, 18, 18), hint="can every series be drawn?")
     nb.check("another draw, other series", bool(torch.allclose(f, others)), False, hint="draw at random, from g")
-    nb.check(
-        "the next draw, other series", bool(torch.allclose(others, more)), False, hint="go on with g where it stands"
-    )
+    nb.check("the next draw, other series", bool(torch.allclose(others, more)), False, hint="go on with g as it is")
 
 
 check_few_label_features(few_label_features)
