@@ -1340,7 +1340,7 @@ def check_few_label_features(answer):
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     f, labels, f_test = answer(encoder, x, y, x[:8], 5, torch.Generator().manual_seed(7))
     moved = sum(not torch.equal(before[name], value) for name, value in encoder.state_dict().items())
-    nb.check("tensors changed, training", (moved, encoder.training), (0, True), hint="BatchNorm learns in training mode")
+    nb.check("tensors changed, training", (moved, encoder.training), (0, True), hint="what does BatchNorm change?")
     nb.check("labels of each class", labels.bincount(minlength=3).tolist(), (5, 5, 5), hint="draw for each class")
     nb.check("different series", len({tuple(row.tolist()) for row in f}), 15, hint="without replacement")
     rows = torch.cdist(f.detach(), copy.deepcopy(encoder).eval()(x).detach()).argmin(dim=1)
