@@ -672,19 +672,19 @@ def compare(features, y, features_test, y_test, per_class, draws, rng):
 
 # %% tags=["nbval-check-output"]
 def check_compare(answer):
-    def ask(per_class, draws, seed=0):
+    def ask(per_class, draws, g):
         tests = {"a": UNSEEN, "copy": UNSEEN, "swapped": UNSEEN[np.arange(60) ^ 1]}
-        return answer(dict.fromkeys(tests, SEEN), TWO, tests, TWO, per_class, draws, np.random.default_rng(seed))
+        return answer(dict.fromkeys(tests, SEEN), TWO, tests, TWO, per_class, draws, g)
 
-    found = ask(5, 20)
+    found = ask(5, 20, g := np.random.default_rng(0))
     nb.check("one accuracy a draw, by name", {n: np.shape(found[n]) for n in sorted(found)}, SHAPES)
     nb.check("one representation, two names: equal", found["a"], found["copy"], atol=1e-12, hint="draw once, for all")
     nb.check("test rows swapped in pairs: in each draw right becomes wrong", found["a"] + found["swapped"], np.ones(20),
              atol=1e-12, hint="accuracies stand in the order of the draws, for all names")  # fmt: skip
     nb.check("different draws differ", len(np.unique(found["a"])) > 3, True, hint="every draw has rows of its own")
-    nb.check("another generator, other draws", np.array_equal(ask(5, 20, 1)["a"], found["a"]), False, hint="use `rng`")
+    nb.check("asked again, equal draws", np.array_equal(ask(5, 20, g)["a"], found["a"]), False, hint="go on with `rng`")
     known = LogisticRegression(max_iter=1000).fit(SEEN, TWO).score(UNSEEN, TWO)
-    nb.check("all rows drawn: the accuracy is known", ask(30, 3)["a"], np.full(3, known), atol=1e-12,
+    nb.check("all rows drawn: the accuracy is known", ask(30, 3, g)["a"], np.full(3, known), atol=1e-12,
              hint="each row once; logistic regression with its own C, features as they are")  # fmt: skip
     y, names = np.repeat([0, 1, 2], (60, 30, 12)), {"row": np.eye(102)}
     by_name = answer(names, y, names, y, 12, 3, np.random.default_rng(0))["row"]
@@ -719,6 +719,12 @@ def wrong_own_draws(features, y, features_test, y_test, per_class, draws, rng):
 def wrong_fixed_seed(features, y, features_test, y_test, per_class, draws, rng):
     """makes a generator of its own"""
     return compare(features, y, features_test, y_test, per_class, draws, np.random.default_rng(0))
+
+
+def wrong_begins_anew(features, y, features_test, y_test, per_class, draws, rng):
+    """begins anew from the seed of the generator in each call"""
+    anew = np.random.default_rng(rng.bit_generator.seed_seq)
+    return compare(features, y, features_test, y_test, per_class, draws, anew)
 
 
 def wrong_same_draw(features, y, features_test, y_test, per_class, draws, rng):
