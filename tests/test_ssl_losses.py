@@ -320,13 +320,13 @@ class TestIterNorm:
         batch=st.integers(2, 20),
         width=st.integers(1, 6),
         groups=st.integers(1, 5),
-        iterations=st.integers(0, 8),
+        iterations=st.integers(0, 6),  # each one more multiplies rounding errors by 50: with 8, 2e-8
         seed=st.integers(0, 1000),
     )
     def test_equals_loops_at_any_shape(self, batch, width, groups, iterations, seed):
         x = mixed(batch, width * groups, seed)
         norm = IterNorm(width * groups, groups, iterations, eps=1e-3, affine=False).double()
-        np.testing.assert_allclose(norm(x), iternorm_loops(x.numpy(), groups, iterations, 1e-3)[0], atol=1e-9)
+        np.testing.assert_allclose(norm(x), iternorm_loops(x.numpy(), groups, iterations, 1e-3)[0], atol=1e-10)
 
     def test_many_iterations_reach_the_inverse_root(self):
         """By eigendecomposition: x U diag(l^-1/2) U^T has the identity as its covariance in every group."""
