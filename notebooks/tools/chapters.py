@@ -101,8 +101,7 @@ def chapter_notebook(source):
     """The chapter: everything before its exercises, with links before and after."""
     cells, exercises = read_cells(source)
     time = describe(source).facts["Time"]
-    first = deepcopy(cells[0])
-    first.source = re.sub(rf"(?<=^- \*\*Time\*\*: ){COMPUTING}$", time, first.source, flags=re.MULTILINE)
+    cells[0].source = re.sub(rf"(?<=^- \*\*Time\*\*: ){COMPUTING}$", time, cells[0].source, flags=re.MULTILINE)
     for cell in cells:
         if cell.cell_type == "markdown" and MARK in cell.source:
             cell.source = cell.source.replace(MARK, routes_text([file.stem for file in source_files()]))
@@ -111,7 +110,7 @@ def chapter_notebook(source):
         cell.source = text
     ours = [navigation(source, "", bool(exercises)), colab_setup(re.search(COMPUTING, time)[0])]
     ends = [new_markdown_cell(overview(exercises, source.stem))] if exercises else []
-    return notebook_of([first, *ours, *cells[1:], *ends, navigation(source, "", bool(exercises))])
+    return notebook_of([cells[0], *ours, *cells[1:], *ends, navigation(source, "", bool(exercises))])
 
 
 def solutions_notebook(source):

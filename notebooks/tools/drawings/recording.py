@@ -14,6 +14,7 @@ from ncvqvae_lite.augmentations import amplitude_resize, gaussian_noise, window_
 from ncvqvae_lite.data import load_dataset
 from ncvqvae_lite.inference import batched
 from ncvqvae_lite.prior import MaskGIT, n_masked_after
+from ncvqvae_lite.quantizer import sample_categorical
 from ncvqvae_lite.timefreq import stft
 from ncvqvae_lite.tokenizer import Tokenizer
 from ncvqvae_lite.training import train_prior, train_tokenizer
@@ -84,12 +85,11 @@ def drawn_anew(tokenizer, prior):
 
 
 def step(prior, tokens, k, left, generator):
-    """One step of MaskGIT's decoding (chapter 6): fill, then hide the `left` least confident places again."""
+    """One step of `MaskGIT.sample`, which cannot go on from a half-drawn series: fill, hide the `left` least sure again."""
     hidden, classes = tokens == CODES, torch.full((len(tokens),), SHOWN)
     null = prior(tokens, torch.full_like(classes, prior.n_classes))
     logits = null + GUIDANCE * (prior(tokens, classes) - null)
-    noise = -torch.empty_like(logits).exponential_(generator=generator).log()
-    tokens = torch.where(hidden, (logits + noise).argmax(dim=-1), tokens)
+    tokens = torch.where(hidden, sample_categorical(logits, generator), tokens)
     p = logits.softmax(dim=-1).gather(-1, tokens[..., None])[..., 0]
     noise = -torch.empty_like(p).exponential_(generator=generator).log()
     confidence = torch.log(p + 1e-5) + TEMPERATURE * (1 - (k + 1) / STEPS) * noise
