@@ -85,7 +85,7 @@ def drawn_anew(tokenizer, prior):
 
 
 def step(prior, tokens, k, left, generator):
-    """One step of `MaskGIT.sample`, which cannot go on from a half-drawn series: fill, hide the `left` least sure again."""
+    """One step of `MaskGIT.sample`, which cannot start half-drawn: fill, then hide the `left` least sure ones again."""
     hidden, classes = tokens == CODES, torch.full((len(tokens),), SHOWN)
     null = prior(tokens, torch.full_like(classes, prior.n_classes))
     logits = null + GUIDANCE * (prior(tokens, classes) - null)
