@@ -87,3 +87,31 @@ def test_the_run_of_the_opening_chapter_stands_in_the_table_of_the_demonstration
     metrics = json.loads(str(np.load(data_file("results/example.npz"))["about"]))["metrics"]
     for row in read_csv(data_file("results/replicate.csv")):
         assert row["naive"] == f"{metrics[row['metric']]:.4g}"
+
+
+def test_ranges_that_chapter_3_tells_are_those_of_the_recorded_seeds():
+    rows = [r for r in read_csv(data_file("results/chapters.csv")) if r["chapter"] == "03"]
+    probes = {(r["preset"], r["seed"], r["name"].removeprefix("probe, ")): 100 * float(r["value"]) for r in rows}
+    runs = sorted({(preset, seed) for preset, seed, _ in probes})
+
+    def gains(after, before, presets=("quick", "paper")):
+        return [probes[*run, after] - probes[*run, before] for run in runs if run[0] in presets]
+
+    (source,) = [source for source in SOURCES if source.stem.startswith("03")]
+    text = " ".join(source.read_text(encoding="utf-8").replace("\n#", " ").split())
+    decorrelated = gains("VICReg", "VICReg - covariance") + gains("Barlow Twins", "Barlow - off-diagonal")
+    assert f"falls by up to {max(decorrelated):.0f} points (by fewer than 10 in most seeds" in text
+    assert sum(gain < 10 for gain in decorrelated) > len(decorrelated) / 2
+    assert max(map(abs, gains("VIbCReg", "VIbCReg - correlation"))) < 0.5  # not at all
+    invariant = gains("VICReg", "VICReg - invariance") + gains("VIbCReg", "VIbCReg - invariance")
+    assert f"lose {min(invariant):.0f} to {max(invariant):.0f} points" in text
+    alone = gains("Barlow - diagonal", "untrained")
+    assert f"between {-min(alone):.0f} points below that of the untrained network and {max(alone):.0f} above it" in text
+    kept = [probes[*run, "VIbCReg - variance"] / 100 for run in runs if run[0] == "paper"]
+    assert f"keeps a probe of {min(kept):.2f} to {max(kept):.2f}" in text
+    assert (
+        max(gains("VIbCReg", "VIbCReg - IterNorm", ["paper"]))
+        < 0.5
+        < min(gains("VIbCReg", "VIbCReg - IterNorm", ["quick"]))
+    )
+    assert {preset: sum(run[0] == preset for run in runs) for preset in ("quick", "paper")} == {"quick": 6, "paper": 4}

@@ -485,10 +485,12 @@ for name in ("VIbCReg - IterNorm", "Barlow - off-diagonal"):
 #   in `paper` VIbCReg without variance keeps a probe of 0.61 to 0.75.
 # - **Tiny is not empty.** Rescaled, the collapsed features read better than chance, but not better than the untrained
 #   network's ring. The training has destroyed part of a random representation and added nothing.
-# - **Without Barlow's diagonal** nothing asks for agreement, and the probe stays about where the untrained network was.
+# - **Without Barlow's diagonal** nothing asks for agreement, and the probe ends between 6 points below that of the
+#   untrained network and 20 above it.
 # - **Covariance is not what you may have expected.** Without it the probe of VICReg and Barlow Twins falls by up to 22
-#   points (by fewer than 10 in most seeds; VICReg's not at all in the seed drawn above), and that of VIbCReg, which whitens anyway, not at all. The damage is in the projections, which fall onto a
-#   line ([chapter 18](18_losses_in_depth.ipynb)).
+#   points (by fewer than 10 in most seeds; VICReg's not at all in the seed drawn above), and that of VIbCReg, which
+#   whitens anyway, not at all. The damage is in the projections, which fall onto a line
+#   ([chapter 18](18_losses_in_depth.ipynb)).
 # - **Without invariance** VICReg and VIbCReg lose 6 to 27 points, but stay well above the untrained network. A likely
 #   reason: columns that must vary, and not all alike, have to follow what varies most, and in these series that is the
 #   patterns. What is missing: which changes do not matter.

@@ -1,7 +1,8 @@
 """What FID compares, and what it cannot see: three pairs of clouds with the number that it gives them."""
 
 import numpy as np
-from scipy.linalg import sqrtm
+
+from ncvqvae_lite.metrics import frechet_distance
 
 from .style import DECODED, INK, NOTE, SERIES, SMALL, Drawing
 
@@ -10,7 +11,7 @@ SCALE, PANEL = 26.0, 220  # units of the drawing per unit of a feature; width of
 
 
 def drawing():
-    numbers = [frechet(*pair) for pair in _pairs()]
+    numbers = [frechet_distance(*pair) for pair in _pairs()]
     d = Drawing(
         "What FID compares, and what it cannot see",
         "Three panels, each with a grey cloud of real series and a blue cloud of generated ones in a space of two "
@@ -77,13 +78,6 @@ def _with_moments(points, mean, covariance):
     centred = points - points.mean(axis=0)
     now = np.linalg.cholesky(np.cov(centred, rowvar=False))
     return centred @ np.linalg.inv(now).T @ np.linalg.cholesky(np.array(covariance)).T + np.array(mean)
-
-
-def frechet(a, b):
-    """The Fréchet distance of two clouds (n, D): ||difference of means||^2 + tr(S + T - 2 (S T)^(1/2))."""
-    s, t = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    moved = float(((a.mean(axis=0) - b.mean(axis=0)) ** 2).sum())
-    return abs(moved + float(np.trace(s + t - 2 * np.real(sqrtm(s @ t)))))
 
 
 def _ellipse(points, n=48):
