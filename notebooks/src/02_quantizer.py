@@ -1130,6 +1130,18 @@ class Watch(TorchDispatchMode):
 
 print(torch.randn(2, 3, generator=generator).shape)
 
+
+# %%
+def for_sizes(answer, total, count, rows, *others):
+    """What an answer to exercise 2.5 gives; CheckFailed, and what to look at, if it cannot take so many codes and latents."""
+    try:
+        return answer(total, count, rows, *others)
+    except (IndexError, RuntimeError, ValueError) as error:
+        sizes = f"{len(count)} dead codes, {len(rows)} latents"
+        hint = "How many places are needed, and from how many can be chosen?"
+        raise nb.CheckFailed(f"{sizes}: {error}. {hint}", sizes) from error
+
+
 # %% [markdown]
 # ### 2.1 Distances without the difference tensor `*`
 # The chapter's `nearest` builds differences of shape (M, K, D). For one batch of the thesis, M = 5000 latents, K = 32
@@ -1286,8 +1298,8 @@ nb.refused(check_code_after, wrong_weighted_mean, wrong_one_hit, wrong_one_step_
 
 # %% [markdown]
 # ### 2.3 Perplexity of a whole split `*`
-# Tokens come in batches of different size. Report one perplexity for all of them. The order of "pool" and "exponential
-# of entropy" matters: a batch of 8 tokens cannot show more than 8 codes, however many the split uses.
+# Tokens come in batches of different size. Report one perplexity for all of them. The order of your steps matters: a
+# batch of 8 tokens cannot show more than 8 codes, however many the split uses.
 
 
 # %% tags=["exercise"]
@@ -1297,7 +1309,7 @@ def split_perplexity(batches, codebook_size):
     batches  list of int64 tensors of any shape, values in 0..K-1
     returns  float
     """
-    # solution: count over all batches first; codes without a hit add nothing to the entropy
+    # solution: shares of which tokens? And what does a code without a hit add?
     tokens = torch.cat([batch.flatten() for batch in batches])
     share = torch.bincount(tokens, minlength=codebook_size).double() / len(tokens)  # (K,)
     share = share[share > 0]
@@ -1312,10 +1324,10 @@ def check_split_perplexity(answer):
     shares = torch.tensor([0.5, 0.25, 0.25])
     expected = float(torch.prod(shares**-shares))
     one = [torch.tensor([0, 0, 0, 0, 1, 1, 2, 2])]
-    nb.check("one batch, unequal shares", answer(one, 3), expected, rtol=1e-4, hint="weigh each code by its share")
+    nb.check("one batch, unequal shares", answer(one, 3), expected, rtol=1e-4, hint="how much does a rare code count?")
     nb.check("8 codes alike, of 32", answer(alike, 32), 8.0, rtol=1e-4, hint="what is 0 * log 0 in floats?")
     halves = [torch.tensor([0, 0, 0, 0, 1, 1]), torch.tensor([2, 2])]
-    nb.check("two batches with different codes", answer(halves, 4), expected, rtol=1e-4, hint="pool before the entropy")
+    nb.check("two batches with different codes", answer(halves, 4), expected, rtol=1e-4, hint="shares of which tokens?")
 
 
 check_split_perplexity(split_perplexity)
@@ -1368,9 +1380,8 @@ nb.refused(check_split_perplexity, wrong_mean_of_batches, wrong_zero_log_zero, w
 #     return z + (z_q - z), loss, codes, total, count
 # ```
 #
-# Find the faults and write the step as the chapter has it: quantised with the codes *before* the update,
-# straight-through gradient 1, a commitment loss that moves only the latents, averages that keep no graph. (A missing
-# $\varepsilon$ is not one of the faults: all counts are positive here.)
+# Find the faults and write the step as the chapter has it, in its order and with gradients only where the chapter lets
+# them flow. (A missing $\varepsilon$ is not one of the faults: all counts are positive here.)
 
 
 # %% tags=["exercise"]
@@ -1381,7 +1392,7 @@ def quantise_step(z, codes, total, count, decay):
     codes, total  (K, D), of which `codes` may ask for a gradient, and gets none; count (K,)
     returns       z_q (M, D), commitment loss (), then codes, total and count after the step
     """
-    # solution: look up z_q first, detach what must be constant, and only then move the codes
+    # solution: line by line: which codes does it read, and which of its tensors may pass a gradient on?
     one_hot = torch.eye(len(codes))[torch.cdist(z, codes).argmin(dim=1)]  # (M, K)
     z_q = (one_hot @ codes).detach()
     loss = ((z_q - z) ** 2).mean()
@@ -1483,7 +1494,7 @@ def restart(total, count, rows, threshold, generator):
     rows          (M, D) latents of the batch; there may be more dead codes than latents
     returns       total (K, D), count (K,)
     """
-    # solution: draw a row for every code, then use it only where the count is too small
+    # solution: which codes move, to which rows, and what do sum and count say afterwards?
     drawn = rows[torch.randint(len(rows), (len(count),), generator=generator)]  # (K, D)
     dead = count < threshold  # (K,)
     total = torch.where(dead[:, None], threshold * drawn, total)
@@ -1511,8 +1522,8 @@ def check_restart(answer):
     nb.check("seed 4, same places", bool((drawn(0.5, 4)[0] == total).all()), False, hint="is `generator` used?")
     nb.check("threshold 0.2: counts", drawn(0.2, 4)[1], count.clamp(min=0.2), atol=1e-6, hint="use `threshold`")
     g = torch.Generator().manual_seed(5)
-    many, more = (answer(torch.zeros(400, 2), torch.zeros(400), rows[:5], 1.0, g)[0] for _ in range(2))
-    nb.check("latents used by 400 codes, of 5", len(many.unique(dim=0)), 5, hint="a draw for each code, of all latents")
+    many, more = (for_sizes(answer, torch.zeros(400, 2), torch.zeros(400), rows[:5], 1.0, g)[0] for _ in range(2))
+    nb.check("latents used by 400 codes, of 5", len(many.unique(dim=0)), 5, hint="look at (4)")
     nb.check("the next draw, same places", bool((many == more).all()), False, hint="go on with it where it stands")
 
 
@@ -1544,6 +1555,13 @@ def wrong_one_latent_for_all(total, count, rows, threshold, generator):
     return torch.where(dead[:, None], threshold * drawn, total), torch.where(dead, threshold, count)
 
 
+def wrong_no_latent_twice(total, count, rows, threshold, generator):
+    """shuffles the latents and deals them out: there are too few where more codes are dead"""
+    drawn = rows[torch.randperm(len(rows), generator=generator)[: len(count)]]
+    dead = count < threshold
+    return torch.where(dead[:, None], threshold * drawn, total), torch.where(dead, threshold, count)
+
+
 def wrong_moves_everything(total, count, rows, threshold, generator):
     """moves the codes in use as well"""
     drawn = rows[torch.randint(len(rows), (len(count),), generator=generator)]
@@ -1571,6 +1589,7 @@ nb.refused(
     wrong_sum_is_the_latent,
     wrong_forgets_the_count,
     wrong_one_latent_for_all,
+    wrong_no_latent_twice,
     wrong_moves_everything,
     wrong_own_generator,
     wrong_global_state,

@@ -631,8 +631,9 @@ nb.refused(check_leaks_diagonal, wrong_equal_variances, wrong_positive_leak, wro
 # Write what IterNorm would do with infinitely many steps and no rounding: split $x$ of shape (B, D) into `groups`
 # groups of neighbouring features, and in each group subtract the mean and multiply by
 # $(\Sigma + \varepsilon I)^{-1/2}$, with $\Sigma$ divided by $B$. There are many matrices that whiten; IterNorm's is
-# the *symmetric* one, $U \operatorname{diag}(s^{-1/2})\, U^T$, which changes the features least. Without the last
-# factor the result is white too, but its features are in another order and have other signs in every batch.
+# the *symmetric* one, which changes the features least: $U \operatorname{diag}(s^{-1/2})\, U^T$ with eigenvectors $U$ and
+# eigenvalues $s$, $\Sigma + \varepsilon I = U \operatorname{diag}(s)\, U^T$. Without the last factor the result is white
+# too, but its features are in another order and have other signs in every batch.
 
 
 # %% tags=["exercise"]
@@ -707,7 +708,7 @@ nb.refused(check_whiten_exactly, wrong_no_rotation_back, wrong_one_group, wrong_
 # %% [markdown]
 # ### 3.3 More than two views `**`
 # Nothing in VICReg needs exactly two views. Write it for any number $V \ge 2$ of them: sim is the *mean* over all pairs of
-# different views, var and cov are each *twice the mean* over the views. For two views this is VICReg as in the chapter.
+# different views, var and cov are *means* over the views, times what makes it VICReg as in the chapter for two views.
 # **To answer in words:** what would happen to the weights of the terms against each other if you took sums in place of
 # means?
 
@@ -719,7 +720,7 @@ def vicreg_of_views(views):
     views    list of V tensors (B, D)
     returns  () tensor
     """
-    # solution: mean sim over the pairs, twice the mean of var and of cov over the views, then weigh and add
+    # solution: over what is each of the three terms a mean, and how does it compare with two views?
     pairs = [(a, b) for i, a in enumerate(views) for b in views[:i]]
     sim = sum(((a - b) ** 2).mean() for a, b in pairs) / len(pairs)
     var = 2 * sum((1 - (z.var(dim=0) + 1e-4).sqrt()).clamp(min=0).mean() for z in views) / len(views)
@@ -742,7 +743,7 @@ def check_vicreg_of_views(answer):
     for count in (3, 4):  # a mean over the pairs of the two-view loss is the same: each view is in equally many pairs
         expected = torch.stack([vicreg(a, b).total for a, b in combinations(views[:count], 2)]).mean()
         nb.check(f"{count} views", answer(views[:count]), expected, rtol=1e-9,
-                 hint="how many pairs are there, and how many views? Divide each sum by its own number")  # fmt: skip
+                 hint="how many pairs are there, and how many views? By which of the two is each sum divided?")  # fmt: skip
     learned = [view.clone().requires_grad_() for view in views[:3]]
     slopes = torch.autograd.grad(answer(learned), learned)
     again = [view.clone().requires_grad_() for view in views[:3]]
