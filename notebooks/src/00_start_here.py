@@ -63,7 +63,10 @@ fig
 # %% tags=["nbval-check-output"]
 nb.check("values of a series", example["x"].shape[1], 60)
 nb.check("tokens of a series", example["x_tokens"].shape[1:], (1, 15))
-nb.check("most of a token's symbols", int(max(example["x_tokens"].max(), example["steps"].max())), low=16, high=31)
+written = np.concatenate([example["x_tokens"].ravel(), example["steps"][-1].ravel()])  # of six series and the new one
+about = json.loads(str(example["about"]))  # the run that drew the series
+nb.check("symbols that a token can be", about["config"]["codebook_size"], 32)
+nb.check("tokens that are none of the symbols 0 to 31", int(((written < 0) | (written > 31)).sum()), 0)
 far = np.abs(example["x"] - example["drawn"]).mean(axis=1).min() / example["x"].std()
 nb.check("new series: mean distance to the nearest of the six, in deviations", float(far), low=0.2, high=1, digits=2)
 
@@ -145,7 +148,6 @@ fig
 # larger than $N$, it is one at a time, and fewer than $T$ steps are enough.)
 
 # %% tags=["nbval-check-output"]
-about = json.loads(str(example["about"]))  # the run that drew the series
 T = about["config"]["decoding_steps"]
 hidden, left = [int((row < 0).sum()) for row in steps], [15]
 while left[-1]:
