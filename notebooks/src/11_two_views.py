@@ -1135,7 +1135,7 @@ def blockout_batch(x, window, g):
     g        torch.Generator
     returns  (B, C, L)
     """
-    # solution: a start for each series; no loop
+    # solution: at which steps may a window begin, and which steps does it cover?
     start = torch.randint(x.shape[2] - window + 1, (len(x), 1, 1), generator=g)
     past = torch.arange(x.shape[2]) - start  # (B, 1, L) steps since the start
     return x.masked_fill((past >= 0) & (past < window), 0)
@@ -1212,7 +1212,8 @@ nb.refused(check_blockout_batch, wrong_begins_anew)
 # %% [markdown]
 # ### 11.2 NT-Xent from its matrix `**`
 # Write NT-Xent without a loop: one matrix of all cosines, without each view's cosine to itself, and the cross entropy of
-# the partner in each row. Which column is the partner of row $i$?
+# the partner in each row. Which column is the partner of row $i$? **To answer in words:** embeddings stay as they are,
+# but twice as many series are put into a batch, and the loss goes up. Why, and what does that say of the features?
 
 
 # %% tags=["exercise"]
@@ -1223,7 +1224,7 @@ def nt_xent_matrix(a, b, tau):
     tau      temperature
     returns  () tensor
     """
-    # solution: one matrix for both views
+    # solution: which candidates does a view have, and which of them is right?
     u = torch.nn.functional.normalize(torch.cat([a, b]), dim=1)
     cosines = (u @ u.T / tau).masked_fill(torch.eye(len(u), dtype=torch.bool), -torch.inf)  # (2B, 2B)
     partner = torch.arange(len(u)).roll(len(a))
@@ -1261,6 +1262,10 @@ check_nt_xent_matrix(nt_xent_matrix)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> <code>cross_entropy(logits, target)</code> takes the softmax itself. With -inf a candidate has
 # probability 0. </details>
+#
+# <details><summary>Answer in words</summary> Each view has to be told from twice as many strangers: the sum in the
+# denominator gets new terms, and the old ones stay. Where all embeddings are equal the loss goes from log(2B - 1) to
+# log(4B - 1). Of the features that says nothing; losses can be compared at equal B and equal tau only. </details>
 
 
 # %% tags=["solution"]
@@ -1306,7 +1311,8 @@ nb.refused(check_nt_xent_matrix, wrong_power_of_tau, wrong_detached)
 # ### 11.3 Few labels, by the rules `**`
 # Make what a few-label probe needs from a trained encoder: features and labels of `per_class` training series of *each*
 # class, drawn at random without replacement, and features of the test series. The encoder must come out as it went in,
-# and a test series must get the same features whichever others are tested with it.
+# and a test series must get the same features whichever others are tested with it. **To answer in words:** the encoder
+# is left in training mode, and the test series come sorted by class. No weight learns. Why may the accuracy fall?
 
 
 # %% tags=["exercise"]
@@ -1360,6 +1366,11 @@ check_few_label_features(few_label_features)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> <code>order[y[order] == c]</code> are the rows of class c in the shuffled order. </details>
+#
+# <details><summary>Answer in words</summary> In training mode BatchNorm subtracts the mean of the batch. In a batch of
+# one class that is what its series have in common, and what would tell them from the other classes. The same series in
+# mixed batches keep more of it, so the accuracy depends on the order of the test series. And the statistics that
+# BatchNorm keeps for later move towards test. </details>
 
 
 # %% tags=["solution"]

@@ -1166,6 +1166,8 @@ print("features", cloud.shape, "labels", labels.shape)
 # ### 12.1 A density score `*`
 # The more distant the nearest normal features, the more anomalous. Score each row of $x$ by the mean Euclidean distance
 # to its $k$ nearest rows of a reference. To score the reference itself (`x` is None), each row is judged by the *others*.
+# **To answer in words:** new series come from the distribution of the reference. If a row of the reference could be its
+# own neighbour, what would the scores say of the new series?
 
 
 # %% tags=["exercise"]
@@ -1176,7 +1178,7 @@ def density(reference, x=None, k=2):
     x          (n, D) features to be scored; None: the reference itself, each row by the others
     returns    (n,) array, the larger the more anomalous
     """
-    # solution: all distances first; then say who may be a neighbour of whom
+    # solution: who may be a neighbour of whom, in each of the two cases?
     rows = reference if x is None else x
     distance = np.linalg.norm(rows[:, None] - reference[None], axis=2)  # (n, m)
     if x is None:
@@ -1209,6 +1211,11 @@ check_density(density)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> `rows[:, None] - reference[None]` has shape (n, m, D). When the reference is scored,
 # the distance 0 of a row to itself must not be among the nearest: put infinity there. </details>
+#
+# <details><summary>Answer in words</summary> That they are more anomalous than the reference, though nothing is odd
+# about them. Each row of the reference would have itself, at distance 0, among its k nearest, and so too small a score;
+# a new series has no such neighbour. Their AUC against the reference would be far above 0.5, and an alarm set by the
+# largest scores of the reference would go off too often. </details>
 
 
 # %% tags=["solution"]
@@ -1263,7 +1270,8 @@ nb.refused(check_density, wrong_manhattan, wrong_median, wrong_zero_is_itself)
 # ### 12.2 Laplacian eigenmaps `**`
 # Given a symmetric graph $A$, return the `dim` solutions of $(D - A) y = \lambda D y$ with the smallest $\lambda$,
 # without the constant one. Scale them so that $y^T D y = 1$. `numpy.linalg.eigh` solves symmetric problems without a
-# $D$ on the right, so change variables: $u = D^{1/2} y$.
+# $D$ on the right, so change variables: $u = D^{1/2} y$. **To answer in words:** the graph falls into two parts without
+# an edge between them. What would the first code say, and when is that good news?
 
 
 # %% tags=["exercise"]
@@ -1273,7 +1281,7 @@ def spectral_codes(w, dim):
     w        (n, n) symmetric, zeros on the diagonal, connected
     returns  (n, dim) codes, columns in the order of their lambda
     """
-    # solution: change variables, solve the symmetric problem, change back
+    # solution: which symmetric matrix does u belong to, and what is y then?
     root = np.sqrt(w.sum(axis=1))  # (n,)
     _, vectors = np.linalg.eigh(np.eye(len(w)) - w / root / root[:, None])
     return vectors[:, 1 : dim + 1] / root[:, None]
@@ -1306,6 +1314,11 @@ check_spectral_codes(spectral_codes)
 # <details><summary>Hint</summary> With u the equation reads D^-1/2 (D - A) D^-1/2 u = lambda u, and the matrix on the
 # left is I - D^-1/2 A D^-1/2. The columns of `eigh`'s second result have length 1, so y^T D y = u^T u = 1 comes by itself.
 # </details>
+#
+# <details><summary>Answer in words</summary> Which part a series is in, and nothing else: one value for each part costs
+# nothing in agreement, as no edge joins the two, so lambda is 0 a second time and this code comes first. Good news
+# where the parts are classes; where one of them is a few odd series, a code is spent on these. (`eigh` may return any
+# two mixtures of it and the constant one, which has the same lambda: hence the word "connected" above.) </details>
 
 
 # %% tags=["solution"]
@@ -1349,7 +1362,7 @@ def retrieval_ends(f, y, k):
     f        (n, D) features; y (n,) labels
     returns  two numbers in 0..1
     """
-    # solution: one order of the series for each query serves both numbers
+    # solution: what do both numbers need of a query, and where in it is the query itself?
     distance = np.linalg.norm(f[:, None] - f[None], axis=2)  # (n, n)
     np.fill_diagonal(distance, -np.inf)  # the query comes first
     order = distance.argsort(axis=1)

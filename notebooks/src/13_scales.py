@@ -1146,7 +1146,8 @@ def for_shape(answer, *inputs):
 # One scale of TS2Vec's temporal loss, without a loop. Within each series its $T$ steps of both views are $2T$
 # vectors. Step $t$ of one view has the same step of the other view as its partner; strangers are all *other* steps of
 # the same series, of both views. Scores are dot products, without a temperature. Take the mean over series, steps and
-# both directions.
+# both directions. **To answer in words:** a series repeats itself $m$ times, and in each view its representations do,
+# too. How small can its loss become, and what would it take to get below?
 
 
 # %% tags=["exercise"]
@@ -1156,7 +1157,7 @@ def temporal_contrast(r, r2):
     r, r2    (B, T, D) representations of two views, step by step
     returns  () tensor
     """
-    # solution: the mean cross entropy over all steps of both views, without a loop
+    # solution: which scores does a step get, of which steps, and which one must not count?
     steps, both = r.shape[1], torch.cat([r, r2], dim=1)  # (B, 2T, D)
     scores = both @ both.transpose(1, 2)  # (B, 2T, 2T)
     scores = scores.masked_fill(torch.eye(2 * steps, dtype=torch.bool), -torch.inf)
@@ -1195,6 +1196,11 @@ check_temporal_contrast(temporal_contrast)
 # <details><summary>Hint</summary> Put the views behind each other along time: (B, 2T, D). Row t of the scores has its
 # partner in column t + T, row t + T in column t. <code>F.cross_entropy</code> wants (B 2T, 2T) scores and the B 2T
 # columns. </details>
+#
+# <details><summary>Answer in words</summary> log(2m - 1). Of the candidates of a step 2m - 1 look alike: the partner,
+# its m - 1 repeats in the other view, and the m - 1 repeats of the step in its own. At best they share the probability.
+# To get below, representations must tell the repeats apart, by noise or by where they stand. That other steps are
+# strangers is a claim, and a wrong one for heart beats and cycles. </details>
 
 
 # %% tags=["solution"]
@@ -1255,7 +1261,8 @@ nb.refused(check_temporal_contrast, wrong_cosines, wrong_sum, wrong_detached, wr
 # ### 13.2 SCARF's corruption `*`
 # In each row int(rate P) of the P columns are replaced: which ones is drawn for each row, without replacement. A new
 # value is that of the same column in a random row of the reference, and each replaced value has a random row of its
-# own. No loop; the input stays as it is.
+# own. No loop; the input stays as it is. **To answer in words:** in some table no column has anything to do with
+# another. What can a network learn there from this corruption?
 
 
 # %% tags=["exercise"]
@@ -1267,7 +1274,7 @@ def corrupt_rows(x, rate, reference, g):
     g          torch.Generator
     returns    (B, P)
     """
-    # solution: choose columns, choose donors, put together
+    # solution: what is drawn for each row, and what for each of its values?
     order = torch.rand(x.shape, generator=g).argsort(dim=1)
     donors = torch.randint(len(reference), x.shape, generator=g)
     return torch.where(order < int(rate * x.shape[1]), reference.gather(0, donors), x)
@@ -1305,6 +1312,10 @@ check_corrupt_rows(corrupt_rows)
 # <details><summary>Hint</summary> Sort random numbers: <code>u.argsort(dim=1)</code> has in each row the numbers 0 to
 # M - 1 in a random order, and exactly k of them are below k. <code>reference.gather(0, donors)</code> reads column m of row
 # donors[b, m]. </details>
+#
+# <details><summary>Answer in words</summary> No relation between columns, as there is none to destroy: a corrupted row
+# is distributed like any other row. It can still find the partner, by the values that were left as they are, so the
+# loss falls. But for that it needs nothing that the raw columns do not hold already. </details>
 
 
 # %% tags=["solution"]
@@ -1405,7 +1416,7 @@ def descend(w, a, b, loss, rate, steps):
     loss     (z_a, z_b) -> () tensor
     returns  weights (P, D) without a gradient, list of `steps` mean ranks
     """
-    # solution: note the rank, then take a step; as often as asked
+    # solution: what is noted of w before a step, and which gradient moves it?
     w, ranks = w.clone().requires_grad_(), []
     for _ in range(steps):
         z_a, z_b = a @ w, b @ w

@@ -1034,7 +1034,8 @@ def flip(series, which):
 # ### 14.1 What a line makes of hidden points `*`
 # Hide exactly round(share L) steps of *each* series, every series its own, drawn from `g`. Put straight lines between the
 # visible neighbours; before the first and after the last visible step the line is flat. Return the mask, and the
-# squared error over all hidden steps.
+# squared error over all hidden steps. **To answer in words:** on white noise of mean 0 and variance 1, what is the
+# expected error of the line, and what that of the answer 0? For which series is the line better?
 
 
 # %% tags=["exercise"]
@@ -1046,7 +1047,7 @@ def line_baseline(x, share, g):
     g        torch.Generator
     returns  is_hidden (n, L) bool tensor, error as a float
     """
-    # solution: a mask, lines, the error
+    # solution: how do you hide exactly so many steps of each series, and what does a line start from?
     n, length = x.shape
     turn = torch.rand(n, length, generator=g).argsort(dim=1)
     is_hidden = turn < round(share * length)
@@ -1087,6 +1088,11 @@ check_line_baseline(line_baseline)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> <code>torch.rand(n, L).argsort(dim=1)</code> has in each row the numbers 0 to L - 1 in a
 # random order; the smallest are hidden. <code>np.interp(where, known_steps, known_values)</code> is flat beyond the ends. </details>
+#
+# <details><summary>Answer in words</summary> That of 0 is 1. That of the line lies between 1.5 and 2: to the variance 1
+# of the hidden step comes that of the line itself, w^2 + (1 - w)^2 for weights w and 1 - w of the two neighbours, which
+# is 1/2 in the middle between them, and 1 at a flat end. The line is better where neighbouring steps are alike.
+# </details>
 
 
 # %% tags=["solution"]
@@ -1183,7 +1189,7 @@ def mae_loss(patches, is_hidden, weight, positions, encode, decode, mask):
     encode     (B, any number, D) -> the same; decode (B, P, D) -> (B, P, S)
     returns    () tensor
     """
-    # solution: the decoder tells hidden patches from the codes of visible ones; the loss compares
+    # solution: what does encode see of each series, and what does decode see in each place?
     h = patches @ weight + positions  # (B, P, D)
     visible = (~is_hidden).nonzero()[:, 1].view(len(h), -1, 1).expand(-1, -1, h.shape[2])  # (B, visible, D)
     seen = encode(h.gather(1, visible))
@@ -1323,6 +1329,8 @@ nb.refused(check_mae_loss, wrong_order, wrong_backwards, wrong_positions_again, 
 # Write what each player of SS-GAN minimises. The discriminator: $-V + \beta\,$CE of flips of *real* series, and no
 # gradient for the generator. The generator takes $\mathbb{E}[-\log p(G(z))]$ in the place of $V$, $+\,\alpha\,$CE of
 # flips of *generated* series. Means, in nats. Scores may be as large as 50, and the losses stay finite.
+# **To answer in words:** $D$ learns the flips of real series only. What could go wrong if it learned those of generated
+# series, too?
 
 
 # %% tags=["exercise"]
@@ -1335,7 +1343,7 @@ def objectives(D, G, x, z, which, flip, alpha, beta):
     flip     (series, which) -> flipped series
     returns  loss of D, loss of G: () tensors
     """
-    # solution: both losses; ask of each term who may learn from it
+    # solution: who may learn from each term, and with which sign does this player want it?
     made = G(z)
     real, fake = D(x)[0], D(made.detach())[0]
     of_critic = F.softplus(-real).mean() + F.softplus(fake).mean()
@@ -1375,6 +1383,11 @@ check_objectives(objectives)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> With a score s, -log p is softplus(-s) and -log(1 - p) is softplus(s). The same
 # generated series enter both losses: detached in D's, with their graph in G's. </details>
+#
+# <details><summary>Answer in words</summary> G is paid where D can tell the flips of what G made. If D learned from
+# these series, too, both would be paid for any mark that gives the flip away, say a spike at the first step, and could
+# settle on one: both terms fall, and the samples come no nearer to real series. A D that knows the flips of real series
+# only pays G for what shows the flip in these. </details>
 
 
 # %% tags=["solution"]

@@ -950,7 +950,8 @@ def tower(table):
 # %% [markdown]
 # ### 15.1 The symmetric loss `*`
 # Cosines over $\tau$ of each $u_i$ with each $v_j$; the cross entropy of finding the partner along rows and along columns;
-# the mean of the two. Embeddings come at any length.
+# the mean of the two. Embeddings come at any length. **To answer in words:** two captions of a batch of $B$ are the
+# same sentence. How small can the loss become, and are the towers to blame?
 
 
 # %% tags=["exercise"]
@@ -961,7 +962,7 @@ def two_way_loss(u, v, tau):
     tau      above 0
     returns  () tensor, through which gradients pass to u and v
     """
-    # solution: one matrix of scores, read along both axes
+    # solution: which candidates does a series choose from, and which a caption?
     u, v = (z / z.norm(dim=1, keepdim=True) for z in (u, v))
     scores = u @ v.T / tau  # (B, B)
     partner = scores.diagonal()
@@ -999,6 +1000,11 @@ check_two_way_loss(two_way_loss)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> <code>scores.logsumexp(dim=1)</code> sums over captions for each series,
 # <code>dim=0</code> over series for each caption. The partner is on the diagonal in both. </details>
+#
+# <details><summary>Answer in words</summary> 2 log 2 / B. Both captions have one embedding, so each of their two series
+# is undecided between them: at best log 2 in its row. And their two columns are equal but want different series: log 2
+# each on average. At a small tau all other rows and columns may cost next to nothing, so the sum is 4 log 2, over 2B.
+# The towers are not to blame: the sentence does not say which of the two series is meant. </details>
 
 
 # %% tags=["solution"]
@@ -1065,6 +1071,8 @@ nb.refused(check_two_way_loss, wrong_without_partner, wrong_detached, wrong_part
 # ### 15.2 Classes by several names `**`
 # `embed` gives the caption tower's vectors of a list of texts, at any length. A class is the mean of the *unit* vectors of its
 # sentences, at unit length again; classes may have different numbers of sentences. A series gets the class with the largest cosine.
+# **To answer in words:** what if it got the class of the nearest single sentence, and one class has eight sentences,
+# the others one each?
 
 
 # %% tags=["exercise"]
@@ -1076,7 +1084,7 @@ def classify_by_names(u, sentences, embed):
     embed      list of m texts -> (m, D)
     returns    (k, D) unit vectors of the classes, (n,) numbers of the nearest class
     """
-    # solution: mind where unit length is needed
+    # solution: where would the length of a vector count that should not?
     vectors = [embed(texts) for texts in sentences]  # (m, D) each
     means = [(z / z.norm(dim=1, keepdim=True)).mean(dim=0) for z in vectors]
     classes = torch.stack([mean / mean.norm() for mean in means])
@@ -1115,6 +1123,10 @@ check_classify_by_names(classify_by_names)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> For one class: <code>z = embed(texts)</code>, divide each row by its norm, take the mean over rows, divide
 # by its norm. The length of a series' own embedding cannot change which class is nearest. </details>
+#
+# <details><summary>Answer in words</summary> The class with eight would get more than its share. It has eight chances
+# of a large cosine, and the largest of eight is on average larger than a single one. With means a class is one vector
+# of length 1, however many sentences speak for it. </details>
 
 
 # %% tags=["solution"]
