@@ -13,6 +13,7 @@ from minutes import (
     SECONDS_PER_CELL,
     SECONDS_PER_LINE,
     WORDS_PER_MINUTE,
+    computing_minutes,
     exercise_minutes,
     reading_minutes,
     rounded,
@@ -114,6 +115,7 @@ def how_long():
         numbers = "; ".join(", ".join(str(int(n)) for n in session) for session in route.sessions)
         added = " + ".join(map(str, read)) + (f" = {sum(read)}" if len(read) > 1 else "")
         sums.append(f"| {route.name.lower()} | {numbers} | {added} | {sum(read) + own} |")
+    computing = sum(computing_minutes(describe(source).facts["Time"]) for source in source_files())
     hours = f"{reading / 60:.0f} hours of reading and {practice / 60:.0f} hours of exercises"
     exercise = ", ".join(f"`{stars}` {EXERCISE_MINUTES[stars]}" for stars in ("*", "**"))
     return "\n".join(
@@ -122,7 +124,7 @@ def how_long():
             f"The whole course is {hours}. One rule gives all minutes: {WORDS_PER_MINUTE} words a minute,",
             f"{SECONDS_PER_LINE} seconds for a line of code, {SECONDS_PER_CELL} seconds for what a code cell shows,",
             f"exercises {exercise} minutes. These are estimates, rounded to {ROUNDED_TO} minutes. The header of a",
-            "chapter says how long it computes; it can be read meanwhile.\n",
+            f"chapter says how long it computes, {computing:.0f} minutes for all of them; it can be read meanwhile.\n",
             *lines,
             "\n## Routes\n",
             routes.routes_text([source.stem for source in source_files()]),

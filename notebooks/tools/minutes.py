@@ -43,6 +43,12 @@ def exercise_minutes(cells):
     return sum(EXERCISE_MINUTES[exercise.stars] for exercise in parse(cells)[1]) if cells else 0
 
 
+def computing_minutes(stated):
+    """Minutes (a float) of computing in a header's line "Time"."""
+    amount, unit = re.search(r"(\d+) (second|minute)s? of computing", stated).groups()
+    return int(amount) / {"second": 60, "minute": 1}[unit]
+
+
 def rounded(minutes):
     """The nearest multiple of 5, at least 5."""
     return max(ROUNDED_TO, ROUNDED_TO * round(minutes / ROUNDED_TO))
