@@ -708,7 +708,8 @@ nb.refused(check_whiten_exactly, wrong_no_rotation_back, wrong_one_group, wrong_
 # %% [markdown]
 # ### 3.3 More than two views `**`
 # Nothing in VICReg needs exactly two views. Write it for any number $V \ge 2$ of them: sim is the *mean* over all pairs of
-# different views, var and cov are *means* over the views, times what makes it VICReg as in the chapter for two views.
+# different views, var and cov are *means* over the views, each times a constant, such that for two views this is VICReg
+# as in the chapter.
 # **To answer in words:** what would happen to the weights of the terms against each other if you took sums in place of
 # means?
 
