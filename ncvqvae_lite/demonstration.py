@@ -13,8 +13,8 @@ CLASS_WORDS = {  # in the order of the labels; other sets keep their own names
 }
 ARMS = {"naive": ("regular", "none"), "non_contrastive": ("barlowtwins", "warp")}  # column -> method, augmentation
 # Changes of the preset `quick`. Besides noise, 60 steps have little to say: 15 tokens of 32 codes hold it, and what
-# these leave over is drawn again (`noise`). 400 steps of the prior on 128 series do better than 700 on 64 at about the
-# same cost. It still mixes classes a little: some guidance and surer choices help. Fewer steps of decoding save time.
+# these leave over is drawn again (`noise`). A prior of 400 steps still mixes classes a little: some guidance and surer
+# choices help. Fewer steps of decoding save time.
 SETTINGS = {"width": 16, "codebook_size": 32, "prior_min_steps": 400, "prior_batch_size": 128, "cas_epochs": 5}
 SETTINGS |= {"guidance": 1.25, "choice_temperature": 1.0, "decoding_steps": 8}
 COLUMNS = ("metric", *ARMS, "real", "thesis")

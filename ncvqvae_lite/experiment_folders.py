@@ -2,9 +2,10 @@
 
 import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
+from . import __version__
 from .errors import BadInput
 from .experiment_parts import check_parts
 from .files import read_json, with_its_cells, write_json
@@ -78,19 +79,11 @@ def environment(device):
     names = ("torch", "numpy", "scipy", "scikit-learn")
     return {
         "versions": {"python": platform.python_version(), **{name: version(name) for name in names}},
-        "package_version": package_version(),
+        "package_version": __version__,
         "commit": commit(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
     }
-
-
-def package_version():
-    """Version of the installed package, or "source" when it runs from a folder that is not installed."""
-    try:
-        return version("ncvqvae-lite")
-    except PackageNotFoundError:
-        return "source"
 
 
 def commit():

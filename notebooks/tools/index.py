@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import textwrap
 
 import nbformat
 import routes
@@ -121,10 +122,14 @@ def how_long():
     return "\n".join(
         [
             "## How long it takes\n",
-            f"The whole course is {hours}. One rule gives all minutes: {WORDS_PER_MINUTE} words a minute,",
-            f"{SECONDS_PER_LINE} seconds for a line of code, {SECONDS_PER_CELL} seconds for what a code cell shows,",
-            f"exercises {exercise} minutes. These are estimates, rounded to {ROUNDED_TO} minutes. The header of a",
-            f"chapter says how long it computes, {computing:.0f} minutes for all of them; it can be read meanwhile.\n",
+            textwrap.fill(
+                f"The whole course is {hours}. One rule gives all minutes: {WORDS_PER_MINUTE} words a minute, "
+                f"{SECONDS_PER_LINE} seconds for a line of code, {SECONDS_PER_CELL} seconds for what a code cell shows, "
+                f"exercises {exercise} minutes. These are estimates, rounded to {ROUNDED_TO} minutes. The header of a "
+                f"chapter says how long it computes, {computing:.0f} minutes for all of them; it can be read meanwhile.",
+                width=120,
+            ),
+            "",
             *lines,
             "\n## Routes\n",
             routes.routes_text([source.stem for source in source_files()]),
