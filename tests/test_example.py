@@ -1,6 +1,7 @@
 """The example of chapter 00: what a user gets from a run, and that the shipped one is good and says what it is of."""
 
 import json
+import re
 import sys
 from dataclasses import fields
 from itertools import pairwise
@@ -97,7 +98,8 @@ def test_the_shipped_example_is_of_the_naive_arm_of_the_demonstration(shipped):
     assert of_run == ExperimentConfig.preset("quick", dataset=DATASET, seed=1, **SETTINGS)
     naive = {row["metric"]: row["naive"] for row in read_csv(data_file("results/replicate.csv"))}
     assert naive == {name: f"{about(shipped)['metrics'][name]:.4g}" for name in naive}  # what `make replicate` left
-    assert config["package_version"] and config["commit"] and "dirty" not in config["commit"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", config["package_version"])
+    assert config["commit"] and "dirty" not in config["commit"]
     assert config["fcn"] == file_hash(shipped_judge(DATASET))
     assert config["data_hash"] == load_dataset(DATASET).content_hash
     assert ".." not in str(shipped["about"])  # where its files lay

@@ -1133,7 +1133,7 @@ print(torch.randn(2, 3, generator=generator).shape)
 
 # %%
 def for_sizes(answer, total, count, rows, *others):
-    """What an answer to exercise 2.5 gives; CheckFailed, and what to look at, if it cannot take so many codes and latents."""
+    """What an answer to exercise 2.5 gives; CheckFailed, with a hint, if it cannot take these sizes."""
     try:
         return answer(total, count, rows, *others)
     except (IndexError, RuntimeError, ValueError) as error:
@@ -1176,7 +1176,7 @@ def check_squared_distances(answer):
     nb.check("50 x 6 random, against loops", answer(rows, codes), loops, rtol=1e-4, atol=1e-4, hint="all three terms?")
     with Watch() as watch:
         answer(rows, codes)
-    nb.check("largest tensor on the way", watch.size, low=300, high=400, hint="(M, K, D) has 2400 entries")
+    nb.check("largest tensor on the way", watch.size, low=300, high=400, hint="which one is larger than (M, K)?")
     own = "dist" not in watch.operations  # of cdist
     nb.check("multiplied out, not left to torch.cdist", own, True, hint="cdist takes roots that you would square again")
     products = watch.operations.count("mm.")  # mm, addmm or bmm; a norm by einsum is one, too
@@ -1408,19 +1408,20 @@ def check_quantise_step(answer):
     codes, count = torch.tensor([[0.0, 0.0], [4.0, 4.0]], requires_grad=True), torch.tensor([3.0, 1.0])
     weights = torch.tensor([[1.0, -2.0], [0.5, 3.0], [-1.0, 1.0], [2.0, 0.0]])
     sums, before = codes.detach() * count[:, None], codes.detach()[[0, 0, 1, 1]]
-    z_q, loss, moved, total, new_count = answer(z, codes, sums, count, 0.9)
+    z_q, loss, moved, total, new_count = answer(z, codes, sums.clone(), count.clone(), 0.9)
     nb.check("codes of the latents", z_q, before, atol=1e-6, hint="which codes did the latents choose from?")
     hint = "mean over all M D entries; of the codes before the step"
     nb.check("commitment loss", loss, ((before - z) ** 2).mean(), rtol=1e-5, hint=hint)
     nb.check("z_q, loss reach the latents", (z_q.requires_grad, loss.requires_grad), (True, True), hint="detach what?")
     nb.check("averages keep no graph", moved.requires_grad or total.requires_grad, False, hint="detach what?")
-    (slope,) = torch.autograd.grad((weights * z_q).sum(), z, retain_graph=True)
+    slope, to_codes = torch.autograd.grad((weights * z_q).sum(), [z, codes], retain_graph=True, allow_unused=True)
     nb.check("gradient through z_q", slope, weights, atol=1e-6, hint="z + (z_q - z) is z_q: where is the constant?")
+    nb.check("z_q moves the codes", to_codes is not None, False, hint="whose gradient is it that z_q hands on?")
     slope, of_codes = torch.autograd.grad(loss, [z, codes], allow_unused=True)
     nb.check("gradient of the loss", slope, 2 * (z - before) / 8, atol=1e-6, hint="which of the two may move?")
     nb.check("the loss moves the codes", of_codes is not None, False, hint="which of the two is constant in this loss?")
     for decay, counts in ((0.9, [2.9, 1.1]), (0.5, [2.5, 1.5])):
-        found = answer(z, codes, sums, count, decay)[-1]
+        found = answer(z, codes, sums.clone(), count.clone(), decay)[-1]
         nb.check(f"count, decay {decay}", found, torch.tensor(counts), atol=1e-6, hint="how much of the old one stays?")
     after = torch.tensor([[0.05, 0.1], [4.4, 4.3]])
     nb.check("sum after the step", total, after, atol=1e-5, hint="how much of the old sum stays? the new one returned?")
@@ -1463,6 +1464,13 @@ def wrong_no_straight_through(z, codes, total, count, decay):
     return z_st.detach(), *rest
 
 
+def wrong_codes_get_the_gradient(z, codes, total, count, decay):
+    """adds z without its value to codes that still hand the gradient on"""
+    _, *rest = quantise_step(z, codes, total, count, decay)
+    z_q = codes[torch.cdist(z, codes).argmin(dim=1)]
+    return z + z_q - z.detach(), *rest
+
+
 def wrong_detaches_the_latents(z, codes, total, count, decay):
     """a commitment loss of detached latents, which pulls at nothing"""
     z_st, loss, *rest = quantise_step(z, codes, total, count, decay)
@@ -1475,6 +1483,7 @@ nb.refused(
     wrong_keeps_the_graph,
     wrong_pulls_the_codes,
     wrong_no_straight_through,
+    wrong_codes_get_the_gradient,
     wrong_detaches_the_latents,
 )
 
@@ -1525,6 +1534,8 @@ def check_restart(answer):
     many, more = (for_sizes(answer, torch.zeros(400, 2), torch.zeros(400), rows[:5], 1.0, g)[0] for _ in range(2))
     nb.check("latents used by 400 codes, of 5", len(many.unique(dim=0)), 5, hint="look at (4)")
     nb.check("the next draw, same places", bool((many == more).all()), False, hint="go on with it where it stands")
+    of_100 = answer(torch.zeros(400, 2), torch.zeros(400), rows, 1.0, g)[0]
+    nb.check("latents used by 400 codes, of 100", len(of_100.unique(dim=0)), low=90, hint="can it be any of the batch?")
 
 
 check_restart(restart)
@@ -1562,6 +1573,11 @@ def wrong_no_latent_twice(total, count, rows, threshold, generator):
     return torch.where(dead[:, None], threshold * drawn, total), torch.where(dead, threshold, count)
 
 
+def wrong_first_latents(total, count, rows, threshold, generator):
+    """draws from the first ten latents"""
+    return restart(total, count, rows[:10], threshold, generator)
+
+
 def wrong_moves_everything(total, count, rows, threshold, generator):
     """moves the codes in use as well"""
     drawn = rows[torch.randint(len(rows), (len(count),), generator=generator)]
@@ -1589,6 +1605,7 @@ nb.refused(
     wrong_sum_is_the_latent,
     wrong_forgets_the_count,
     wrong_one_latent_for_all,
+    wrong_first_latents,
     wrong_no_latent_twice,
     wrong_moves_everything,
     wrong_own_generator,

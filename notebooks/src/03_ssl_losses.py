@@ -760,9 +760,9 @@ check_vicreg_of_views(vicreg_of_views)
 # <details><summary>Hint</summary> `itertools.combinations(views, 2)` lists all pairs. V views have V (V - 1) / 2 of them.
 # </details>
 #
-# <details><summary>Answer in words</summary> The sum over pairs grows with V (V - 1) / 2, the sums over views with V: with
-# more views sim would weigh more against var and cov, by (V - 1) / 2, and what was tuned for two views no longer holds.
-# </details>
+# <details><summary>Answer in words</summary> The sum over pairs grows with V (V - 1) / 2, the sums over views with V. With
+# constants that give the chapter's VICReg for two views, sim would weigh V - 1 times as much against var and cov as it
+# did there, and what was tuned for two views no longer holds. </details>
 
 
 # %% tags=["solution"]

@@ -1214,7 +1214,7 @@ check_density(density)
 #
 # <details><summary>Answer in words</summary> That they are more anomalous than the reference, though nothing is odd
 # about them. Each row of the reference would have itself, at distance 0, among its k nearest, and so too small a score;
-# a new series has no such neighbour. Their AUC against the reference would be far above 0.5, and an alarm set by the
+# a new series has no such neighbour. Their AUC against the reference would be above 0.5, the more so the smaller k is, and an alarm set by the
 # largest scores of the reference would go off too often. </details>
 
 
@@ -1345,7 +1345,7 @@ def wrong_dim(w, dim):
     return spectral_codes(w, 4)
 
 
-# equivalent: w.sum(axis=0): W is symmetric, so rows and columns have equal sums
+# equivalent: w.sum(axis=0): w is symmetric, so rows and columns have equal sums
 nb.refused(check_spectral_codes, wrong_keeps_constant, wrong_no_degrees, wrong_largest, wrong_dim)
 
 # %% [markdown]

@@ -1198,7 +1198,8 @@ check_temporal_contrast(temporal_contrast)
 # columns. </details>
 #
 # <details><summary>Answer in words</summary> log(2m - 1). Of the candidates of a step 2m - 1 look alike: the partner,
-# its m - 1 repeats in the other view, and the m - 1 repeats of the step in its own. At best they share the probability.
+# its m - 1 repeats in the other view, and the m - 1 repeats of the step in its own. At best they share the probability. (Where
+# the views differ, one direction may come out lower, but then the other loses more.)
 # To get below, representations must tell the repeats apart, by noise or by where they stand. That other steps are
 # strangers is a claim, and a wrong one for heart beats and cycles. </details>
 
@@ -1310,8 +1311,8 @@ check_corrupt_rows(corrupt_rows)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> Sort random numbers: <code>u.argsort(dim=1)</code> has in each row the numbers 0 to
-# M - 1 in a random order, and exactly k of them are below k. <code>reference.gather(0, donors)</code> reads column m of row
-# donors[b, m]. </details>
+# P - 1 in a random order, and exactly k of them are below k. <code>reference.gather(0, donors)</code> reads column p of row
+# donors[b, p]. </details>
 #
 # <details><summary>Answer in words</summary> No relation between columns, as there is none to destroy: a corrupted row
 # is distributed like any other row. It can still find the partner, by the values that were left as they are, so the

@@ -703,9 +703,9 @@ check_compare(compare)
 #
 # <details><summary>Answer in words</summary> var(a - b) = var(a) + var(b) - 2 cov(a, b). Where a lucky draw is lucky
 # for both rows, the covariance is positive, and the difference varies less than with draws of their own. Where they do
-# not rise and fall together, nothing is gained. The chapter's run has little of it: on GunPoint the deviations of
-# vicreg and of the raw series are 0.053 and 0.065, which with 20 draws of their own would make ± 0.019, and the table
-# has ± 0.017. </details>
+# not rise and fall together, nothing is gained. Does the chapter's run have it? With draws of
+# their own, the ± of the difference would be the root of the two squared deviations in the table over the number of
+# draws: compare that with the ± printed. </details>
 
 
 # %% tags=["solution"]
@@ -1089,8 +1089,8 @@ check_settled(settled)
 #
 # <details><summary>Answer in words</summary> Seeds. With s seeds and d draws in each, the variance of the mean is v / s
 # plus w / (s d), v between seeds and w between draws of one seed: more draws make only the second part smaller, and
-# more seeds both. The recorded runs of the chapter have an sd of 0.052 over five seeds for vicreg minus raw on
-# GunPoint, so ± 0.023; for ± 0.01 it takes (0.052 / 0.01)^2, about 27 seeds. </details>
+# more seeds both. How many? For ± 0.01 it takes (sd / 0.01)^2 of them, with the sd over
+# seeds that stands beside the recorded runs of the chapter. </details>
 
 
 # %% tags=["solution"]
