@@ -124,9 +124,10 @@ def how_long():
             "## How long it takes\n",
             textwrap.fill(
                 f"The whole course is {hours}. One rule gives all minutes: {WORDS_PER_MINUTE} words a minute, "
-                f"{SECONDS_PER_LINE} seconds for a line of code, {SECONDS_PER_CELL} seconds for what a code cell shows, "
-                f"exercises {exercise} minutes. These are estimates, rounded to {ROUNDED_TO} minutes. The header of a "
-                f"chapter says how long it computes, {computing:.0f} minutes for all of them; it can be read meanwhile.",
+                f"{SECONDS_PER_LINE} seconds for a line of code, {SECONDS_PER_CELL} seconds for what a code cell shows,"
+                f" exercises {exercise} minutes. These are estimates, rounded to {ROUNDED_TO} minutes. The header of "
+                f"a chapter says how long it computes, {computing:.0f} minutes for all of them; it can be read "
+                "meanwhile.",
                 width=120,
             ),
             "",
