@@ -1423,13 +1423,7 @@ def check_quantise_step(answer):
     for decay, counts in ((0.9, [2.9, 1.1]), (0.5, [2.5, 1.5])):
         found = answer(z, codes, sums.clone(), count.clone(), decay)[-1]
         nb.check(f"count, decay {decay}", found, torch.tensor(counts), atol=1e-6, hint="how much of the old one stays?")
-    nb.check(
-        "sum after the step",
-        total,
-        [[0.05, 0.1], [4.4, 4.3]],
-        atol=1e-5,
-        hint="how much of the old sum stays? the new one returned?",
-    )
+    nb.check("sum after the step", total, [[0.05, 0.1], [4.4, 4.3]], atol=1e-5, hint="how much of the old sum stays?")
     nb.check("codes after the step", moved, total / new_count[:, None], atol=1e-5, hint="sum / count, of the new ones")
 
 
