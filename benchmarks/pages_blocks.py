@@ -428,14 +428,14 @@ def timed(row):
 def course():
     """How long the course takes, by the headers of its chapters."""
     text = (ROOT / "notebooks" / "README.md").read_text(encoding="utf-8")
-    times = re.findall(r"\*\*Time\*\*: (\d+) minutes of reading, (\d+) (seconds|minutes) of computing(.*)", text)
+    times = re.findall(r"\*\*Time\*\*: (\d+) minutes of reading(.*)", text)
     reading = sum(int(minutes) for minutes, *_ in times)
-    computing = sum(int(n) / (1 if unit == "minutes" else 60) for _, n, unit, _ in times)
+    (computing,) = re.findall(r"computes, (\d+) minutes for all of them", " ".join(text.split()))
     practice = sum(int(minutes) for *_, rest in times for minutes in re.findall(r"(\d+) minutes of exercises", rest))
     sheets = (ROOT / "notebooks" / "exercises").glob("*.ipynb")
     exercises = sum(len(re.findall(r'"### \d+\.\d+ ', sheet.read_text(encoding="utf-8"))) for sheet in sheets)
     return paragraph(
-        f"{len(times)} chapters: {reading / 60:.0f} hours of reading, {computing:.0f} minutes of computing,",
+        f"{len(times)} chapters: {reading / 60:.0f} hours of reading, {computing} minutes of computing,",
         f"and {exercises} exercises of {practice / 60:.0f} hours (the index says how that is counted).",
     )
 

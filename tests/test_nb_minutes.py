@@ -99,7 +99,7 @@ def test_the_index_adds_up_and_the_opening_chapter_has_the_routes():
     computing = re.findall(r"\*\*Time\*\*.* (\d+) (seconds|minutes) of computing", page)
     assert len(computing) == len(SOURCES)
     seconds = sum(int(n) * {"seconds": 1, "minutes": 60}[unit] for n, unit in computing)
-    assert f" computes, {seconds / 60:.0f} minutes for all of them" in page
+    assert f" computes, {seconds / 60:.0f} minutes for all of them;" in " ".join(page.split())
     opening = "\n".join(c.source for c in nbformat.read(NOTEBOOKS / "00_start_here.ipynb", as_version=4).cells)
     for route in routes.ROUTES:
         numbers = [number for session in route.sessions for number in session]
