@@ -127,6 +127,20 @@ def record(chapter, name, value, banded=False):
             f.write(json.dumps({"chapter": chapter, "name": name, "value": float(value), "banded": banded}) + "\n")
 
 
+def answered(answer, *inputs, hint):
+    """What an answer to an exercise gives for these inputs, of sizes that it may not have thought of.
+
+    raises  CheckFailed with the shapes and the hint, in place of torch's words alone, if it cannot take them
+    """
+    try:
+        return answer(*inputs)
+    except NotImplementedError:  # the stub; also a RuntimeError
+        raise
+    except (IndexError, RuntimeError, ValueError) as error:
+        shapes = ", ".join(str(tuple(x.shape)) for x in inputs if isinstance(x, torch.Tensor))
+        raise CheckFailed(f"inputs of shapes {shapes}: {error}. {hint}", f"shapes {shapes}") from error
+
+
 def refused(check_answer, *wrong_answers):
     """Show that the check of an exercise refuses each wrong answer: one line each, its first docstring line and where.
 

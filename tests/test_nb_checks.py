@@ -4,6 +4,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from ncvqvae_lite import nb, nb_checks, tables
 from ncvqvae_lite.errors import BadInput, NotFound
@@ -96,6 +97,22 @@ def test_refused_shows_mistakes_and_where_they_are_noticed(capsys):
 def test_an_answer_that_raises_something_else_is_no_refusal():
     with pytest.raises(ZeroDivisionError):
         nb.refused(lambda answer: answer(0), lambda x: 1 / x)
+
+
+def test_an_answer_that_cannot_take_a_size_is_told_what_to_look_at():
+    x = torch.ones(3, 2)
+    assert nb.answered(lambda x, n: float(x.sum()) + n, x, 1, hint="") == 7.0
+    with pytest.raises(nb.CheckFailed, match=r"^inputs of shapes \(3, 2\): .+\. sizes come from the inputs$") as failed:
+        nb.answered(lambda x, n: x.view(n, 5), x, 1, hint="sizes come from the inputs")
+    assert failed.value.name == "shapes (3, 2)"
+
+    def stub(x):
+        raise NotImplementedError("Exercise 1.1: add")
+
+    with pytest.raises(NotImplementedError, match="^Exercise 1.1"):
+        nb.answered(stub, x, hint="")
+    with pytest.raises(ZeroDivisionError):
+        nb.answered(lambda x: 1 / 0, x, hint="")
 
 
 # --- the numbers of a chapter ---

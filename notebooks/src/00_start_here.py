@@ -65,8 +65,10 @@ nb.check("values of a series", example["x"].shape[1], 60)
 nb.check("tokens of a series", example["x_tokens"].shape[1:], (1, 15))
 written = np.concatenate([example["x_tokens"].ravel(), example["steps"][-1].ravel()])  # of six series and the new one
 about = json.loads(str(example["about"]))  # the run that drew the series
-nb.check("symbols that a token can be", about["config"]["codebook_size"], 32)
-nb.check("tokens that are none of the symbols 0 to 31", int(((written < 0) | (written > 31)).sum()), 0)
+K = about["config"]["codebook_size"]
+nb.check("symbols that a token can be", K, 32)
+nb.check("tokens that are none of these", int(((written < 0) | (written >= K)).sum()), 0)
+nb.check("different symbols in these tokens", len(np.unique(written)), low=17, high=K)
 far = np.abs(example["x"] - example["drawn"]).mean(axis=1).min() / example["x"].std()
 nb.check("new series: mean distance to the nearest of the six, in deviations", float(far), low=0.2, high=1, digits=2)
 

@@ -1132,14 +1132,10 @@ print(torch.randn(2, 3, generator=generator).shape)
 
 
 # %%
-def for_sizes(answer, total, count, rows, *others):
-    """What an answer to exercise 2.5 gives; CheckFailed, with a hint, if it cannot take these sizes."""
-    try:
-        return answer(total, count, rows, *others)
-    except (IndexError, RuntimeError, ValueError) as error:
-        sizes = f"{len(count)} dead codes, {len(rows)} latents"
-        hint = "How many places are needed, and from how many can be chosen?"
-        raise nb.CheckFailed(f"{sizes}: {error}. {hint}", sizes) from error
+def six_codes():
+    """Places (6, 2) and counts (6,) of codes of which four are dead at the threshold 0.5, and latents (100, 2)."""
+    places = torch.tensor([[1.0, 1.0], [9e4, 9e4], [-7.0, 2.0], [2.0, -1.0], [30.0, 0.0], [0.0, 0.0]])
+    return places, torch.tensor([5.0, 0.0, 0.1, 0.5, 0.2, 0.0]), torch.arange(200.0).view(100, 2) / 100 + 4
 
 
 # %% [markdown]
@@ -1418,8 +1414,8 @@ def check_quantise_step(answer):
     nb.check("gradient through z_q", slope, weights, atol=1e-6, hint="z + (z_q - z) is z_q: where is the constant?")
     slope, of_codes = torch.autograd.grad(loss, [z, codes], allow_unused=True)
     nb.check("gradient of the loss", slope, 2 * (z - before) / 8, atol=1e-6, hint="which of the two may move?")
-    none = to_codes is None and of_codes is None
-    nb.check("codes stay out of z_q and of the loss", none, True, hint="which tensors must be constant in each?")
+    constant = to_codes is None and of_codes is None
+    nb.check("codes are constant in z_q, in the loss", constant, True, hint="which tensors must be constant in each?")
     for decay, counts in ((0.9, [2.9, 1.1]), (0.5, [2.5, 1.5])):
         found = answer(z, codes, sums.clone(), count.clone(), decay)[-1]
         nb.check(f"count, decay {decay}", found, torch.tensor(counts), atol=1e-6, hint="how much of the old one stays?")
@@ -1512,9 +1508,7 @@ def restart(total, count, rows, threshold, generator):
 
 # %% tags=["nbval-check-output"]
 def check_restart(answer):
-    count = torch.tensor([5.0, 0.0, 0.1, 0.5, 0.2, 0.0])
-    codes = torch.tensor([[1.0, 1.0], [9e4, 9e4], [-7.0, 2.0], [2.0, -1.0], [30.0, 0.0], [0.0, 0.0]])
-    rows = torch.arange(200.0).view(100, 2) / 100 + 4
+    codes, count, rows = six_codes()
 
     def drawn(threshold, seed):
         return answer(codes * count[:, None], count.clone(), rows, threshold, torch.Generator().manual_seed(seed))
@@ -1529,10 +1523,12 @@ def check_restart(answer):
     nb.check("seed 4, same places", bool((drawn(0.5, 4)[0] == total).all()), False, hint="is `generator` used?")
     nb.check("threshold 0.2: counts", drawn(0.2, 4)[1], count.clamp(min=0.2), atol=1e-6, hint="use `threshold`")
     g = torch.Generator().manual_seed(5)
-    many, more = (for_sizes(answer, torch.zeros(400, 2), torch.zeros(400), rows[:5], 1.0, g)[0] for _ in range(2))
+    hint = "how many places are needed, of how many latents?"
+    fill = lambda rows: nb.answered(answer, torch.zeros(400, 2), torch.zeros(400), rows, 1.0, g, hint=hint)[0]  # noqa: E731
+    many, more, others = map(fill, (rows[:5], rows[:5], rows))
     nb.check("the next draw, same places", bool((many == more).all()), False, hint="go on with it where it stands")
-    of_100 = answer(torch.zeros(400, 2), torch.zeros(400), rows, 1.0, g)[0]
-    nb.check("latents used by 400 codes, of 100", len(of_100.unique(dim=0)), low=90, hint="can it be any of the batch?")
+    nb.check("latents used by 400 codes, of 5", len(many.unique(dim=0)), 5, hint="look at (4)")
+    nb.check("latents used by 400 codes, of 100", len(others.unique(dim=0)), low=90, hint="can it be any latent?")
 
 
 check_restart(restart)

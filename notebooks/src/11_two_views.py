@@ -1120,6 +1120,15 @@ from ncvqvae_lite.family.common import ResNet1d
 
 generator = nb.seed_everything(1)
 
+
+def untrained():
+    """An encoder in training mode, 60 series (60, 1, 32), labels 0, 1 and 2 of 24, 18 and 18 of them, a generator."""
+    g = torch.manual_seed(6)  # the global one, for the weights, too
+    encoder, x = ResNet1d(1).train(), torch.randn(60, 1, 32, generator=g)
+    encoder(3 * x + 1)  # the statistics of its BatchNorm are not those of x
+    return encoder, x, (torch.arange(60) + 2) % 10 % 3, g
+
+
 # %% [markdown]
 # ### 11.1 Blockout for a batch `*`
 # In each series one window of `window` steps becomes 0, in all of its channels. Every series has its own start, uniform
@@ -1241,7 +1250,7 @@ def check_nt_xent_matrix(answer):
     one, guess = torch.ones(6, 4, dtype=torch.float64), torch.tensor(11.0).double().log()
     nb.check("equal embeddings: log(2B - 1)", answer(one, one, 0.5), guess, rtol=1e-6, hint="how many candidates?")
     scaled = answer(7 * a, b / 3, 0.5).detach()
-    nb.check("only directions count", scaled, value.detach(), rtol=1e-6, hint="which length has a vector to have?")
+    nb.check("only directions count", scaled, value.detach(), rtol=1e-6, hint="cosines, of vectors of any length")
 
     def by_loop(a, b, tau):
         rows, total = [z / z.norm() for z in (*a, *b)], 0.0
@@ -1265,7 +1274,8 @@ check_nt_xent_matrix(nt_xent_matrix)
 #
 # <details><summary>Answer in words</summary> Each view has to be told from about twice as many strangers: the sum in the
 # denominator gets new terms, and the old ones stay, so on average the loss goes up. Where all embeddings are equal it
-# goes from log(2B - 1) to log(4B - 1). Of the features that says nothing; losses can be compared at equal B and equal tau only. </details>
+# goes from log(2B - 1) to log(4B - 1). Of the features that says nothing; losses can be compared at equal B and equal tau
+# only. </details>
 
 
 # %% tags=["solution"]
@@ -1340,27 +1350,27 @@ def few_label_features(encoder, x, y, x_test, per_class, g):
 
 # %% tags=["nbval-check-output"]
 def check_few_label_features(answer):
-    g = torch.manual_seed(6)  # the global generator, for the weights, too
-    encoder, x = ResNet1d(1).train(), torch.randn(60, 1, 32, generator=g)
-    encoder(3 * x + 1)  # statistics that are not those of x
-    y = (torch.arange(60) + 2) % 10 % 3  # 24, 18 and 18 series
+    encoder, x, y, g = untrained()
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     f, labels, f_test = answer(encoder, x, y, x[:8], 5, torch.Generator().manual_seed(7))
     moved = sum(not torch.equal(before[name], value) for name, value in encoder.state_dict().items())
     nb.check("tensors changed, training", (moved, encoder.training), (0, True), hint="what does BatchNorm change?")
     nb.check("labels of each class", labels.bincount(minlength=3).tolist(), (5, 5, 5), hint="draw for each class")
     nb.check("different series", len({tuple(row.tolist()) for row in f}), 15, hint="without replacement")
-    rows = torch.cdist(f.detach(), copy.deepcopy(encoder).eval()(x).detach()).argmin(dim=1)
-    nb.check("labels of another series", int((y[rows] != labels).sum()), 0, hint="whose features, whose labels?")
+    own = copy.deepcopy(encoder).eval()(x).detach()
+    nearest = lambda features: torch.cdist(features.detach(), own).argmin(dim=1)  # noqa: E731
+    nb.check("labels of another series", int((y[nearest(f)] != labels).sum()), 0, hint="whose features, whose labels?")
     again, _, alone = answer(encoder, x, y, x[:1], 5, torch.Generator().manual_seed(7))
     nb.check("a test series alone", f_test[:1], alone, atol=1e-5, hint="eval mode: features must not see the batch")
     nb.check("equal generators, equal series", again, f, atol=1e-5, hint="draw at random, from g")
     nb.check("features with a gradient", f.requires_grad or f_test.requires_grad, False, hint="nothing learns here")
     others, more = (answer(encoder, x, y, x[:8], 5, g)[0] for _ in range(2))
-    all_of = answer(encoder, x, y, x[:1], 18, g)[1].bincount().tolist()
-    nb.check("18 of each class", all_of, (18, 18, 18), hint="can every series be drawn?")
     nb.check("another draw, other series", bool(torch.allclose(f, others)), False, hint="draw at random, from g")
     nb.check("the next draw, other series", bool(torch.allclose(others, more)), False, hint="go on with g as it is")
+    draws = [answer(encoder.eval(), x, y, x[:1], 18, g) for _ in range(12)]
+    nb.check("training, after eval mode", encoder.training, False, hint="it must come out as it went in")
+    nb.check("18 of each class", draws[0][1].bincount().tolist(), (18, 18, 18), hint="draw for each class")
+    nb.check("series in twelve draws", len(nearest(torch.cat([d[0] for d in draws])).unique()), 60, hint="all may come")
 
 
 check_few_label_features(few_label_features)
@@ -1382,6 +1392,19 @@ def _features(encoder, x, rows, y, x_test):
         features = encoder(x[rows]), y[rows], encoder(x_test)
     encoder.train(mode)
     return features
+
+
+def wrong_always_trains(encoder, x, y, x_test, per_class, g):
+    """leaves the encoder in training mode, however it came"""
+    found = few_label_features(encoder, x, y, x_test, per_class, g)
+    encoder.train()
+    return found
+
+
+def wrong_same_places(encoder, x, y, x_test, per_class, g):
+    """draws places once, in the smallest class, for all classes"""
+    places = torch.randperm(int(y.bincount().min()), generator=g)[:per_class]
+    return _features(encoder, x, torch.cat([(y == c).nonzero()[:, 0][places] for c in y.unique()]), y, x_test)
 
 
 def wrong_not_by_class(encoder, x, y, x_test, per_class, g):
@@ -1435,3 +1458,4 @@ def wrong_begins_anew(encoder, x, y, x_test, per_class, g):
 
 
 nb.refused(check_few_label_features, wrong_labels, wrong_left_in_eval, wrong_begins_anew)
+nb.refused(check_few_label_features, wrong_always_trains, wrong_same_places)

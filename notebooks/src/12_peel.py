@@ -1214,8 +1214,8 @@ check_density(density)
 #
 # <details><summary>Answer in words</summary> That they are more anomalous than the reference, though nothing is odd
 # about them. Each row of the reference would have itself, at distance 0, among its k nearest, and so too small a score;
-# a new series has no such neighbour. Their AUC against the reference would be above 0.5, the more so the smaller k is, and an alarm set by the
-# largest scores of the reference would go off too often. </details>
+# a new series has no such neighbour. Their AUC against the reference would be above 0.5, the more so the smaller k is,
+# and an alarm set by the largest scores of the reference would go off too often. </details>
 
 
 # %% tags=["solution"]

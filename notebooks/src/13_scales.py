@@ -1128,19 +1128,6 @@ def draw(*shape):
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
 
 
-def for_shape(answer, *inputs):
-    """What an answer gives for these inputs; CheckFailed, and what to look at, if it cannot take their shape."""
-    try:
-        return answer(*inputs)
-    except NotImplementedError:  # the stub
-        raise
-    except (RuntimeError, IndexError, ValueError) as error:
-        shape = tuple(inputs[0].shape)
-        raise nb.CheckFailed(
-            f"inputs of shape {shape}: {error}. Sizes come from the inputs", f"shape {shape}"
-        ) from error
-
-
 # %% [markdown]
 # ### 13.1 Temporal contrast `**`
 # One scale of TS2Vec's temporal loss, without a loop. Within each series its $T$ steps of both views are $2T$
@@ -1178,12 +1165,12 @@ def check_temporal_contrast(answer):
         return torch.stack(losses).mean()
 
     hints = {10: "a step is no candidate for itself", 5: "strangers of both views", 7: "strangers of the same series"}
-    found = float(for_shape(answer, *torch.ones(2, 4, 5, 2, dtype=torch.float64)).exp())
+    found = nb.answered(answer, *torch.ones(2, 4, 5, 2).double(), hint="sizes come from the inputs").exp().item()
     hint = hints.get(round(min(99, found)), "a mean over all steps; the partner is the same step of the other view")
     nb.check("equal vectors: candidates, 2T - 1", found, 9.0, rtol=1e-6, hint=hint)
     for shape in ((4, 5, 2), (2, 3, 4)):
         views = [view.requires_grad_() for view in draw(2, *shape)]
-        found, expected = for_shape(answer, *views), by_loop(*views)
+        found, expected = nb.answered(answer, *views, hint="sizes come from the inputs"), by_loop(*views)
         nb.check(f"random {shape}", found.detach(), expected.detach(), rtol=1e-6, hint="dot products; both directions")
         found, expected = (torch.autograd.grad(loss, views, materialize_grads=True) for loss in (found, expected))
         found, expected = torch.cat(found), torch.cat(expected)
@@ -1198,10 +1185,10 @@ check_temporal_contrast(temporal_contrast)
 # columns. </details>
 #
 # <details><summary>Answer in words</summary> log(2m - 1). Of the candidates of a step 2m - 1 look alike: the partner,
-# its m - 1 repeats in the other view, and the m - 1 repeats of the step in its own. At best they share the probability. (Where
-# the views differ, one direction may come out lower, but then the other loses more.)
-# To get below, representations must tell the repeats apart, by noise or by where they stand. That other steps are
-# strangers is a claim, and a wrong one for heart beats and cycles. </details>
+# its m - 1 repeats in the other view, and the m - 1 repeats of the step in its own. At best they share the probability.
+# (Where the views differ, one direction may come out lower, but then the other loses more.) To get below,
+# representations must tell the repeats apart, by noise or by where they stand. That other steps are strangers is a
+# claim, and a wrong one for heart beats and cycles. </details>
 
 
 # %% tags=["solution"]

@@ -703,9 +703,9 @@ check_compare(compare)
 #
 # <details><summary>Answer in words</summary> var(a - b) = var(a) + var(b) - 2 cov(a, b). Where a lucky draw is lucky
 # for both rows, the covariance is positive, and the difference varies less than with draws of their own. Where they do
-# not rise and fall together, nothing is gained. Does the chapter's run have it? With draws of
-# their own, the ± of the difference would be the root of the two squared deviations in the table over the number of
-# draws: compare that with the ± printed. </details>
+# not rise and fall together, nothing is gained. Does the chapter's run gain? With draws of their own, the
+# ± of the difference would be the root of (the sum of both squared deviations in the table / the number of draws):
+# compare that with the ± printed. </details>
 
 
 # %% tags=["solution"]
@@ -1089,8 +1089,8 @@ check_settled(settled)
 #
 # <details><summary>Answer in words</summary> Seeds. With s seeds and d draws in each, the variance of the mean is v / s
 # plus w / (s d), v between seeds and w between draws of one seed: more draws make only the second part smaller, and
-# more seeds both. How many? For ± 0.01 it takes (sd / 0.01)^2 of them, with the sd over
-# seeds that stands beside the recorded runs of the chapter. </details>
+# more seeds both. How many? For ± 0.01 it takes (sd / 0.01)^2 of them, with the
+# sd over seeds that stands beside the recorded runs of the chapter. </details>
 
 
 # %% tags=["solution"]
