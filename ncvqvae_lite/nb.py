@@ -17,7 +17,16 @@ from .augmentations import AUGMENTATIONS
 from .config import PRESETS, ExperimentConfig, check_name
 from .errors import BadInput
 from .files import read_csv
-from .nb_checks import CheckFailed, answered, check, check_band, record, refused  # noqa: F401 (notebooks write nb.check)
+from .nb_checks import (  # noqa: F401 (notebooks write nb.check)
+    CheckFailed,
+    answered,
+    check,
+    check_band,
+    check_no_loop,
+    examine,
+    record,
+    refused,
+)
 from .nb_parameters import refuse_unknown_parameters  # chapter 10, which seeds nothing, calls it itself
 from .nb_sources import source_index  # noqa: F401
 from .tables import (  # noqa: F401

@@ -10,13 +10,14 @@ else in the line is the same on all of them.
 import json
 import os
 from contextlib import redirect_stdout
-from functools import cache
+from functools import cache, wraps
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch.overrides import TorchFunctionMode
 
 from .errors import BadInput, NotFound
 
@@ -141,6 +142,60 @@ def answered(answer, *inputs, hint):
         raise CheckFailed(f"inputs of shapes {shapes}: {error}. {hint}", f"shapes {shapes}") from error
 
 
+def examine(check_answer, answer):
+    """Call the check of an exercise with an answer: what it cannot use of what the answer returns, it says in words.
+
+    raises  CheckFailed where the answer returns None, or what the check cannot go on with: another kind or number of
+            values than it should; errors within the answer stay as they are
+    """
+    name, returned, own = getattr(answer, "__name__", "the answer"), [], []
+
+    @wraps(answer)
+    def asked(*inputs, **named):
+        try:
+            value = answer(*inputs, **named)
+        except Exception as error:
+            own.append(error)
+            raise
+        if value is None:
+            raise CheckFailed(f"{name} returned None: does it end in `return`?", "what it returns")
+        returned[:] = [value]
+        return value
+
+    try:
+        check_answer(asked)
+    except CheckFailed:
+        raise
+    except (AssertionError, AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        if not returned or any(error is raised for raised in own):
+            raise
+        said = f"{name} returned {_kind(returned[0])}, and its check cannot go on with that: {error}"
+        raise CheckFailed(f"{said}. What does its docstring say that it returns?", "what it returns") from error
+
+
+def check_no_loop(answer, few, many):
+    """Check that an answer calls functions of torch as often for many inputs as for few: a loop over them calls more.
+
+    few, many  inputs of the answer, as tuples. What is not torch, numpy or lists of Python, is not counted
+    """
+    calls = []
+    for inputs in (few, many):
+        with _Counted() as counted:
+            answer(*inputs)
+        calls.append(counted.calls)
+    check("calls of torch that larger inputs add", calls[1] - calls[0], 0, hint="no loop over what grows")
+
+
+class _Counted(TorchFunctionMode):
+    """How many functions of torch are called inside of a `with` block."""
+
+    calls = 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.calls += 1
+        return func(*args, **(kwargs or {}))
+
+
 def refused(check_answer, *wrong_answers):
     """Show that the check of an exercise refuses each wrong answer: one line each, its first docstring line and where.
 
@@ -150,7 +205,7 @@ def refused(check_answer, *wrong_answers):
         mistake = (answer.__doc__ or answer.__name__).strip().splitlines()[0]
         try:
             with redirect_stdout(StringIO()):
-                check_answer(answer)
+                examine(check_answer, answer)
         except CheckFailed as error:
             print(f"refused: {mistake} (at: {error.name})")
         else:
@@ -184,6 +239,15 @@ def _largest_difference(value, expected):
         return 0.0, ()
     place = tuple(int(i) for i in np.unravel_index(np.argmax(gaps), gaps.shape))
     return float(gaps[place]), place
+
+
+def _kind(value):
+    """What a value is, in words: "a tensor of shape (2, 3)", "a tuple of a float and a list"."""
+    if isinstance(value, torch.Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    if isinstance(value, tuple):
+        return f"a tuple of {' and '.join(map(_kind, value)) or 'nothing'}"
+    return "None" if value is None else f"a value of type {type(value).__name__}"
 
 
 def _plain(value) -> Any:

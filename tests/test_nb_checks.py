@@ -115,6 +115,61 @@ def test_an_answer_that_cannot_take_a_size_is_told_what_to_look_at():
         nb.answered(lambda x: 1 / 0, x, hint="")
 
 
+def test_a_forgotten_return_is_told_in_one_sentence():
+    def check_square(answer):
+        nb.check("square of 2", answer(2) + 0, 4)
+
+    def square(x):
+        x * x
+
+    with pytest.raises(nb.CheckFailed, match=r"^square returned None: does it end in `return`\?$"):
+        nb.examine(check_square, square)
+    nb.refused(check_square, square)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ("4", "a value of type str"),
+        ((torch.ones(2, 1), None), r"a tuple of a tensor of shape \(2, 1\) and None"),
+        ((), "a tuple of nothing"),
+        (torch.ones(3), r"a tensor of shape \(3,\)"),
+    ],
+)
+def test_what_a_check_cannot_use_is_told_in_words(value, kind):
+    def check_pair(answer):
+        a, b = answer()
+        nb.check("sum", (a + b).item(), 4)
+
+    said = rf"^<lambda> returned {kind}, and its check cannot go on with that: .+\. What does its docstring say"
+    with pytest.raises(nb.CheckFailed, match=said):
+        nb.examine(check_pair, lambda: value)
+
+
+def test_an_error_within_an_answer_or_before_it_stays_as_it_is():
+    with pytest.raises(TypeError, match="unsupported operand"):
+        nb.examine(lambda answer: (answer(1), answer("")), lambda x: x - 1)
+    with pytest.raises(TypeError, match="required positional argument: 'x'"):
+        nb.examine(lambda answer: answer(), lambda x: x)
+    with pytest.raises(AttributeError, match="no attribute 'sizes'"):
+        nb.examine(lambda answer: answer(torch.ones(2).sizes), lambda x: x)
+    with pytest.raises(NotImplementedError):
+        nb.examine(lambda answer: answer(1), lambda x: torch.nn.Module()(x))
+
+
+def test_a_loop_calls_more_of_torch_for_more_rows(capsys):
+    few, many = (torch.ones(2, 3),), (torch.ones(5, 3),)
+    nb.check_no_loop(lambda x: torch.softmax(x, dim=1).sum(dim=1), few, many)
+    assert capsys.readouterr().out == "✓ calls of torch that larger inputs add: 0\n"
+    for loop in (
+        lambda x: torch.stack([row.sum() for row in x]),
+        lambda x: torch.stack([x[i].sum() for i in range(len(x))]),
+        lambda x: torch.tensor([sum(float(x[i, j]) for j in range(3)) for i in range(len(x))]),
+    ):
+        with pytest.raises(nb.CheckFailed, match="larger inputs add: found [1-9].*no loop over what grows"):
+            nb.check_no_loop(loop, few, many)
+
+
 # --- the numbers of a chapter ---
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from ncvqvae_lite import nb
@@ -350,10 +351,16 @@ def test_solutions_pass_stubs_and_wrong_answers_fail(source, capsys, monkeypatch
         exec(compile(exercise.solution.source, source.name, "exec"), namespace)
         exec(compile(exercise.check.source, source.name, "exec"), namespace)
         exec(compile(exercise.wrong.source, source.name, "exec"), namespace)
+        assert exercise.check.source.endswith(f"\nnb.examine(check_{exercise.name}, {exercise.name})")
         assert len(exercise.wrong_names) >= 2
         for name in exercise.wrong_names:
-            with pytest.raises(namespace["nb"].CheckFailed):
-                namespace[f"check_{exercise.name}"](namespace[name])
+            with pytest.raises(nb.CheckFailed):
+                nb.examine(namespace[f"check_{exercise.name}"], namespace[name])
+        with pytest.raises(nb.CheckFailed, match=r"returned None: does it end in `return`\?$"):
+            nb.examine(namespace[f"check_{exercise.name}"], lambda *_, **__: None)
+        for kind in (object(), 1.0, (), (None, None), (1.0, 1.0, 1.0), torch.tensor(1.0), torch.ones(2, 3)):
+            with pytest.raises(nb.CheckFailed):
+                nb.examine(namespace[f"check_{exercise.name}"], lambda *_, kind=kind, **__: kind)
 
 
 @pytest.mark.parametrize(

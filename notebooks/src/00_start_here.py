@@ -319,7 +319,7 @@ def check_compression(answer):
     nb.check("ten codes", answer(128, 40, 10), exact, rtol=1e-9, hint="on average, not rounded up to whole bits")
 
 
-check_compression(compression)
+nb.examine(check_compression, compression)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary>

@@ -507,7 +507,7 @@ def check_strongest_row(answer):
         nb.check(name, int(answer(frequency, rate, n_fft)), heard, hint=hint)
 
 
-check_strongest_row(strongest_row)
+nb.examine(check_strongest_row, strongest_row)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary>
@@ -571,7 +571,7 @@ def check_scale_with_gaps(answer):
     nb.check("test split", scaled_test, expected, rtol=1e-6, atol=1e-9, hint=hint)
 
 
-check_scale_with_gaps(scale_with_gaps)
+nb.examine(check_scale_with_gaps, scale_with_gaps)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary>
@@ -641,9 +641,10 @@ def check_blocks_of_columns(answer):
         wanted = [[u[i, :, :, b * width : (b + 1) * width].flatten() for b in range(count)] for i in range(4)]
         hint = "look at one block of one series: which columns does it hold, and in which order are its numbers?"
         nb.check(f"{name}: numbers", found, torch.stack([torch.stack(row) for row in wanted]), rtol=1e-6, hint=hint)
+    nb.check_no_loop(answer, (torch.ones(2, 4, 5, 6), 2), (torch.ones(4, 6, 5, 13), 2))
 
 
-check_blocks_of_columns(blocks_of_columns)
+nb.examine(check_blocks_of_columns, blocks_of_columns)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary>
@@ -677,5 +678,11 @@ def wrong_order(u, width):
     return found.transpose(2, 3).flatten(2)
 
 
+def wrong_loop(u, width):
+    """goes through the blocks in a loop"""
+    blocks = u.shape[3] // width
+    return torch.stack([u[..., b * width : (b + 1) * width].flatten(1) for b in range(blocks)], dim=1)
+
+
 nb.refused(check_blocks_of_columns, wrong_reshape_alone, wrong_leaves_out_the_first)
-nb.refused(check_blocks_of_columns, wrong_columns_far_apart, wrong_order)
+nb.refused(check_blocks_of_columns, wrong_columns_far_apart, wrong_order, wrong_loop)

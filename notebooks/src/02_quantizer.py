@@ -1179,7 +1179,7 @@ def check_squared_distances(answer):
     nb.check("matrix products", products, low=1, high=3, hint="one product has z . e for all z and e, without a loop")
 
 
-check_squared_distances(squared_distances)
+nb.examine(check_squared_distances, squared_distances)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> <code>keepdim=True</code> makes a column (M, 1); a vector (K,) is added to every row.
@@ -1263,7 +1263,7 @@ def check_code_after(answer):
                 nb.check(f"{name}, against the package", found, quantizer.codebook[0], rtol=1e-3, atol=1e-3, hint=hint)
 
 
-check_code_after(code_after)
+nb.examine(check_code_after, code_after)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> Write down the count after one, two and three steps and look for the pattern; then the
@@ -1326,7 +1326,7 @@ def check_split_perplexity(answer):
     nb.check("two batches with different codes", answer(halves, 4), expected, rtol=1e-4, hint="shares of which tokens?")
 
 
-check_split_perplexity(split_perplexity)
+nb.examine(check_split_perplexity, split_perplexity)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> <code>torch.bincount(..., minlength=K)</code> counts; drop the zeros before the
@@ -1423,7 +1423,7 @@ def check_quantise_step(answer):
     nb.check("codes after the step", moved, total / new_count[:, None], atol=1e-5, hint="sum / count, of the new ones")
 
 
-check_quantise_step(quantise_step)
+nb.examine(check_quantise_step, quantise_step)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> Read it line by line and ask: old codes or new? constant or not? What is the derivative
@@ -1531,7 +1531,7 @@ def check_restart(answer):
     nb.check("latents used by 400 codes, of 100", len(others.unique(dim=0)), low=90, hint="can it be any latent?")
 
 
-check_restart(restart)
+nb.examine(check_restart, restart)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> sum = place * count. <code>torch.where(condition[:, None], a, b)</code> chooses whole

@@ -584,7 +584,7 @@ def check_leaks_diagonal(answer):
         nb.check(f"does implementation {number} leak", answer(term), term in wrong, hint=hint)
 
 
-check_leaks_diagonal(leaks_diagonal)
+nb.examine(check_leaks_diagonal, leaks_diagonal)
 
 
 # %% [markdown] tags=["hint"]
@@ -672,7 +672,7 @@ def check_whiten_exactly(answer):
                  hint="neighbours in a group; where does eps go; and are the features back on their own axes?")  # fmt: skip
 
 
-check_whiten_exactly(whiten_exactly)
+nb.examine(check_whiten_exactly, whiten_exactly)
 
 
 # %% [markdown] tags=["hint"]
@@ -753,7 +753,7 @@ def check_vicreg_of_views(answer):
              hint="no view may be detached")  # fmt: skip
 
 
-check_vicreg_of_views(vicreg_of_views)
+nb.examine(check_vicreg_of_views, vicreg_of_views)
 
 
 # %% [markdown] tags=["hint"]

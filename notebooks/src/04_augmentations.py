@@ -692,21 +692,10 @@ print(nb.recorded_runs("04"))
 
 # %%
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from ncvqvae_lite import nb
 
 generator = nb.seed_everything(1)
-
-
-class Watch(TorchDispatchMode):
-    """Within this context: `operations` is the number of tensor operations so far."""
-
-    operations = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        self.operations += 1
-        return function(*args, **(kwargs or {}))
 
 
 # %% [markdown]
@@ -748,7 +737,7 @@ def check_resize_each(answer):
     nb.check("the next draw, same factors", bool((first == second).all()), False, hint="go on with it where it stands")
 
 
-check_resize_each(resize_each)
+nb.examine(check_resize_each, resize_each)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> Which shape times (B, C, L) repeats along C and L? </details>
@@ -831,16 +820,10 @@ def check_shift_circular(answer):
     hint = "which way is right, and from which step does each come?"
     nb.check("two to the right", found[0], expected[0], rtol=1e-6, hint=hint)
     nb.check("nine to the left", found[2], expected[2], rtol=1e-6, hint="what comes in where the others leave?")
-    twice = x.repeat(2, 2, 2), shifts.repeat(2)
-    with Watch() as few:
-        answer(x, shifts)
-    with Watch() as many:
-        answer(*twice)
-    more = many.operations - few.operations
-    nb.check("operations more for twice as many series and steps", more, 0, hint="one read for all series, no loop")
+    nb.check_no_loop(answer, (x, shifts), (x.repeat(2, 2, 2), shifts.repeat(2)))
 
 
-check_shift_circular(shift_circular)
+nb.examine(check_shift_circular, shift_circular)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> <code>gather(2, index)</code> wants an index of shape (B, C, L). In Python and in torch
@@ -916,7 +899,7 @@ def check_crop_and_resize(answer):
     nb.check("between the last two steps", end, torch.full((2,), 9.75), atol=1e-5, hint="which step has no right one?")
 
 
-check_crop_and_resize(crop_and_resize)
+nb.examine(check_crop_and_resize, crop_and_resize)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> <code>torch.linspace(0, 1, L)</code> are L places; scale and shift them per series.
@@ -994,7 +977,7 @@ def check_p_three_unchanged(answer):
     nb.check("one step only", answer(1), 1.0, rtol=1e-9, hint="a series of one step cannot change")
 
 
-check_p_three_unchanged(p_three_unchanged)
+nb.examine(check_p_three_unchanged, p_three_unchanged)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> Count the pairs of cuts that leave 3, 2 and 1 pieces. Two pieces: both cuts on one place

@@ -1047,7 +1047,7 @@ def check_receptive_field(answer):
         nb.check(f"{halvings} halvings, {blocks} blocks", answer(halvings, blocks), reached, hint=hint)
 
 
-check_receptive_field(receptive_field)
+nb.examine(check_receptive_field, receptive_field)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> Go from the latent back to the spectrogram with a pencil for one halving, then two. A
@@ -1109,7 +1109,7 @@ def check_features_of_tokens(answer):
     nb.check("entries of the largest tensor on the way", largest.size, low=1, high=7 * 32, hint=hint)
 
 
-check_features_of_tokens(features_of_tokens)
+nb.examine(check_features_of_tokens, features_of_tokens)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> <code>counts.scatter_add_(1, tokens, ones)</code> counts, for each row of tokens into a
@@ -1189,7 +1189,7 @@ def check_learners(answer):
         nb.check(f"term {i}, {term}", ", ".join(sorted(answer()[term])), ", ".join(moved), hint=hint)
 
 
-check_learners(learners)
+nb.examine(check_learners, learners)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> The projector stands behind the pooled latents only. How does the codebook move
@@ -1268,7 +1268,7 @@ def check_symmetric_loss(answer):
         nb.check("codebook", moved, their_move, rtol=1e-4, atol=1e-6, hint="it follows the series alone, once")
 
 
-check_symmetric_loss(symmetric_loss)
+nb.examine(check_symmetric_loss, symmetric_loss)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> Start from <code>nc_loss</code> of the chapter, and change one line. <code>pool</code>

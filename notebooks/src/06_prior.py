@@ -1085,7 +1085,7 @@ def check_probability_share_above(answer):
         nb.check(f"above {s}", answer(s), counted, atol=1e-4, hint="for which t is the cosine larger than s?")
 
 
-check_probability_share_above(probability_share_above)
+nb.examine(check_probability_share_above, probability_share_above)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> The cosine falls from 1 to 0 as t grows. Solve cos(pi t / 2) = s for t. </details>
@@ -1150,7 +1150,7 @@ def check_newly_fixed(answer):
         nb.check(f"N {n_tokens}, T {steps}", tuple(answer(n_tokens, steps)), tuple(expected), hint=hint)
 
 
-check_newly_fixed(newly_fixed)
+nb.examine(check_newly_fixed, newly_fixed)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> Go from step to step, and stop when nothing is hidden any more. Floating point: cos(pi / 2) is 6e-17,
@@ -1241,7 +1241,7 @@ def check_masked_loss(answer):
     nb.check("gradient", slope[..., 0], expected, atol=1e-6, hint="half of the loss for each series, in equal parts")
 
 
-check_masked_loss(masked_loss)
+nb.examine(check_masked_loss, masked_loss)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> <code>gather</code> picks the true token's entry of the last axis. A mask times a number
@@ -1305,7 +1305,7 @@ def check_guided(answer):
         nb.check(f"guidance {s}", found, expected, rtol=1e-6, atol=1e-9, hint="what is exp(l)? Is the sum 1?")
 
 
-check_guided(guided)
+nb.examine(check_guided, guided)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> exp(a + s (b - a)) = exp(b)^s exp(a)^(1 - s). The constants go when you normalise.

@@ -1346,7 +1346,7 @@ def check_score_of_mix(answer):
         nb.check(f"shares {counts}", found, inception_score(p, 1).mean, rtol=1e-4, hint=hint)
 
 
-check_score_of_mix(score_of_mix)
+nb.examine(check_score_of_mix, score_of_mix)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> Write KL(p || q) for p = (0, 1, 0), then average over classes. </details>
@@ -1406,7 +1406,7 @@ def check_scale_features(answer):
     nb.check("test by the numbers of train", found[1], expected, atol=1e-6, hint="whose minima and maxima?")
 
 
-check_scale_features(scale_features)
+nb.examine(check_scale_features, scale_features)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> Test features may leave the range; that is right. <code>torch.where</code> chooses
@@ -1464,7 +1464,7 @@ def check_expected_shift(answer):
         nb.check(f"n {n}, m {m}: simulation", found, simulated, rtol=0.04, hint="variances of independent means add up")
 
 
-check_expected_shift(expected_shift)
+nb.examine(check_expected_shift, expected_shift)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> For one feature: the variance of a mean of n values is the variance over n. The
@@ -1529,7 +1529,7 @@ def check_paired_interval(answer):
     nb.check("equal methods: 0 lies inside", float(inside), low=0.93, high=0.97, hint="95 % of the time, for any n")
 
 
-check_paired_interval(paired_interval)
+nb.examine(check_paired_interval, paired_interval)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> <code>scipy.stats.t.ppf(0.975, df)</code>. For the question, try it for
@@ -1611,7 +1611,7 @@ def check_copied_share(answer):
         nb.check(f"{n} train, {k} others, {share:.0%} copies", found, share, atol=0.08, hint=hint)
 
 
-check_copied_share(copied_share)
+nb.examine(check_copied_share, copied_share)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> nearer = s + (1 - s) p. Try it with n = k first: the chapter's formula must come

@@ -844,7 +844,7 @@ def check_equal_lengths(answer):
     nb.check("a bump between steps", bump, wanted, atol=1e-9, hint="interpolate between the two neighbours")
 
 
-check_equal_lengths(equal_lengths)
+nb.examine(check_equal_lengths, equal_lengths)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> <code>np.linspace(0, len(s) - 1, length)</code> are the places to read at, and
@@ -914,7 +914,7 @@ def check_split_windows(answer):
         nb.check(f"{said}: train windows", len(train), could, hint="drop no more than you must")
 
 
-check_split_windows(split_windows)
+nb.examine(check_split_windows, split_windows)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> Window i ends before step <code>i * stride + length</code>. With a stride shorter
@@ -978,7 +978,7 @@ def check_largest_share(answer):
     nb.check("n 50, one table in two", (1 - found) ** 50, 0.5, rtol=1e-9, hint="use the argument `chance`")
 
 
-check_largest_share(largest_share)
+nb.examine(check_largest_share, largest_share)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> Solve (1 - p)^n = 0.05 for p. </details>
@@ -1038,7 +1038,7 @@ def check_to_units(answer):
         nb.check(f"run of mean {mean}, deviation {std}: in units", found, wanted, rtol=1e-9, hint=hint)
 
 
-check_to_units(to_units)
+nb.examine(check_to_units, to_units)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> <code>spread[:, None]</code> has shape (C, 1) and meets (n, C, L) channel by channel.

@@ -1173,9 +1173,10 @@ def check_blockout_batch(answer):
     g = torch.Generator().manual_seed(4)
     first, second = (answer(x, 3, g) for _ in range(2))
     nb.check("the next draw, other windows", bool((first == second).all()), False, hint="go on with g where it stands")
+    nb.check_no_loop(answer, (x[:4], 3, g), (x[:40], 3, g))
 
 
-check_blockout_batch(blockout_batch)
+nb.examine(check_blockout_batch, blockout_batch)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> <code>torch.randint(n, shape)</code> draws from 0 to n - 1. A start of shape (B, 1, 1)
@@ -1215,8 +1216,13 @@ def wrong_begins_anew(x, window, g):
     return blockout_batch(x, window, torch.Generator().manual_seed(g.initial_seed()))
 
 
+def wrong_loop(x, window, g):
+    """goes through the series in a loop"""
+    return torch.cat([blockout_batch(series[None], window, g) for series in x])
+
+
 nb.refused(check_blockout_batch, wrong_one_window, wrong_over_the_end, wrong_channels, wrong_nothing_drawn)
-nb.refused(check_blockout_batch, wrong_begins_anew)
+nb.refused(check_blockout_batch, wrong_begins_anew, wrong_loop)
 
 # %% [markdown]
 # ### 11.2 NT-Xent from its matrix `**`
@@ -1249,8 +1255,7 @@ def check_nt_xent_matrix(answer):
     nb.check("it has a gradient", getattr(value, "requires_grad", False), True, hint="return a tensor; detach nothing")
     one, guess = torch.ones(6, 4, dtype=torch.float64), torch.tensor(11.0).double().log()
     nb.check("equal embeddings: log(2B - 1)", answer(one, one, 0.5), guess, rtol=1e-6, hint="how many candidates?")
-    scaled = answer(7 * a, b / 3, 0.5).detach()
-    nb.check("only directions count", scaled, value.detach(), rtol=1e-6, hint="cosines, of vectors of any length")
+    nb.check("only directions count", answer(7 * a, b / 3, 0.5).detach(), value.detach(), rtol=1e-6, hint="cosines")
 
     def by_loop(a, b, tau):
         rows, total = [z / z.norm() for z in (*a, *b)], 0.0
@@ -1264,9 +1269,10 @@ def check_nt_xent_matrix(answer):
                  hint="compare one row of logits with a loop: which place is the partner's, what does tau do?")  # fmt: skip
     slopes = [torch.autograd.grad(loss, a)[0] for loss in (value, by_loop(a, b, 0.5))]
     nb.check("the gradient", *slopes, rtol=1e-6, atol=1e-9, hint="a view is a candidate of the others, too")
+    nb.check_no_loop(answer, (a[:3], b[:3], 0.5), (a, b, 0.5))
 
 
-check_nt_xent_matrix(nt_xent_matrix)
+nb.examine(check_nt_xent_matrix, nt_xent_matrix)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> <code>cross_entropy(logits, target)</code> takes the softmax itself. With -inf a candidate has
@@ -1314,8 +1320,18 @@ def wrong_detached(a, b, tau):
     return nt_xent_matrix(a, b, tau).detach()
 
 
+def wrong_loop(a, b, tau):
+    """goes through the views in a loop"""
+    u, losses = torch.nn.functional.normalize(torch.cat([a, b]), dim=1), []
+    for i in range(len(u)):
+        cosines = u @ u[i] / tau
+        others = torch.cat([cosines[:i], cosines[i + 1 :]])
+        losses.append(others.logsumexp(dim=0) - cosines[(i + len(a)) % len(u)])
+    return torch.stack(losses).mean()
+
+
 nb.refused(check_nt_xent_matrix, wrong_itself_kept, wrong_partner, wrong_temperature, wrong_lengths)
-nb.refused(check_nt_xent_matrix, wrong_power_of_tau, wrong_detached)
+nb.refused(check_nt_xent_matrix, wrong_power_of_tau, wrong_detached, wrong_loop)
 
 # %% [markdown]
 # ### 11.3 Few labels, by the rules `**`
@@ -1373,7 +1389,7 @@ def check_few_label_features(answer):
     nb.check("series in twelve draws", len(nearest(torch.cat([d[0] for d in draws])).unique()), 60, hint="all may come")
 
 
-check_few_label_features(few_label_features)
+nb.examine(check_few_label_features, few_label_features)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> <code>order[y[order] == c]</code> are the rows of class c in the shuffled order. </details>

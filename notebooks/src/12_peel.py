@@ -1205,7 +1205,7 @@ def check_density(answer):
              hint="two rows may be equal and are neighbours all the same")  # fmt: skip
 
 
-check_density(density)
+nb.examine(check_density, density)
 
 
 # %% [markdown] tags=["hint"]
@@ -1307,7 +1307,7 @@ def check_spectral_codes(answer):
     nb.check("smallest, in order", values, smallest, rtol=1e-6, hint="eigh sorts from small to large: take the first")
 
 
-check_spectral_codes(spectral_codes)
+nb.examine(check_spectral_codes, spectral_codes)
 
 
 # %% [markdown] tags=["hint"]
@@ -1396,7 +1396,7 @@ def check_retrieval_ends(answer):
              hint="count how often each series is among the k farthest; being remote is not the same")  # fmt: skip
 
 
-check_retrieval_ends(retrieval_ends)
+nb.examine(check_retrieval_ends, retrieval_ends)
 
 
 # %% [markdown] tags=["hint"]

@@ -1175,9 +1175,10 @@ def check_temporal_contrast(answer):
         found, expected = (torch.autograd.grad(loss, views, materialize_grads=True) for loss in (found, expected))
         found, expected = torch.cat(found), torch.cat(expected)
         nb.check("gradients of both views", found, expected, rtol=1e-6, atol=1e-9, hint="both views learn: detach none")
+    nb.check_no_loop(answer, draw(2, 2, 3, 4), draw(2, 4, 5, 4))
 
 
-check_temporal_contrast(temporal_contrast)
+nb.examine(check_temporal_contrast, temporal_contrast)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> Put the views behind each other along time: (B, 2T, D). Row t of the scores has its
@@ -1242,7 +1243,12 @@ def wrong_detached(r, r2):
     return temporal_contrast(r, r2.detach())
 
 
-nb.refused(check_temporal_contrast, wrong_other_series, wrong_own_step_kept, wrong_one_view)
+def wrong_loop(r, r2):
+    """goes through the series in a loop"""
+    return torch.stack([temporal_contrast(a[None], b[None]) for a, b in zip(r, r2)]).mean()
+
+
+nb.refused(check_temporal_contrast, wrong_other_series, wrong_own_step_kept, wrong_one_view, wrong_loop)
 nb.refused(check_temporal_contrast, wrong_cosines, wrong_sum, wrong_detached, wrong_fixed_sizes, wrong_partners)
 
 # %% [markdown]
@@ -1275,12 +1281,11 @@ def check_corrupt_rows(answer):
     reference = torch.arange(80.0)[:, None] + 100 * torch.arange(10)  # row r, column m: r + 100 m
     found, later, again = (answer(x, 0.67, reference, h) for h in (g, g, torch.Generator().manual_seed(8)))
     nb.check("the input stays as it is", bool((x == -1).all()), True, hint="write into a new tensor")
-    is_new, row, counts = found != -1, (found % 100).long(), (found != -1).sum(dim=1)
-    nb.check("replaced columns of a row", (int(counts.min()), int(counts.max())), (6, 6), hint="int(rate P)")
-    three = (answer(x, 0.39, reference, g) != -1).sum(dim=1)
-    nb.check("replaced columns at another rate", (int(three.min()), int(three.max())), (3, 3), hint="int(rate P)")
-    own = (found[is_new] // 100).long() == is_new.nonzero()[:, 1]
-    nb.check("new values are of their own column", bool(own.all()), True, hint="gather along the reference's rows")
+    is_new, row, own = found != -1, (found % 100).long(), (found // 100).long() == torch.arange(10)
+    for rate, n in ((0.67, 6), (0.39, 3)):
+        counts = (answer(x, rate, reference, g) != -1).sum(dim=1)
+        nb.check(f"replaced columns, rate {rate}", (int(counts.min()), int(counts.max())), (n, n), hint="int(rate P)")
+    nb.check("new values are of their own column", bool(own[is_new].all()), True, hint="gather along reference's rows")
     nb.check("rarest column", int(is_new.sum(dim=0).min()), low=2800, high=3000, hint="each row draws its own columns")
     nb.check("rarest donor", int(torch.bincount(row[is_new], minlength=80).min()), low=250, high=375, hint="any row")
     both = is_new[:, 0] & is_new[:, 1]
@@ -1292,9 +1297,10 @@ def check_corrupt_rows(answer):
     nb.check("a second batch from g: rows with the same columns", same, low=0, high=0.05, hint="columns by g itself")
     stay = float((later == found)[is_new & (later != -1)].float().mean())
     nb.check("a second batch from g: values that stay", stay, low=0, high=0.05, hint="donors by g itself")
+    nb.check_no_loop(answer, (x[:4, :3], 0.67, reference[:, :3], g), (x[:9], 0.67, reference, g))
 
 
-check_corrupt_rows(corrupt_rows)
+nb.examine(check_corrupt_rows, corrupt_rows)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> Sort random numbers: <code>u.argsort(dim=1)</code> has in each row the numbers 0 to
@@ -1381,7 +1387,12 @@ def wrong_block(x, rate, reference, g):
     return torch.where(order < int(rate * x.shape[1]), reference.gather(0, donors), x)
 
 
-nb.refused(check_corrupt_rows, wrong_inverted, wrong_one_donor, wrong_coin)
+def wrong_loop(x, rate, reference, g):
+    """goes through the rows in a loop"""
+    return torch.cat([corrupt_rows(row[None], rate, reference, g) for row in x])
+
+
+nb.refused(check_corrupt_rows, wrong_inverted, wrong_one_donor, wrong_coin, wrong_loop)
 nb.refused(check_corrupt_rows, wrong_same_columns, wrong_own_generator, wrong_other_columns)
 nb.refused(check_corrupt_rows, wrong_rounded, wrong_constant, wrong_block)
 nb.refused(check_corrupt_rows, wrong_fixed_columns, wrong_fixed_donors, wrong_begins_again)
@@ -1441,7 +1452,7 @@ def check_descend(answer):
         nb.check("ranks", ranks, expected, rtol=1e-9, hint="8 is best; cosines; one before each step")
 
 
-check_descend(descend)
+nb.examine(check_descend, descend)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> <code>loss.backward()</code> <em>adds</em> to <code>w.grad</code>. Either set it to

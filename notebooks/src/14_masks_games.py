@@ -1018,6 +1018,13 @@ def draw(*shape):
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(sum(shape)))
 
 
+# %%
+def player(n, m):
+    """A layer (B, n) -> (B, m), the same each time."""
+    torch.manual_seed(n)
+    return torch.nn.Linear(n, m).double()
+
+
 def mixed(h):
     """A layer (B, any number, D) in which each place sees the sum of all and the one before it, the first nothing."""
     before = torch.cat([torch.zeros_like(h[:, :1]), h[:, :-1]], dim=1)
@@ -1069,8 +1076,8 @@ def check_line_baseline(answer):
     nb.check("hidden of 20 steps, fewest and most", counts, (8, 8), hint="exactly round(share L), in each")
     nb.check("share 0.1: hidden steps", int(answer(x, 0.1, torch.Generator())[0].sum()), 600, hint="use `share`")
     nb.check("different masks", len(is_hidden.unique(dim=0)), low=250, high=300, hint="every series its own")
-    often = is_hidden.double().mean(dim=0)
-    nb.check("each step is hidden about as often", float((often - 0.39).abs().max()), low=0, high=0.13, hint="ends too")
+    many, each = answer(x.repeat(20, 1), 0.39, g)[0].double(), 0.147 + (0.4 - 0.147) * torch.eye(20)
+    nb.check("series that hide steps i and j", many.T @ many / 6000, each, atol=0.03, hint="all steps alike, ends too")
     squares = []
     for series, hidden in zip(x.tolist(), is_hidden.tolist()):
         seen = [t for t in range(20) if not hidden[t]]
@@ -1083,7 +1090,7 @@ def check_line_baseline(answer):
     nb.check("equal masks: from an equal generator, from g again", same, (True, False), hint="go on drawing from g")
 
 
-check_line_baseline(line_baseline)
+nb.examine(check_line_baseline, line_baseline)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> <code>torch.rand(n, L).argsort(dim=1)</code> has in each row the numbers 0 to L - 1 in a
@@ -1137,6 +1144,26 @@ def wrong_begins_again(x, share, g):
     return line_baseline(x, share, torch.Generator().manual_seed(g.initial_seed()))
 
 
+def wrong_ends(x, share, g):
+    """never hides the first or the last step"""
+    turn = torch.rand(x.shape, generator=g)
+    turn[:, [0, -1]] = 1
+    return _error(x, turn.argsort(dim=1).argsort(dim=1) < round(share * x.shape[1]), _line)
+
+
+def wrong_uneven(x, share, g):
+    """hides later steps somewhat more often"""
+    turn = torch.rand(x.shape, generator=g) - 0.1 * torch.linspace(0, 1, x.shape[1])
+    return _error(x, turn.argsort(dim=1).argsort(dim=1) < round(share * x.shape[1]), _line)
+
+
+def wrong_never_both(x, share, g):
+    """hides every step as often, but of steps 0 and 1, 2 and 3, ... never both"""
+    pairs = torch.rand(len(x), x.shape[1] // 2, generator=g).argsort(dim=1)[:, : round(share * x.shape[1])]
+    places = 2 * pairs + torch.randint(2, pairs.shape, generator=g)
+    return _error(x, torch.zeros(x.shape, dtype=torch.bool).scatter(1, places, True), _line)
+
+
 def wrong_kind(x, share, g):
     """returns the error as a tensor"""
     is_hidden, error = line_baseline(x, share, g)
@@ -1169,7 +1196,7 @@ def wrong_other_axis(x, share, g):
 
 nb.refused(check_line_baseline, wrong_by_chance, wrong_rounded_down, wrong_constant, wrong_one_mask)
 nb.refused(check_line_baseline, wrong_own_generator, wrong_last_value, wrong_all_steps, wrong_other_axis)
-nb.refused(check_line_baseline, wrong_begins_again, wrong_kind)
+nb.refused(check_line_baseline, wrong_begins_again, wrong_kind, wrong_ends, wrong_uneven, wrong_never_both)
 
 # %% [markdown]
 # ### 14.2 Encode visible patches only `**`
@@ -1223,7 +1250,7 @@ def check_mae_loss(answer):
         nb.check(f"gradient of {name}", *slopes, rtol=1e-7, atol=1e-10, hint="nothing is detached on the way")
 
 
-check_mae_loss(mae_loss)
+nb.examine(check_mae_loss, mae_loss)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> As every row has as many visible patches, <code>(~is_hidden).nonzero()[:, 1]</code> can be
@@ -1355,7 +1382,7 @@ def objectives(D, G, x, z, which, flip, alpha, beta):
 
 # %% tags=["nbval-check-output"]
 def check_objectives(answer):
-    critic, G = torch.nn.Linear(4, 5).double(), torch.nn.Linear(2, 4).double()
+    critic, G = player(4, 5), player(2, 4)
     x, z, which = draw(6, 4), draw(6, 2), torch.tensor([0, 1, 2, 3, 1, 2])
     D = lambda series: (critic(series)[:, 0], critic(series)[:, 1:])  # noqa: E731
     found = answer(D, G, x, z, which, flip, 0.2, 1.5)
@@ -1365,7 +1392,7 @@ def check_objectives(answer):
     V = sum(torch.log(p[i]) + torch.log(1 - q[i]) for i in range(6)) / 6
     ce = [-sum(D(flip(s, which))[1].log_softmax(dim=1)[i, which[i]] for i in range(6)) / 6 for s in (x, made)]
     loss_d, loss_g = -V + 1.5 * ce[0], -sum(torch.log(q[i]) for i in range(6)) / 6 + 0.2 * ce[1]
-    hints = "D raises V; flips of real series, weight beta", "-log p(G(z)); G wants its flips told, weight alpha"
+    hints = "-V, of unflipped series; beta: flips of real series", "-log p(G(z)); G wants its flips told, weight alpha"
     nb.check("loss of D", found[0].detach(), loss_d.detach(), rtol=1e-9, hint=hints[0])
     nb.check("loss of G", found[1].detach(), loss_g.detach(), rtol=1e-9, hint=hints[1])
     sure = answer(lambda series: (0 * D(series)[0] + 50, D(series)[1]), G, x, z, which, flip, 0.6, 0.7)
@@ -1378,7 +1405,7 @@ def check_objectives(answer):
         nb.check(f"gradient of {name}'s weights", *slopes, rtol=1e-7, atol=1e-10, hint="its own loss must reach it")
 
 
-check_objectives(objectives)
+nb.examine(check_objectives, objectives)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> With a score s, -log p is softplus(-s) and -log(1 - p) is softplus(s). The same

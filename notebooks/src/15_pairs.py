@@ -994,7 +994,7 @@ def check_two_way_loss(answer):
         nb.check(f"gradient of {name}, by a small step", (z.grad * step).sum(), slope, rtol=1e-3, hint="detach nothing")
 
 
-check_two_way_loss(two_way_loss)
+nb.examine(check_two_way_loss, two_way_loss)
 
 
 # %% [markdown] tags=["hint"]
@@ -1046,6 +1046,11 @@ def wrong_without_partner(u, v, tau):
     return ((others.logsumexp(dim=1) + others.logsumexp(dim=0)) / 2 - s.diagonal()).mean()
 
 
+def wrong_number(u, v, tau):
+    """returns a number in the place of a tensor"""
+    return two_way_loss(u, v, tau).item()
+
+
 def wrong_detached(u, v, tau):
     """lets one tower learn only"""
     return two_way_loss(u, v.detach(), tau)
@@ -1066,6 +1071,7 @@ def wrong_other_detached(u, v, tau):
 
 nb.refused(check_two_way_loss, wrong_one_axis, wrong_times_tau, wrong_fixed_tau, wrong_length, wrong_sum)
 nb.refused(check_two_way_loss, wrong_without_partner, wrong_detached, wrong_partner_detached, wrong_other_detached)
+nb.refused(check_two_way_loss, wrong_number)
 
 # %% [markdown]
 # ### 15.2 Classes by several names `**`
@@ -1117,7 +1123,7 @@ def check_classify_by_names(answer):
              hint="the class with the largest cosine")  # fmt: skip
 
 
-check_classify_by_names(classify_by_names)
+nb.examine(check_classify_by_names, classify_by_names)
 
 
 # %% [markdown] tags=["hint"]
@@ -1231,7 +1237,7 @@ def check_move_gap(answer):
     nb.check("unit length", torch.cat([a, b]).norm(dim=1), [1.0] * 50, rtol=1e-9, hint="bring all to unit length again")
 
 
-check_move_gap(move_gap)
+nb.examine(check_move_gap, move_gap)
 
 
 # %% [markdown] tags=["hint"]

@@ -696,7 +696,7 @@ def check_compare(answer):
     nb.check("of 240, the most frequent of them", times.max(), low=14, high=40, hint="rows are equally likely")
 
 
-check_compare(compare)
+nb.examine(check_compare, compare)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> A list of index arrays, one for each draw, is all that the representations share. </details>
@@ -911,7 +911,7 @@ def check_cross_validated(answer):
     nb.check("folds by any numbers", *shares(np.array([0, 7, 3])[fold]), rtol=1e-9, hint="which numbers are in `fold`?")
 
 
-check_cross_validated(cross_validated)
+nb.examine(check_cross_validated, cross_validated)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> Features of two folds cannot be mixed: each fit has axes of its own. So the classifier
@@ -1082,7 +1082,7 @@ def check_settled(answer):
              hint="only seeds are a sample")  # fmt: skip
 
 
-check_settled(settled)
+nb.examine(check_settled, settled)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary> Average over axis 1 first. What is left is one difference for each seed. </details>

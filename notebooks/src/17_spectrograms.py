@@ -821,7 +821,7 @@ def check_energy_of_frames(answer):
             nb.check(f"{name}, n_fft {n_fft}", answer(stft(x, n_fft)), expected, rtol=1e-9, atol=1e-12, hint=hint)
 
 
-check_energy_of_frames(energy_of_frames)
+nb.examine(check_energy_of_frames, energy_of_frames)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary>
@@ -898,7 +898,7 @@ def check_gain_at_each_step(answer):
         nb.check(f"factor times series, L {length}, n_fft {n_fft}", gain * x[0, 0], colleague, atol=1e-9, hint=hint)
 
 
-check_gain_at_each_step(gain_at_each_step)
+nb.examine(check_gain_at_each_step, gain_at_each_step)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary>
@@ -979,7 +979,7 @@ def check_series_of_magnitude(answer):
         nb.check(f"L {length}: distance to m, 200 rounds : none", closer, low=0, high=0.5, hint=hint)
 
 
-check_series_of_magnitude(series_of_magnitude)
+nb.examine(check_series_of_magnitude, series_of_magnitude)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary>

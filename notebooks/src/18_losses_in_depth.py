@@ -709,7 +709,7 @@ def check_linear_cka(answer):
     nb.check("width 20000", answer(wide, wide), 1.0, rtol=1e-4)
 
 
-check_linear_cka(linear_cka)
+nb.examine(check_linear_cka, linear_cka)
 
 
 # %% [markdown] tags=["hint"]
@@ -778,7 +778,7 @@ def check_effective_rank(answer):
     nb.check("far from the origin", answer(unequal + 50), expected, rtol=1e-6, hint="covariance: subtract the mean")
 
 
-check_effective_rank(effective_rank)
+nb.examine(check_effective_rank, effective_rank)
 
 
 # %% [markdown] tags=["hint"]
@@ -854,7 +854,7 @@ def check_features_on_the_floor(answer):
                  hint="how much correlated are an arrow and its opposite?")  # fmt: skip
 
 
-check_features_on_the_floor(features_on_the_floor)
+nb.examine(check_features_on_the_floor, features_on_the_floor)
 
 
 # %% [markdown] tags=["hint"]

@@ -1,8 +1,8 @@
 """Exercises in a chapter's source: solution cell, check cell, hint, wrong answers; here they become stubs and proofs.
 
 An exercise is five cells: its heading "### 3.1 Title `**`", a cell tagged `exercise` that defines one function with the
-solution between two marker comments, a check cell that defines and calls `check_<name>`, a cell tagged `hint`, and a
-cell tagged `solution` with wrong answers that the check refuses.
+solution between two marker comments, a check cell that defines `check_<name>` and has `nb.examine` call it, a cell
+tagged `hint`, and one tagged `solution` with wrong answers that the check refuses.
 
 A question that no check can grade stands in the statement behind "**To answer in words:**", and its model answer,
 folded, in the hint cell as `<details><summary>Answer in words</summary> ... </details>`. A learner gets a cell for it.

@@ -33,7 +33,7 @@ from build import sources  # noqa: E402
 from chapters import read_cells  # noqa: E402
 from exercises import parse  # noqa: E402
 
-from ncvqvae_lite.nb_checks import CheckFailed  # noqa: E402
+from ncvqvae_lite.nb_checks import CheckFailed, examine  # noqa: E402
 
 EQUIVALENT = re.compile(r"^# equivalent: (.+?): (.+)", re.MULTILINE)
 OPERATORS = {
@@ -132,6 +132,8 @@ def _variants(node, has_gradient):
             yield from (body, orelse)
         case ast.comprehension(ifs=[_, *_]):
             yield ast.comprehension(node.target, node.iter, [], node.is_async)
+        case ast.Return(value=ast.expr()):
+            yield ast.Return(None)
         case ast.With():
             yield ast.If(ast.Constant(True), node.body, [])  # no_grad is lost
         case ast.Set(elts=[first, *rest]) if rest:
@@ -307,7 +309,7 @@ def _verdict(answer, exercise, namespace, seconds):
     np.random.seed(0)  # noqa: NPY002
     try:
         with redirect_stdout(StringIO()), _at_most(seconds):
-            namespace[f"check_{exercise.name}"](answer)
+            examine(namespace[f"check_{exercise.name}"], answer)
     except CheckFailed:
         return "noticed"
     except Exception:  # whatever it is: the learner sees that something is wrong
