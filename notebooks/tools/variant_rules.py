@@ -217,6 +217,175 @@ def distance_to_neighbours(draw):
     }
 
 
+def weights_of_terms(draw):
+    """vicreg_of_views: VICReg with other weights."""
+    sim, var, cov = draw.choice(((10, 5, 2), (15, 10, 3), (5, 15, 2), (12, 20, 4)))
+    return {
+        "as in the chapter.": f"as in the chapter, but with the weights {sim}, {var} and {cov} of the three terms.",
+        "with the weights 25, 25 and 1": f"with the weights {sim}, {var} and {cov}",
+        "return 25 * sim + 25 * var + cov": f"return {sim} * sim + {var} * var + {cov} * cov",
+        "vicreg(*views[:2]).total": f"vicreg(*views[:2], {sim}, {var}, {cov}).total",
+        "vicreg(a, b).total": f"vicreg(a, b, {sim}, {var}, {cov}).total",
+        "manual_seed(6)": f"manual_seed({draw.randrange(100, 1000)})",
+        'by one")': 'by one, with these weights")',
+        "+ 25 * (s": f"+ {sim} * (s",
+        "return 25 * sim + (": f"return {sim} * sim + (",
+        "(views) - 25 * sim)": f"(views) - {sim} * sim)",
+        "+ 25 * 2 * above": f"+ {var} * 2 * above",
+    }
+
+
+def candidates_of_a_view(draw):
+    """nt_xent_matrix: the partner is no term of the sum, or the sum is over the other view only."""
+    replaced = {"manual_seed(5)": f"manual_seed({draw.randrange(100, 1000)})"}
+    task = "without each view's cosine to itself, and the cross entropy of\nthe partner in each row."
+    kept = "cosines[[j for j in range(len(u)) if {}]]"
+    if draw.choice((False, True)):
+        return replaced | {
+            task: "without each view's cosine to itself; then in each row minus the logit\nof the partner plus the log "
+            "of the sum of exponentials of all *other* logits: the partner is left out of\nthis sum (NT-Xent has it). "
+            "Take the mean over rows.",
+            "NT-Xent of the projections of two views.": "NT-Xent of two views, the partner left out of the sum.",
+            "    return torch.nn.functional.cross_entropy(cosines, partner)\n": "    partner = partner[:, None]\n"
+            "    strangers = cosines.scatter(1, partner, -torch.inf)\n"
+            "    return (strangers.logsumexp(dim=1) - cosines.gather(1, partner)[:, 0]).mean()\n",
+            "torch.tensor(11.0)": "torch.tensor(10.0)",
+            "log(2B - 1)": "log(2B - 2)",
+            "if j != i]": "if j not in (i, (i + 6) % 12)]",
+            "torch.cat([cosines[:i], cosines[i + 1 :]])": kept.format("j not in (i, (i + len(a)) % len(u))"),
+            "<code>cross_entropy(logits, target)</code> takes the softmax itself.": "<code>logsumexp(dim=1)</code> "
+            "takes the exponentials itself.",
+            "has\nprobability 0.": "adds\nnothing.",
+        }  # fmt: skip
+    return replaced | {
+        task: "and in each row the cross entropy of the partner among all views of the *other* half:\na view of `a` "
+        "chooses from `b`, one of `b` from `a` (in NT-Xent from both).",
+        "NT-Xent of the projections of two views.": "NT-Xent of two views, whose candidates are the other half.",
+        "    cosines = (u @ u.T / tau).masked_fill(torch.eye(len(u), dtype=torch.bool), -torch.inf)  # (2B, 2B)\n":
+        "    half = torch.arange(len(u)) < len(a)\n"
+        "    cosines = (u @ u.T / tau).masked_fill(half == half[:, None], -torch.inf)  # (2B, 2B)\n",
+        "torch.tensor(11.0)": "torch.tensor(6.0)",
+        "log(2B - 1)": "log(B)",
+        "if j != i]": "if i // 6 != j // 6]",
+        "torch.cat([cosines[:i], cosines[i + 1 :]])": kept.format("i // len(a) != j // len(a)"),
+        "a view is a candidate of the others, too": "a view is a candidate of the other half, too",
+    }  # fmt: skip
+
+
+def divided_scores(draw):
+    """temporal_contrast: scores are divided by a number."""
+    tau = draw.choice((2, 3, 4, 5))
+    return {
+        "dot products, without a temperature.": f"dot products divided by {tau}.",
+        "both @ both.transpose(1, 2)": f"both @ both.transpose(1, 2) / {tau}",
+        "r @ r2.transpose(1, 2)": f"r @ r2.transpose(1, 2) / {tau}",
+        "far = [z @ own[t] for": f"far = [z @ own[t] / {tau} for",
+        "other[t] @ own[t])": f"other[t] @ own[t] / {tau})",
+        'hint="dot products; both directions"': f'hint="dot products over {tau}; both directions"',
+    }
+
+
+def error_of_lines(draw):
+    """line_baseline: another error."""
+    words, before, after = draw.choice((("absolute", "abs(", ")"), ("fourth power of the", "(", ") ** 4")))
+    line = "np.interp(steps[hidden], steps[~hidden], series[~hidden]) - series[hidden]"
+    same = "series[a] + part * (series[b] - series[a]) - series[t]"
+    return {
+        "torch.Generator().manual_seed(3)": f"torch.Generator().manual_seed({draw.randrange(100, 1000)})",
+        "and the\nsquared error over all hidden steps": f"and the\nmean {words} error over all hidden steps",
+        "Squared error of hidden points": f"Mean {words} error of hidden points",
+        "what is the\nexpected error of the line, and what that of the answer 0?": "which has\nthe smaller expected "
+        "error, the line or the answer 0?",
+        f"squares.append(({line}) ** 2)": f"squares.append({before}{line}{after})",
+        f"squares.append(({same}) ** 2)": f"squares.append({before}{same}{after})",
+        "squares = [(fill(s, h)[h] - s[h]) ** 2 for": f"squares = [{before}fill(s, h)[h] - s[h]{after} for",
+        "((filled - x.numpy())[is_hidden.numpy()] ** 2)": f"({before}(filled - x.numpy())[is_hidden.numpy()]{after})",
+    }
+
+
+def unequal_moves(draw):
+    """move_gap: one cloud moves further than the other."""
+    p = draw.choice((0.25, 0.75, 0.125, 0.875))
+    q = 1 - p
+
+    def moved(share):
+        a, b = p * share, q * share
+        return f"[[{1 - 1.5 * a}, {-0.5 * a}], [{-1.5 * a}, {1 - 0.5 * a}], [{1.5 * b - 1}, {0.5 * b}]]"
+
+    return {
+        "each by `share / 2` times the gap, and": f"the first by `{p} * share` times the gap, the second by "
+        f"`{q} * share` times, and",
+        "- share / 2 * gap": f"- {p} * share * gap",
+        "+ share / 2 * gap": f"+ {q} * share * gap",
+        "[[2, -2], [-6, 6], [-2, 2]], [[5, -1], [-3, 7], [-5, 1]]": f"{moved(1)}, {moved(0.5)}",
+    }
+
+
+def errors_of_a_mean(draw):
+    """settled: a number of standard errors."""
+    count = draw.choice((2, 3, 4))
+    return {
+        "and its standard error with the *seeds* as": f"and {count} times its standard error, with the *seeds* as",
+        "and its standard error over seeds.": f"and {count} times its standard error over seeds.",
+        "(mean, standard error), two": f"(mean, {count} standard errors), two",
+        "/ len(of_seed) ** 0.5": f"/ len(of_seed) ** 0.5 * {count}",
+        "stdev(gains.tolist()) / 5**0.5": f"{count} * stdev(gains.tolist()) / 5**0.5",
+        '"standard error"': f'"{count} standard errors"',
+        "(-0.15, 0.05)": f"(-0.15, {0.05 * count!r})",
+        "/ len(d) ** 0.5": f"/ len(d) ** 0.5 * {count}",
+        "/ len(a)) ** 0.5": f"/ len(a)) ** 0.5 * {count}",
+        "d.std(ddof=1)\n": f"{count} * d.std(ddof=1)\n",
+        "/ 3**0.5": f"/ 3**0.5 * {count}",
+    }
+
+
+def part_of_the_energy(draw):
+    """energy_of_frames: the mean square, or what is left without the mean of a frame."""
+    rows, expected, words = draw.choice(
+        (
+            ("2 * inner + power[:, :, -1]) / n_fft", "n_fft * frames_of(x, n_fft).var(dim=-1, correction=0)",
+             "the sum of the squared\ndeviations of its windowed values from their mean"),
+            ("2 * inner + power[:, :, -1]) / n_fft**2", "frames_of(x, n_fft).var(dim=-1, correction=0)",
+             "here the variance of its\nwindowed values (denominator: their number)"),
+            ("power[:, :, 0] + 2 * inner + power[:, :, -1]) / n_fft**2", "(frames_of(x, n_fft) ** 2).mean(dim=-1)",
+             "here the *mean* of its squared\n(windowed) values"),
+        )
+    )  # fmt: skip
+    return {
+        "the sum of its squared\n(windowed) values": words,
+        "Energy of each windowed frame.": f"Energy of each windowed frame: {' '.join(words.split())}.",
+        "power[:, :, 0] + 2 * inner + power[:, :, -1]) / n_fft": rows,
+        "(frames_of(x, n_fft) ** 2).sum(dim=-1)": expected,
+        "count rows 0 and n_fft/2 once, the others twice; use": "which rows count not at all, once, twice? Use",
+        'divide by n_fft"': 'what divides?"',
+        "manual_seed(2)": f"manual_seed({draw.randrange(100, 1000)})",
+    }
+
+
+def rank_of_an_order(draw):
+    """effective_rank: the entropy of another order."""
+    order = draw.choice((2, 3, 4))
+
+    def rank(shares):
+        return f"({shares} ** {order}).sum() ** (1 / {1 - order})"
+
+    return {
+        "The *effective rank* is the exponential of the\n": "Here the *effective rank* is that of\n",
+        "entropy of the shares, $\\exp(-\\sum_i q_i \\log q_i)$ (after": f"order {order}, $(\\sum_i q_i^{order})^"
+        f"{{1 / (1 - {order})}}$ (order 1, the entropy:",
+        "who take singular": "of singular",
+        "Effective number of directions": f"Effective number (order {order}) of directions",
+        "torch.exp(torch.special.entr(shares).sum())": rank("shares"),
+        "torch.exp(torch.special.entr(variances / variances.sum()).sum())": rank("(variances / variances.sum())"),
+        "torch.exp(torch.special.entr(deviations / deviations.sum()).sum())": rank("(deviations / deviations.sum())"),
+        "math.exp(-0.9 * math.log(0.9) - 0.1 * math.log(0.1))": f"(0.9**{order} + 0.1**{order}) ** (1 / {1 - order})",
+        "torch.prod((s / s.sum()) ** -(s / s.sum()))": rank("(s / s.sum())"),
+        "not the diagonal; 0 log 0 is 0": "not the diagonal",
+        "a rounding error below 0 has no log": "a rounding error may lie below 0",
+        "`torch.special.entr(q)` is -q log q, with 0 at 0.": "First the shares, which sum to 1; then their powers.",
+    }
+
+
 RULES = {  # by the name of the function that the learner writes
     "compression": bits_of_a_value,
     "scale_with_gaps": deviation_and_gaps,
@@ -229,4 +398,12 @@ RULES = {  # by the name of the function that the learner writes
     "expected_shift": second_sample_scaled,
     "split_windows": gap_between_splits,
     "density": distance_to_neighbours,
+    "vicreg_of_views": weights_of_terms,
+    "nt_xent_matrix": candidates_of_a_view,
+    "temporal_contrast": divided_scores,
+    "line_baseline": error_of_lines,
+    "move_gap": unequal_moves,
+    "settled": errors_of_a_mean,
+    "energy_of_frames": part_of_the_energy,
+    "effective_rank": rank_of_an_order,
 }
