@@ -33,6 +33,11 @@ def test_the_first_use_of_a_word_becomes_a_link():
     assert glossary.linked(["a standard\nerror"], "02") == ["a [standard\nerror](GLOSSARY.md#standard-error)"]
 
 
+def test_a_word_in_another_sense_gets_no_link():
+    said = "The next cell, this cell, the\ncells, *Each cell* and the parameters cell: then a cell"
+    assert glossary.linked([said], "02") == [said.removesuffix("cell") + "[cell](GLOSSARY.md#cell)"]
+
+
 def test_a_word_gets_no_link_where_it_is_built():
     assert glossary.linked(["FID of tokens"], "07") == ["FID of [tokens](GLOSSARY.md#token)"]
 

@@ -1,7 +1,8 @@
 """Links from the text of a chapter to notebooks/GLOSSARY.md: the first use of each of its words.
 
 No author writes these links. A word gets one where it first stands in a chapter, unless this is the chapter that the
-glossary itself sends to. Headings, formulas, code, HTML and other links stay as they are.
+glossary itself sends to. Headings, formulas, code, HTML and other links stay as they are, and so do words that mean
+something else where they stand (`OTHERWISE`).
 """
 
 import re
@@ -13,6 +14,10 @@ KEPT = re.compile(  # what has no link put into it: fences, code, formulas, link
     r"```.*?```|`[^`\n]*`|\$\$.*?\$\$|\$[^$]+\$|!?\[[^\]]*\]\([^)]*\)|<[^>]+>|^#[^\n]*|\*\*[^*]+\*\*",
     re.DOTALL | re.MULTILINE,
 )
+
+OTHERWISE = {  # what stands before a word that means something else there: cells of notebooks and of grids
+    "Cell": ("first", "next", "this", "the", "per", "each", "parameters"),
+}
 
 
 class Entry(NamedTuple):
@@ -58,7 +63,8 @@ def use_of(entry):
     word = r"\s+".join(map(re.escape, entry.word.split()))
     if not entry.word.isupper():
         word = f"[{entry.word[0].upper()}{entry.word[0].lower()}]{word[1:]}(?:es|s)?"
-    return re.compile(rf"(?<![\w-]){word}(?![\w-])")
+    before = "".join(rf"(?<!\b[{w[0].upper()}{w[0]}]{w[1:]}\s)" for w in OTHERWISE.get(entry.word, ()))
+    return re.compile(rf"{before}(?<![\w-]){word}(?![\w-])")
 
 
 def _link_once(text, entry):
