@@ -85,6 +85,7 @@ def test_a_weak_check_is_found_out_and_a_strong_one_passes(tmp_path):
     strong = tried(tmp_path, STRONG)
     assert [mutant.change for mutant in strong.passed] == ["return x + noise - x.mean(dim=-1)"]
     assert not strong.equivalent and len(strong.noticed) > 10
+    assert "return" in [mutant.change for mutant in strong.noticed]  # None is refused in words: no crash
     strong = tried(tmp_path, STRONG, "# equivalent: x.mean(dim=-1): x has one axis\n")
     assert not strong.passed and len(strong.equivalent) == 1
 

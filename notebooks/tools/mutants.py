@@ -2,9 +2,10 @@
 
 Mutation analysis (DeMillo, Lipton and Sayward 1978, "Hints on test data selection", Computer 11(4)): a solution is
 changed in one place at a time, as a learner's slip would change it (another constant, sign, axis or reduction, a lost
-detach, a generator that is not used, an argument that has no effect, a statement less ...). Its check must fail for
-each of these mutants. One that passes is printed: the check is too weak, or the mutant is no fault. Such an equivalent
-mutant is listed in the exercise's cell of wrong answers, with the reason, and at most two in a chapter:
+detach, a generator that is not used, an argument that has no effect, a statement less, nothing returned ...). Its
+check must fail for each of these mutants. One that passes is printed: the check is too weak, or the mutant is no fault.
+Such an equivalent mutant is listed in the exercise's cell of wrong answers, with the reason, and at most two in a
+chapter:
 
     # equivalent: q[q >= 0]: a share of 0 adds 0 to the sum
 
