@@ -14,8 +14,8 @@ CLASS_WORDS = {  # in the order of the labels; other sets keep their own names
 ARMS = {"naive": ("regular", "none"), "non_contrastive": ("barlowtwins", "warp")}  # column -> method, augmentation
 # Changes of the preset `quick`. Besides noise, 60 steps have little to say: 10 tokens of 64 codes hold it, and what
 # these leave over is drawn again (`noise`). A prior of 400 steps still mixes classes a little: some guidance and surer
-# choices help. Fewer steps of training the tokenizer and of decoding save time.
-SETTINGS = {"n_fft": 12, "width": 10, "codebook_size": 64, "min_steps": 300, "prior_min_steps": 400}
+# choices help. Fewer steps of decoding save time.
+SETTINGS = {"n_fft": 12, "width": 10, "codebook_size": 64, "prior_min_steps": 400}
 SETTINGS |= {"prior_batch_size": 128, "guidance": 1.25, "choice_temperature": 1.0, "decoding_steps": 8, "cas_epochs": 5}
 COLUMNS = ("metric", *ARMS, "real", "thesis")
 # Score -> what real series have: another metric of the same run, a number, or None where nothing is compared.
