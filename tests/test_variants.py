@@ -68,7 +68,7 @@ def test_a_chapter_from_the_command_to_the_files(tmp_path, capsys):
     ("rule", "fault"),
     [
         ({"as 32-bit numbers": "as single-precision numbers"}, "the published solution of exercise 0.1 passes"),
-        ({"25.6": "6.4"}, "the solution of exercise 0.1 fails"),
+        ({"32.0": "6.4"}, "the solution of exercise 0.1 fails"),
         ({"no such text": ""}, "exercise 0.1 does not hold 'no such text'"),
         ({"answer(1, 1, 2**32)": "answer(1)"}, "the check of exercise 0.1 fails by TypeError"),
     ],

@@ -46,29 +46,29 @@ axes[0, 0].get_gridspec().set_height_ratios((4, 1))
 for (above, below), (title, series, tokens, colour) in zip(axes.T, (known, new)):
     above.plot(np.arange(60) + 0.5, series, color=colour)
     above.set(xlim=(0, 60), ylim=(-3, 3), xticks=[], yticks=[], title=title)
-    below.imshow(tokens, cmap=plots.colour_map(32), vmin=0, vmax=31, extent=(0, 60, 0, 1), aspect="auto")
+    below.imshow(tokens, cmap=plots.colour_map(64), vmin=0, vmax=63, extent=(0, 60, 0, 1), aspect="auto")
     for place, token in enumerate(tokens[0]):
-        shade = "white" if token < 14 else "black"
-        below.text(4 * place + 2, 0.5, token, ha="center", va="center", fontsize=plots.SMALL, color=shade)
-    below.set(yticks=[], xlabel="its tokens: one for every 4 steps")
+        shade = "white" if token < 28 else "black"
+        below.text(6 * place + 3, 0.5, token, ha="center", va="center", fontsize=plots.SMALL, color=shade)
+    below.set(yticks=[], xlabel="its tokens: one for every 6 steps")
 fig
 
 # %% [markdown]
-# That is the whole course in one figure. Left: a series of 60 numbers, and below it the same series written as 15 *tokens*, each one of
-# 32 symbols. Right: a model drew 15 new tokens, and from them came a series that was never in the data. How does a
+# That is the whole course in one figure. Left: a series of 60 numbers, and below it the same series written as 10 *tokens*, each one of
+# 64 symbols. Right: a model drew 10 new tokens, and from them came a series that was never in the data. How does a
 # series become tokens, how are new ones drawn, and are the new series any good?
 #
 # Lines with ✓ are *checks*. They compare a value with what it should be, and stop the notebook if it is not; ≈ marks a rounded number.
 
 # %% tags=["nbval-check-output"]
 nb.check("values of a series", example["x"].shape[1], 60)
-nb.check("tokens of a series", example["x_tokens"].shape[1:], (1, 15))
+nb.check("tokens of a series", example["x_tokens"].shape[1:], (1, 10))
 written = np.concatenate([example["x_tokens"].ravel(), example["steps"][-1].ravel()])  # of six series and the new one
 about = json.loads(str(example["about"]))  # the run that drew the series
 K = about["config"]["codebook_size"]
-nb.check("symbols that a token can be", K, 32)
+nb.check("symbols that a token can be", K, 64)
 nb.check("tokens that are none of these", int(((written < 0) | (written >= K)).sum()), 0)
-nb.check("different symbols in these tokens", len(np.unique(written)), low=17, high=K)
+nb.check("different symbols in these tokens", len(np.unique(written)), low=33, high=K)
 far = np.abs(example["x"] - example["drawn"]).mean(axis=1).min() / example["x"].std()
 nb.check("new series: mean distance to the nearest of the six, in deviations", float(far), low=0.2, high=1, digits=2)
 
@@ -106,9 +106,9 @@ nb.check("of each class", torch.bincount(asked).tolist(), [16] * 6)
 #
 # **Upper row, from left to right.** A series is a list of 60 numbers. Its *spectrogram* says how much of each frequency
 # there is at each time (chapter 1). A network, the *encoder*, turns this picture into a short row of *tokens*: whole
-# numbers from 0 to 31, each the name of one entry in a table, the *codebook* (chapter 2). A token stands for four steps of
+# numbers from 0 to 63, each the name of one entry in a table, the *codebook* (chapter 2). A token stands for six steps of
 # the series. A second network, the *decoder*, turns the tokens into a series again. What it gives back is close, though
-# 15 tokens are far less than 60 numbers: the shape is kept, and of the noise what the tokens can say.
+# 10 tokens are far less than 60 numbers: the shape is kept, and of the noise what the tokens can say.
 #
 # **Lower row.** If series are tokens, then *new tokens are new series*. A third network, the *prior*, learns which tokens
 # go together. The first picture has one line for each of its steps, from top to bottom. In the first line every token is hidden. The prior
@@ -120,14 +120,16 @@ nb.check("of each class", torch.bincount(asked).tolist(), [16] * 6)
 # %%
 from ncvqvae_lite.timefreq import stft
 
-codes = plots.colour_map(32)
+codes = plots.colour_map(64)
 fig, axes = plots.figure(2, 4, height=3.9)
 x, x_hat, tokens, steps = (example[name].astype(np.float32) for name in ("x", "x_hat", "x_tokens", "steps"))
-spectrogram = stft(torch.from_numpy(x[SHOWN, None, None]))[0]  # (2, F, W), real and imaginary parts
+spectrogram = stft(torch.from_numpy(x[SHOWN, None, None]), about["config"]["n_fft"])[
+    0
+]  # (2, F, W), real and imaginary parts
 by_step = np.ma.masked_less(steps[:, 0], 0)  # (T + 1, N), hidden ones masked
 axes[0, 1].imshow(spectrogram.norm(dim=0), aspect="auto", origin="lower", cmap="Greys")
 for ax, grid in zip((axes[0, 2], *axes[1, :2]), (tokens[SHOWN], by_step, by_step[-1:])):
-    ax.imshow(grid, aspect="auto", cmap=codes, vmin=0, vmax=31, interpolation="none")
+    ax.imshow(grid, aspect="auto", cmap=codes, vmin=0, vmax=63, interpolation="none")
 drawn = (x[SHOWN], plots.REAL), (x_hat[SHOWN], COLOUR), (example["decoded"], COLOUR), (example["drawn"], COLOUR)
 for ax, (series, colour) in zip((axes[0, 0], axes[0, 3], *axes[1, 2:]), drawn):
     ax.plot(series, color=colour)
@@ -142,19 +144,19 @@ fig.supxlabel("time →   (one colour per token, in no order; grey: hidden)", fo
 fig
 
 # %% [markdown]
-# Some counting, because the rest of the course counts in these letters. The spectrogram has $F = 5$ frequency rows
-# and $W = 31$ columns. The encoder of this run joins the rows and halves the columns to $W' = 15$, so a series is $N = 15$
-# tokens of $K = 32$ kinds. (The thesis keeps the rows: on the set TwoPatterns of the next chapters, $5 \cdot 8 = 40$ tokens. Chapter 5
+# Some counting, because the rest of the course counts in these letters. The spectrogram has $F = 7$ frequency rows
+# and $W = 21$ columns. The encoder of this run joins the rows and halves the columns to $W' = 10$, so a series is $N = 10$
+# tokens of $K = 64$ kinds. (The thesis keeps the rows: on the set TwoPatterns of the next chapters, $5 \cdot 8 = 40$ tokens. Chapter 5
 # compares the two ways.) After step $k$ of $T$ there are $\lfloor N \cos(\pi k / 2T) \rfloor$ tokens hidden, or one less than
 # before if that is fewer. So few are decided in the first steps and more in the last ones, when most of the series is settled. (If $T$ is
 # larger than $N$, it is one at a time, and fewer than $T$ steps are enough.)
 
 # %% tags=["nbval-check-output"]
 T = about["config"]["decoding_steps"]
-hidden, left = [int((row < 0).sum()) for row in steps], [15]
+hidden, left = [int((row < 0).sum()) for row in steps], [10]
 while left[-1]:
-    left.append(min(left[-1] - 1, int(15 * np.cos(np.pi * len(left) / (2 * T)) + 1e-9)))
-nb.check("spectrogram (F, W)", tuple(spectrogram.shape[1:]), (5, 31))
+    left.append(min(left[-1] - 1, int(10 * np.cos(np.pi * len(left) / (2 * T)) + 1e-9)))
+nb.check("spectrogram (F, W)", tuple(spectrogram.shape[1:]), (7, 21))
 nb.check("hidden after each step", hidden, left)
 kept = [bool((after[before >= 0] == before[before >= 0]).all()) for before, after in zip(steps, steps[1:])]
 nb.check("steps in which no decided token changed", sum(kept), len(left) - 1)
@@ -167,7 +169,7 @@ nb.check("steps in which no decided token changed", sum(kept), len(left) - 1)
 # %% tags=["nbval-check-output"]
 error = ((x - x_hat) ** 2).mean(axis=1) / x.var(axis=1)  # (6,)
 for name, share in zip(classes, error):
-    nb.check(f"{name}: error of the decoded series", share, low=0, high=0.3, digits=2)
+    nb.check(f"{name}: error of the decoded series", share, low=0, high=0.5, digits=2)
 
 # %% [markdown]
 # ![](drawings/decoding_stills.svg)
@@ -312,7 +314,7 @@ def compression(length, n_tokens, codebook_size):
 # %% tags=["nbval-check-output"]
 def check_compression(answer):
     nb.check("one value as one 32-bit token", answer(1, 1, 2**32), 1.0, rtol=1e-9, hint="both sides count in bits")
-    nb.check("above: L 60, N 15, K 32", answer(60, 15, 32), 25.6, rtol=1e-9, hint="how many bits tell K codes apart?")
+    nb.check("above: L 60, N 10, K 64", answer(60, 10, 64), 32.0, rtol=1e-9, hint="how many bits tell K codes apart?")
     name, hint = "the thesis on TwoPatterns: L 128, N 40, K 32", "how many values, how many tokens, how many bits each?"
     nb.check(name, answer(128, 40, 32), 20.48, rtol=1e-9, hint=hint)
     exact = 32 * 128 / (40 * 3.321928094887362)
@@ -324,7 +326,7 @@ nb.examine(check_compression, compression)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary>
 #
-# 60 values take 60 · 32 bits. With 32 codes a token takes 5 bits, because $2^5 = 32$.
+# 60 values take 60 · 32 bits. With 64 codes a token takes 6 bits, because $2^6 = 64$.
 #
 # </details>
 

@@ -27,7 +27,7 @@ THUMBNAIL_WIDTH = 240  # pixels
 DRAWN = {"00": "nc_vqvae", "11": "family"}  # chapter -> the drawing that stands before it
 
 ALT = {  # chapter -> what the first figure shows, which is its thumbnail, for readers who do not see it
-    "00": "A series of the data and a new one, both upward shifts; below each its 15 tokens, numbered and coloured",
+    "00": "A series of the data and a new one, both upward shifts; below each its 10 tokens, numbered and coloured",
     "01": "Series of three data sets, one colour for each class: two with smooth curves, one with noise and steps",
     "02": "Five points and three codes on a plane whose three coloured regions say which code is nearest",
     "03": "Two classes of up and down steps; over each series two views of it, shifted and noisy",

@@ -16,7 +16,7 @@ def bits_of_a_value(draw):
         "one value as one 32-bit token": f"one value as one {bits}-bit token",
         "answer(1, 1, 2**32)": f"answer(1, 1, 2**{bits})",
         "above: L 60": "chapter 0: L 60",
-        "25.6": f"{bits * 60 / (15 * 5)!r}",
+        "32.0": f"{bits * 60 / (10 * 6)!r}",
         "20.48": f"{bits * 128 / (40 * 5)!r}",
         "exact = 32 * 128": f"exact = {bits} * 128",
         "60 values take 60 · 32 bits": f"60 values take 60 · {bits} bits",
