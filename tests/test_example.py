@@ -57,15 +57,15 @@ def about(stored):
     return json.loads(str(stored["about"]))
 
 
-@pytest.mark.parametrize("which", ["made", "shipped"])
-def test_an_example_shows_decoding_from_all_hidden_to_none(which, request):
+@pytest.mark.parametrize(("which", "n_tokens"), [("made", 15), ("shipped", 10)])
+def test_an_example_shows_decoding_from_all_hidden_to_none(which, n_tokens, request):
     stored = request.getfixturevalue(which)
     steps, asked = stored["steps"], about(stored)["config"]["decoding_steps"]
-    assert steps.shape == (1 + min(asked, 15), 1, 15) and (steps[0] == -1).all() and (steps[-1] >= 0).all()
+    assert steps.shape == (1 + min(asked, n_tokens), 1, n_tokens) and (steps[0] == -1).all() and (steps[-1] >= 0).all()
     for before, after in pairwise(steps):
         assert (after[before >= 0] == before[before >= 0]).all()  # what is decided stays
-    assert [(row < 0).sum() for row in steps[1:]] == n_masked_after(15, asked)
-    assert stored["x"].shape == stored["x_hat"].shape == (6, 60) and stored["x_tokens"].shape == (6, 1, 15)
+    assert [(row < 0).sum() for row in steps[1:]] == n_masked_after(n_tokens, asked)
+    assert stored["x"].shape == stored["x_hat"].shape == (6, 60) and stored["x_tokens"].shape == (6, 1, n_tokens)
     assert stored["drawn"].shape == stored["decoded"].shape == (60,) and stored["generated"].shape == (96, 60)
     assert np.bincount(stored["classes"]).tolist() == [16] * 6
     assert all(np.isfinite(stored[name]).all() for name in stored if name != "about")
