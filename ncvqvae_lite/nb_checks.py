@@ -176,7 +176,7 @@ def examine(check_answer, answer):
 def check_no_loop(answer, few, many):
     """Check that an answer calls functions of torch as often for many inputs as for few: a loop over them calls more.
 
-    few, many  inputs of the answer, as tuples. What is not torch, numpy or lists of Python, is not counted
+    few, many  inputs of the answer, as tuples. Only calls of torch are counted, none of numpy or of Python itself
     """
     calls = []
     for inputs in (few, many):
