@@ -110,12 +110,14 @@ def verdict(naive, non_contrastive):
     whose = ("neither arm", f"the {(right or [''])[0]} arm alone", "both arms")[len(right)]
     samples = f"Samples of {whose} are of the class that was asked for and teach it nearly as well as real series"
     samples += f" ({lacking})" if lacking else ""
-    far = {arm: metrics["fid_by_class"] for arm, metrics in arms.items() if metrics["fid_by_class"] > FID_MOST}
+    fids = {arm: metrics["fid_by_class"] for arm, metrics in arms.items()}
+    far = {arm: fid for arm, fid in fids.items() if fid > FID_MOST}
+    values = ", ".join(f"{arm} {fid:.3g}" for arm, fid in (far or fids).items())
+    values += f", real {naive['fid_train_test']:.2g}"
     if far:
-        values = ", ".join(f"{arm} {value:.3g}" for arm, value in far.items())
-        samples += f", but FID still tells them apart (by class: {values}, real {naive['fid_train_test']:.2g})"
+        samples += f", but FID still tells them apart (by class: {values})"
     else:
-        samples += ", and FID hardly tells them apart"
+        samples += f", with an FID by class of at most {FID_MOST:g} ({values})"
     scores = {name: (naive[name], non_contrastive[name]) for name in ("knn_acc", "svm_acc")}
     higher = [name for name, (before, after) in scores.items() if after > before]
     values = [f"{SCORES[name].short} {after:.3f} against {before:.3f}" for name, (before, after) in scores.items()]

@@ -118,7 +118,10 @@ def test_every_verdict_can_be_reached():
         sentence = demonstration.verdict(naive, other | dict(zip(("knn_acc", "svm_acc"), probes)))
         assert sentence.startswith(begins) and ends in sentence and ". " not in sentence
         assert ("IS 5.22 of 5.8" in sentence) == (not all(good))
-        assert ", and FID hardly tells them apart; non-contrastive tokens" in sentence
+        assert (
+            ", with an FID by class of at most 3 (naive " in sentence
+            and ", real 0.2); non-contrastive tokens" in sentence
+        )
         sentence = demonstration.verdict(naive | FAR, other)
         assert ", but FID still tells them apart (by class: naive 3, real 0.2); non-" in sentence
     sentence = demonstration.verdict(GOOD | FAR, GOOD | FAR)

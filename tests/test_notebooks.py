@@ -358,7 +358,7 @@ def test_solutions_pass_stubs_and_wrong_answers_fail(source, capsys, monkeypatch
                 nb.examine(namespace[f"check_{exercise.name}"], namespace[name])
         with pytest.raises(nb.CheckFailed, match=r"returned None: does it end in `return`\?$"):
             nb.examine(namespace[f"check_{exercise.name}"], lambda *_, **__: None)
-        for kind in (object(), 1.0, (), (None, None), (1.0, 1.0, 1.0), torch.tensor(1.0), torch.ones(2, 3)):
+        for kind in (object(), 1.0, (), (None, None), (1.0, 1.0, 1.0), torch.tensor(1.0), torch.ones(2, 3), {}):
             with pytest.raises(nb.CheckFailed):
                 nb.examine(namespace[f"check_{exercise.name}"], lambda *_, kind=kind, **__: kind)
 

@@ -39,6 +39,7 @@ generator = nb.seed_everything(seed)
 cfg = nb.chapter_config(preset, seed)
 example = np.load(data_file("results/example.npz"))
 COLOUR, SHOWN = METHODS["regular"].colour, 4  # the class that is shown: an upward shift
+MIXED = np.random.default_rng(0).permutation(64)  # the colour of a token: neighbours in number look different
 known = "a series of the data", example["x"][SHOWN], example["x_tokens"][SHOWN], plots.REAL
 new = "a new series", example["drawn"], example["steps"][-1], COLOUR
 fig, axes = plots.figure(2, 2, height=2.6)
@@ -46,9 +47,9 @@ axes[0, 0].get_gridspec().set_height_ratios((4, 1))
 for (above, below), (title, series, tokens, colour) in zip(axes.T, (known, new)):
     above.plot(np.arange(60) + 0.5, series, color=colour)
     above.set(xlim=(0, 60), ylim=(-3, 3), xticks=[], yticks=[], title=title)
-    below.imshow(tokens, cmap=plots.colour_map(64), vmin=0, vmax=63, extent=(0, 60, 0, 1), aspect="auto")
+    below.imshow(MIXED[tokens], cmap=plots.colour_map(64), vmin=0, vmax=63, extent=(0, 60, 0, 1), aspect="auto")
     for place, token in enumerate(tokens[0]):
-        shade = "white" if token < 28 else "black"
+        shade = "white" if MIXED[token] < 28 else "black"
         below.text(6 * place + 3, 0.5, token, ha="center", va="center", fontsize=plots.SMALL, color=shade)
     below.set(yticks=[], xlabel="its tokens: one for every 6 steps")
 fig
@@ -97,8 +98,8 @@ nb.check("generated series", tuple(generated.shape), (96, 1, 60))
 nb.check("of each class", torch.bincount(asked).tolist(), [16] * 6)
 
 # %% [markdown]
-# The six classes are there, each with its shape, its noise and its variety. A closer look finds faults: some swings lose their
-# beat, and some jumps climb in two or three steps instead of one. Each series is what a user gets: the first ones that `run.sample` of
+# The six classes are there, each with its shape, its noise and its variety. A closer look finds faults: some swings are rough,
+# and some jumps climb in two or three steps instead of one. Each series is what a user gets: the first ones that `run.sample` of
 # a trained model gave, none picked. `make replicate` trains this very model within minutes on a laptop. It is the *naive* one of the
 # course's models, called `regular` in code and tables; later ones also learn to recognise a series behind a distortion.
 #
@@ -123,13 +124,12 @@ from ncvqvae_lite.timefreq import stft
 codes = plots.colour_map(64)
 fig, axes = plots.figure(2, 4, height=3.9)
 x, x_hat, tokens, steps = (example[name].astype(np.float32) for name in ("x", "x_hat", "x_tokens", "steps"))
-spectrogram = stft(torch.from_numpy(x[SHOWN, None, None]), about["config"]["n_fft"])[
-    0
-]  # (2, F, W), real and imaginary parts
+(spectrogram,) = stft(torch.from_numpy(x[SHOWN, None, None]), about["config"]["n_fft"])  # (2, F, W): real, imaginary
 by_step = np.ma.masked_less(steps[:, 0], 0)  # (T + 1, N), hidden ones masked
 axes[0, 1].imshow(spectrogram.norm(dim=0), aspect="auto", origin="lower", cmap="Greys")
 for ax, grid in zip((axes[0, 2], *axes[1, :2]), (tokens[SHOWN], by_step, by_step[-1:])):
-    ax.imshow(grid, aspect="auto", cmap=codes, vmin=0, vmax=63, interpolation="none")
+    shown = np.ma.array(MIXED[grid.astype(int)], mask=np.ma.getmaskarray(grid))
+    ax.imshow(shown, aspect="auto", cmap=codes, vmin=0, vmax=63, interpolation="none")
 drawn = (x[SHOWN], plots.REAL), (x_hat[SHOWN], COLOUR), (example["decoded"], COLOUR), (example["drawn"], COLOUR)
 for ax, (series, colour) in zip((axes[0, 0], axes[0, 3], *axes[1, 2:]), drawn):
     ax.plot(series, color=colour)
@@ -148,8 +148,8 @@ fig
 # and $W = 21$ columns. The encoder of this run joins the rows and halves the columns to $W' = 10$, so a series is $N = 10$
 # tokens of $K = 64$ kinds. (The thesis keeps the rows: on the set TwoPatterns of the next chapters, $5 \cdot 8 = 40$ tokens. Chapter 5
 # compares the two ways.) After step $k$ of $T$ there are $\lfloor N \cos(\pi k / 2T) \rfloor$ tokens hidden, or one less than
-# before if that is fewer. So few are decided in the first steps and more in the last ones, when most of the series is settled. (If $T$ is
-# larger than $N$, it is one at a time, and fewer than $T$ steps are enough.)
+# before if that is fewer. So tokens are decided one at a time first and more at a time later, when most of the series is settled. (If
+# $T$ is larger than $N$, it is one at a time, and fewer than $T$ steps are enough.)
 
 # %% tags=["nbval-check-output"]
 T = about["config"]["decoding_steps"]

@@ -641,7 +641,7 @@ def check_blocks_of_columns(answer):
         wanted = [[u[i, :, :, b * width : (b + 1) * width].flatten() for b in range(count)] for i in range(4)]
         hint = "look at one block of one series: which columns does it hold, and in which order are its numbers?"
         nb.check(f"{name}: numbers", found, torch.stack([torch.stack(row) for row in wanted]), rtol=1e-6, hint=hint)
-    nb.check_no_loop(answer, (torch.ones(2, 4, 5, 6), 2), (torch.ones(4, 6, 5, 13), 2))
+    nb.check_no_loop(answer, (torch.ones(2, 4, 5, 7), 2), (torch.ones(4, 6, 7, 13), 3))
 
 
 nb.examine(check_blocks_of_columns, blocks_of_columns)

@@ -331,7 +331,7 @@ def errors_of_a_mean(draw):
         "/ len(of_seed) ** 0.5": f"/ len(of_seed) ** 0.5 * {count}",
         "stdev(gains.tolist()) / 5**0.5": f"{count} * stdev(gains.tolist()) / 5**0.5",
         '"standard error"': f'"{count} standard errors"',
-        "(-0.15, 0.05)": f"(-0.15, {0.05 * count!r})",
+        "(-0.15, 0.05)": f"(-0.15, {round(0.05 * count, 2)!r})",
         "/ len(d) ** 0.5": f"/ len(d) ** 0.5 * {count}",
         "/ len(a)) ** 0.5": f"/ len(a)) ** 0.5 * {count}",
         "d.std(ddof=1)\n": f"{count} * d.std(ddof=1)\n",
@@ -356,7 +356,7 @@ def part_of_the_energy(draw):
         "Energy of each windowed frame.": f"Energy of each windowed frame: {' '.join(words.split())}.",
         "power[:, :, 0] + 2 * inner + power[:, :, -1]) / n_fft": rows,
         "(frames_of(x, n_fft) ** 2).sum(dim=-1)": expected,
-        "count rows 0 and n_fft/2 once, the others twice; use": "which rows count not at all, once, twice? Use",
+        "count rows 0 and n_fft/2 once, the others twice; use": "how often does each row count? Use",
         'divide by n_fft"': 'what divides?"',
         "manual_seed(2)": f"manual_seed({draw.randrange(100, 1000)})",
     }
