@@ -169,7 +169,7 @@ def examine(check_answer, answer):
     except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         if not returned or any(error is raised for raised in own):
             raise
-        said = f"{name} last returned {_kind(returned[0])}, and its check cannot go on with that: {error}"
+        said = f"{name} returned {_kind(returned[0])}, and its check cannot go on with that: {error}"
         raise CheckFailed(f"{said}. What does its docstring say that it returns?", "what it returns") from error
 
 

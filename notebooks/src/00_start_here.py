@@ -121,7 +121,6 @@ nb.check("of each class", torch.bincount(asked).tolist(), [16] * 6)
 # %%
 from ncvqvae_lite.timefreq import stft
 
-codes = plots.colour_map(64)
 fig, axes = plots.figure(2, 4, height=3.9)
 x, x_hat, tokens, steps = (example[name].astype(np.float32) for name in ("x", "x_hat", "x_tokens", "steps"))
 (spectrogram,) = stft(torch.from_numpy(x[SHOWN, None, None]), about["config"]["n_fft"])  # (2, F, W): real, imaginary
@@ -129,7 +128,7 @@ by_step = np.ma.masked_less(steps[:, 0], 0)  # (T + 1, N), hidden ones masked
 axes[0, 1].imshow(spectrogram.norm(dim=0), aspect="auto", origin="lower", cmap="Greys")
 for ax, grid in zip((axes[0, 2], *axes[1, :2]), (tokens[SHOWN], by_step, by_step[-1:])):
     shown = np.ma.array(MIXED[grid.astype(int)], mask=np.ma.getmaskarray(grid))
-    ax.imshow(shown, aspect="auto", cmap=codes, vmin=0, vmax=63, interpolation="none")
+    ax.imshow(shown, aspect="auto", cmap=plots.colour_map(64), vmin=0, vmax=63, interpolation="none")
 drawn = (x[SHOWN], plots.REAL), (x_hat[SHOWN], COLOUR), (example["decoded"], COLOUR), (example["drawn"], COLOUR)
 for ax, (series, colour) in zip((axes[0, 0], axes[0, 3], *axes[1, 2:]), drawn):
     ax.plot(series, color=colour)
