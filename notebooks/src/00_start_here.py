@@ -38,8 +38,7 @@ from ncvqvae_lite.thesis import data_file
 generator = nb.seed_everything(seed)
 cfg = nb.chapter_config(preset, seed)
 example = np.load(data_file("results/example.npz"))
-COLOUR, SHOWN = METHODS["regular"].colour, 4  # the class that is shown: an upward shift
-MIXED = np.random.default_rng(0).permutation(64)  # the colour of a token: neighbours in number look different
+COLOUR, SHOWN, MIXED = METHODS["regular"].colour, 4, np.random.default_rng(0).permutation(64)  # class; token -> colour
 known = "a series of the data", example["x"][SHOWN], example["x_tokens"][SHOWN], plots.REAL
 new = "a new series", example["drawn"], example["steps"][-1], COLOUR
 fig, axes = plots.figure(2, 2, height=2.6)
