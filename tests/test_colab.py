@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -18,6 +19,12 @@ BUILT = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NOT_IN_CHAPTERS = {"tqdm", "jinja2"}  # the commands' own; torch brings jinja2
 
 
+@cache
+def distributions():
+    """Importable name -> the distributions that have it. Looking takes half a second."""
+    return metadata.packages_distributions()
+
+
 def third_party(nodes):
     """Distributions of what these nodes import, ours and the standard library apart."""
     names = set()
@@ -26,8 +33,9 @@ def third_party(nodes):
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
             names.add(node.module.split(".")[0])
-    found = metadata.packages_distributions()
-    return {canonicalize_name(found[name][0]) for name in names - set(sys.stdlib_module_names) - {"ncvqvae_lite"}}
+    return {
+        canonicalize_name(distributions()[name][0]) for name in names - set(sys.stdlib_module_names) - {"ncvqvae_lite"}
+    }
 
 
 def installed_by_the_cell():
