@@ -61,19 +61,20 @@ else
 	  --preset $(PRESET) --notebook
 endif
 
-# pyright, so set, does not look for a newer version of itself on the network
+# pyright, so set, does not look for a newer version of itself on the network. Files are tested in their order: else those of
+# few tests come last, the slowest chapter among them, and one core waits.
 test: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder tests
 	OMP_NUM_THREADS=1 NCVQVAE_TYPES=1 $(BIN)/python -m pytest tests/test_shapes.py tests/test_fuzz.py -k "shapes or good_arguments"
 	$(AS_BUILT) $(BIN)/python notebooks/tools/build.py --check
 	out=$$(mktemp -d) && trap 'rm -rf "$$out"' EXIT && $(AS_BUILT) NCVQVAE_OUT="$$out" PYTHONPATH=notebooks/tools $(BIN)/python \
 	  -m pytest -p mutate --nbval-lax --nbval-current-env --nbval-cell-timeout 900 -n 2 --dist loadscope \
-	  notebooks/*.ipynb notebooks/solutions/*.ipynb
+	  --no-loadscope-reorder notebooks/*.ipynb notebooks/solutions/*.ipynb
 
 coverage: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope -q -m "not slow" --cov ncvqvae_lite tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -q -m "not slow" --cov ncvqvae_lite tests
 
 notebooks: $(STAMP)
 	$(AS_BUILT) $(BIN)/python notebooks/tools/draw.py
