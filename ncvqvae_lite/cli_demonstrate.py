@@ -34,9 +34,10 @@ say = partial(print, flush=True)
 class Demonstrate:
     """Train the naive and a non-contrastive arm on generated control charts, and set their samples beside real ones.
 
-    Both run side by side, on one thread each (OMP_NUM_THREADS sets another number), where there are two cores. What is
-    finished is not repeated, and what was interrupted continues when the same command is given again. It ends in one
-    table (OUT/replicate.csv), one figure (OUT/replicate.png) and a verdict by a stated rule.
+    Both run side by side, on one thread each (OMP_NUM_THREADS sets another number), where there are cores for both,
+    else one after the other. What is finished is not repeated, and what was interrupted continues when the same command
+    is given again. It ends in one table (OUT/replicate.csv), one figure (OUT/replicate.png) and a verdict by a stated
+    rule.
 
     seed S            a whole number
     out FOLDER        folder of all runs
@@ -173,11 +174,12 @@ class Arm:
 
 
 def run_arms(commands):
-    """Run the processes of the arms, side by side where there are two cores; returns 0 or the code of one that failed.
+    """Run the processes of the arms, side by side where all their threads have a core (threads that share one wait for
+    each other most of the time), else in turn; returns 0 or the code of one that failed.
 
     commands   column -> command
     """
-    together = usable_cores() >= 2
+    together = usable_cores() >= 2 * threads_of_an_arm()
     for names in [list(commands)] if together else [[name] for name in commands]:
         if code := _run_together({in_words(name): commands[name] for name in names}):
             return code
@@ -211,6 +213,12 @@ def _run_together(commands):
     why = failed.error or "the lines above say why"
     print(f"error: the {failed.name} arm: {why} ({ended})", file=sys.stderr, flush=True)
     return code if code > 0 else 128 - code
+
+
+def threads_of_an_arm():
+    """Threads that OMP_NUM_THREADS asks for (of a list: its first number), else 1."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(asked) if asked.isdigit() and int(asked) else 1
 
 
 def usable_cores():

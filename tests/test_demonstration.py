@@ -240,10 +240,19 @@ def test_arms_take_turns_on_one_core_and_compute_on_one_thread(tmp_path, monkeyp
     assert run_arms(commands) == 0
     assert (tmp_path / "log").read_text().split() == ["begin", "1", "end"] * 2
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    monkeypatch.setattr(cli_demonstrate, "usable_cores", lambda: 2)
+    monkeypatch.setattr(cli_demonstrate, "usable_cores", lambda: 4)
     assert run_arms(commands) == 0
     told = (tmp_path / "log").read_text().split()[6:]
     assert sorted(told) == ["2", "2", "begin", "begin", "end", "end"] and told[0] == told[2] == "begin"
+    monkeypatch.setattr(cli_demonstrate, "usable_cores", lambda: 3)  # one thread would have no core of its own
+    assert run_arms(commands) == 0
+    assert (tmp_path / "log").read_text().split()[12:] == ["begin", "2", "end"] * 2
+
+
+@pytest.mark.parametrize(("asked", "threads"), [("", 1), ("3", 3), ("4,2", 4), ("0", 1), ("many", 1)])
+def test_threads_of_an_arm_are_those_that_the_environment_asks_for(asked, threads, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert cli_demonstrate.threads_of_an_arm() == threads
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
