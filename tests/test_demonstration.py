@@ -118,10 +118,10 @@ def test_every_verdict_can_be_reached():
         sentence = demonstration.verdict(naive, other | dict(zip(("knn_acc", "svm_acc"), probes)))
         assert sentence.startswith(begins) and ends in sentence and ". " not in sentence
         assert ("IS 5.22 of 5.8" in sentence) == (not all(good))
-        assert (
-            ", with an FID by class of at most 3 (naive " in sentence
-            and ", real 0.2); non-contrastive tokens" in sentence
+        fids = ", ".join(
+            f"{arm} {found['fid_by_class']:.3g}" for arm, found in (("naive", naive), ("non-contrastive", other))
         )
+        assert f", with an FID by class of at most 3 ({fids}, real 0.2); non-contrastive tokens" in sentence
         sentence = demonstration.verdict(naive | FAR, other)
         assert ", but FID still tells them apart (by class: naive 3, real 0.2); non-" in sentence
     sentence = demonstration.verdict(GOOD | FAR, GOOD | FAR)
