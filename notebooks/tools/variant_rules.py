@@ -341,17 +341,22 @@ def errors_of_a_mean(draw):
 
 def part_of_the_energy(draw):
     """energy_of_frames: the mean square, or what is left without the mean of a frame."""
-    rows, expected, words = draw.choice(
+    rows, once, expected, words = draw.choice(
         (
-            ("2 * inner + power[:, :, -1]) / n_fft", "n_fft * frames_of(x, n_fft).var(dim=-1, correction=0)",
+            ("2 * inner + power[:, :, -1]) / n_fft", "[:, :, 1:].sum(dim=2) / n_fft",
+             "n_fft * frames_of(x, n_fft).var(dim=-1, correction=0)",
              "the sum of the squared\ndeviations of its windowed values from their mean"),
-            ("2 * inner + power[:, :, -1]) / n_fft**2", "frames_of(x, n_fft).var(dim=-1, correction=0)",
+            ("2 * inner + power[:, :, -1]) / n_fft**2", "[:, :, 1:].sum(dim=2) / n_fft**2",
+             "frames_of(x, n_fft).var(dim=-1, correction=0)",
              "here the variance of its\nwindowed values (denominator: their number)"),
-            ("power[:, :, 0] + 2 * inner + power[:, :, -1]) / n_fft**2", "(frames_of(x, n_fft) ** 2).mean(dim=-1)",
+            ("power[:, :, 0] + 2 * inner + power[:, :, -1]) / n_fft**2", ".sum(dim=2) / n_fft**2",
+             "(frames_of(x, n_fft) ** 2).mean(dim=-1)",
              "here the *mean* of its squared\n(windowed) values"),
         )
     )  # fmt: skip
     return {
+        "(real**2 + imag**2).sum(dim=2) / (2 * (u.shape[2] - 1))": "(real**2 + imag**2)"
+        + once.replace("n_fft", "(2 * (u.shape[2] - 1))"),
         "the sum of its squared\n(windowed) values": words,
         "Energy of each windowed frame.": f"Energy of each windowed frame: {' '.join(words.split())}.",
         "power[:, :, 0] + 2 * inner + power[:, :, -1]) / n_fft": rows,
