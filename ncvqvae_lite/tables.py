@@ -158,10 +158,16 @@ def paired(a, b):
 
 
 def verdict(mean, error, seeds):
-    """What `paired` runs say of a difference that was expected to be positive: three seeds, three standard errors."""
+    """What `paired` runs say of a difference that was expected to be positive: three seeds, three standard errors.
+
+    Of differences that are chance alone (normal, equal for all seeds) it calls 9.5 % found or the opposite with three
+    seeds, 4 % with five: Student's t has 2 and 4 degrees of freedom.
+    """
     if not seeds:
         return "not recorded"
-    if seeds < 3 or not abs(mean) > 3 * error:
+    if seeds < 3:
+        return "too few runs"
+    if not abs(mean) > 3 * error:
         return "not settled"
     return "found" if mean > 0 else "the opposite is found"
 

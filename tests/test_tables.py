@@ -89,8 +89,8 @@ def test_settings_are_compared_seed_by_seed(monkeypatch, tmp_path):
 
 def test_a_verdict_needs_three_seeds_and_three_standard_errors():
     assert tables.verdict(*tables.paired({1: 0.9}, {2: 0.5})) == "not recorded"
-    assert tables.verdict(*tables.paired({1: 0.9}, {1: 0.5})) == "not settled"
-    assert tables.verdict(0.2, 0.01, 2) == tables.verdict(0.2, 0.07, 5) == "not settled"
+    assert tables.verdict(*tables.paired({1: 0.9}, {1: 0.5})) == tables.verdict(0.2, 0.01, 2) == "too few runs"
+    assert tables.verdict(0.2, 0.07, 5) == "not settled"
     assert tables.verdict(0.2, 0.06, 3) == "found" and tables.verdict(-0.2, 0.06, 3) == "the opposite is found"
     assert tables.verdict(0.2, 0.0, 3) == "found"  # all seeds alike
 
