@@ -359,7 +359,7 @@ LEARNED = {
     "probe_order": "probe h",
     "r1_50": "R@1/50",
 }
-print(nb.family_table("15", "zero shot", LEARNED).replace(f"{DATA}  ", ""))
+print(nb.family_table("15", "zero shot", LEARNED))
 
 
 def values(item, setting, metric):
@@ -410,7 +410,7 @@ for name in ("noise", "position"):
 
 # %%
 ways = {"zero_shot": "six frames", "zero_shot_one_sentence": "one sentence", "zero_shot_two_words": "two words alone"}
-print(nb.family_table("15", "zero shot", ways).replace(f"{DATA}  ", ""))
+print(nb.family_table("15", "zero shot", ways))
 ensemble = verdict(values(zs, "captions", "zero_shot"), values(zs, "captions", "zero_shot_one_sentence"))
 sentence = verdict(values(zs, "captions", "zero_shot_one_sentence"), values(zs, "captions", "zero_shot_two_words"))
 print("six frames above one sentence:", ensemble)
@@ -579,7 +579,7 @@ trained = [name for name, p in locked.named_parameters() if p.requires_grad]
 print("parameters that learn:", len(trained), "of", len(list(locked.parameters())))
 
 RECALL = {"r1_50": "R@1/50", "r1_50_back": "captions to series", "zero_shot": "zero shot", "probe_order": "probe order"}
-print(nb.family_table("15", "lit", RECALL).replace(f"{DATA}  ", ""))
+print(nb.family_table("15", "lit", RECALL))
 lit = {
     "SimCLR, locked, above SimCLR, unlocked": ("lit", "locked", "lit", "unlocked"),
     "SimCLR, unlocked, above from scratch": ("lit", "unlocked", zs, "captions"),
@@ -876,7 +876,7 @@ captions_above = {
 report = f"""
 CLIP, one of six systems | Two towers | built; zero shot above chance in five quick runs: found
 CLIP is the least accurate for series | Do names know as much as labels? | probe above zero shot on the order: {below["order", "captions"]}; at a third of the rate: {below["order", "rate 0.001"]}
-fusion, cross-modal attention | Beyond this chapter | left to text
+fusion, cross-modal attention | Beyond this chapter | survey
 """
 tutorial = f"""
 two-way loss, misprinted on a slide | A loss with two directions | found: log B for constants; as misprinted it is one direction twice
@@ -895,12 +895,12 @@ tutorial += f"""
 terms within a modality (ConVIRT) | What the captions teach | order: {changed["within"]}; position: {place}
 shared and unique information (FactorCL) | What words never say | five quick runs: a probe reads the ripple worse after training; recorded, spectrum above h: {lost}; untrained above trained: {taken}
 a locked tower (LiT) | Lock a tower | above unlocked: {lit["SimCLR, locked, above SimCLR, unlocked"]}
-three towers | Lock a tower | left to text
+three towers | What to take along | open question
 modalities joined without a pair | A bridge: two modalities that never met | five quick runs: found; recorded, above a caption tower each: {met}
 a gap before training | The gap between modalities | found, also between two towers of one modality
 a small temperature keeps the gap | The gap between modalities | {wide}
 closing the gap helps | Does the gap cost anything? | zero shot: {shift["zero_shot"]}; R@1: {shift["r1_50"]}; series twice: {shift["series twice"]}
-CLAP's table, FairFace, poisoning | Beyond this chapter | left to text
+CLAP's table, FairFace, poisoning | Beyond this chapter | survey
 """
 index = nb.source_index(report=report, tutorial=tutorial)
 index
