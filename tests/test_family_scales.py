@@ -223,6 +223,13 @@ def test_the_svm_searches_c_where_there_are_enough_series():
     assert many.auprc == pytest.approx(precision[ranked == 1].mean())
 
 
+def test_a_hard_margin_of_overlapping_classes_ends():
+    x, y = np.zeros((100, 1)), np.arange(100) % 2
+    x[:50, 0] = normal(50, 1)[:, 0]  # each of the other half has a twin in the other class
+    score = svm_probe(x, y, x, y)
+    assert score.cost < math.inf and 0.4 < score.accuracy < 1
+
+
 def test_rare_and_absent_classes_and_names_are_allowed():
     x, y = normal(60, 3), np.array(["a", "b", "c"]).repeat(20)
     y[:2] = "d"
