@@ -1,6 +1,8 @@
 """The syllabus adds up and names what exists; slides are made from the notebooks and need nothing else."""
 
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -134,6 +136,70 @@ def test_numbers_and_figures_come_from_built_notebooks():
     assert "<code>[1.0, 0.0] squared" in slides.slide("```printed 02#Nearest code|^.1.0, 0.0. squared\n```", "1 / 1")
 
 
+# --- steps: what a slide hides until the speaker presses the key once more ---
+
+STEP = re.compile(r'<div class="step">(.*?)</div>', re.DOTALL)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def test_what_follows_a_line_of_three_dots_is_a_step():
+    made = slides.slide("# Title\n\nasked\n\n. . .\n\n![a](drawing:tokens)\n\n. . .\n\nsaid\n\nNote: loud", "1 / 1")
+    first, second = STEP.findall(made)
+    assert "<figure>" in first and second.strip() == "<p>said</p>"
+    rest = STEP.sub("", made)
+    assert "<p>asked</p>" in rest and "<figure>" not in rest and ". . ." not in made
+    assert "<aside><p>loud</p>" in rest
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "answer"),
+    [
+        ("session_1", 16, "bits a series: error"),
+        ("session_2", 3, "token 2"),
+        ("session_2", 7, "copied straight through"),
+        ("session_2", 8, "<img"),
+        ("session_2", 10, "to [1.0, 7.0]"),
+        ("session_2", 12, "one takes half"),
+        ("session_2", 13, "<img"),
+        ("session_2", 17, "It does not"),
+        ("session_2", 17, "Second guess"),
+    ],
+)
+def test_what_students_predict_is_hidden_at_first(name, number, answer):
+    page = slides.deck(slides.DECKS / f"{name}.md").decode()
+    section = re.findall(r"<section>.*?</section>", page, re.DOTALL)[number - 1]
+    assert answer in section and answer not in STEP.sub("", section)
+
+
+def test_print_overview_and_a_page_without_script_hide_nothing():
+    page = slides.PAGE.read_text(encoding="utf-8")
+    hides = re.findall(r"^.*visibility: hidden.*$", page, re.M)
+    assert [line.strip() for line in hides] == ["body.one .later { visibility: hidden; }"]
+    assert page.index("@media screen {") < page.index(hides[0]) < page.index("@media print {")
+    assert "<body>" in page  # class "one" comes from the script, as does "later"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs the browser Chromium")
+def test_keys_show_and_hide_steps_in_a_browser(tmp_path):
+    deck = tmp_path / "deck.md"
+    deck.write_text("# A\n---\nB\n\n. . .\n\nC\n\n. . .\n\nD\n---\nE\n")
+    press = """<script>
+    const seen = [], right = "ArrowRight", left = "ArrowLeft";
+    for (const key of [right, right, right, right, left, left, "o", "o", "Home", "End"]) {
+      dispatchEvent(new KeyboardEvent("keydown", { key }));
+      seen.push([...document.querySelectorAll("h1, p")].filter((e) => e.checkVisibility({ visibilityProperty: true }))
+        .map((e) => e.textContent).join(""));
+    }
+    document.title = seen.join(" ");
+    </script></body>"""
+    page = tmp_path / "deck.html"
+    page.write_text(slides.deck(deck).decode().replace("</body>", press), encoding="utf-8")
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    command += ["--dump-dom", page.as_uri()]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    assert re.search("<title>(.*?)</title>", dom)[1] == "B BC BCD E BCD BC ABCDE BC A E"
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
@@ -144,6 +210,7 @@ def test_numbers_and_figures_come_from_built_notebooks():
         ("![](figure:02#Nearest code)", "needs words"),
         ("![a](drawing:unicorn)", "no drawing unicorn"),
         ("```printed 02#Nearest code|no such text\n```", "no line printed below"),
+        ("asked\n\n. . .\n\nNote: said", "nothing follows a line"),
     ],
 )
 def test_what_a_slide_asks_for_must_be_there(tmp_path, text, fault):

@@ -1,6 +1,7 @@
 """Slides from the notebooks: `python notebooks/tools/slides.py [NAME ...]` writes one HTML file for each deck.
 
 A deck is notebooks/teaching/slides/NAME.md. A line `---` ends a slide, `Note:` begins what the speaker says (key n).
+A line `. . .` begins a step: hidden on the screen until the speaker presses the arrow key once more, printed with all.
 Figures and numbers are never copied into it; they are taken from the built notebooks and from the drawings:
 
     ![words for who does not see it](figure:02#The fate of a dead code)    the figure below this heading
@@ -34,6 +35,7 @@ from ncvqvae_lite.errors import BadInput, NotFound, UserError  # noqa: E402
 DECKS = NOTEBOOKS / "teaching" / "slides"
 OUT = NOTEBOOKS / "teaching" / "built" / "slides"
 PAGE = DECKS / "page.html"  # style and script, with $title and $slides to be filled in
+MARKDOWN = mistune.create_markdown(plugins=["table"])
 PLACE = re.compile(r"(\d\d)#([^|/]+?)(?:/(\d+))?(?:\|(.+))?$", re.DOTALL)  # chapter, heading, number, pattern
 
 
@@ -135,19 +137,26 @@ def filled(text):
     return re.sub(r"\{\{(.+?)\}\}", lambda m: number(m[1]), text)
 
 
-def slide(text, place_in_deck):
-    """One slide as HTML, and below it what the speaker says."""
-    body, _, notes = text.partition("\nNote:")
+def shown_part(text):
+    """HTML of a slide's Markdown, or of one of its parts: figures are set aside, for Markdown would read their data."""
     pictures = []
 
     def keep(found):
         pictures.append(figure(found[2], found[1]))
         return f"\n\nPICTURE{len(pictures) - 1}\n\n"
 
-    body = re.sub(r"!\[(.*?)\]\(((?:figure|drawing):[^)]+)\)", keep, body, flags=re.DOTALL)
-    markdown = mistune.create_markdown(plugins=["table"])
-    shown = re.sub(r"<p>PICTURE(\d+)</p>", lambda m: pictures[int(m[1])], str(markdown(filled(body))))
-    said = f"<aside>{markdown(filled(notes.strip()))}</aside>" if notes.strip() else ""
+    text = re.sub(r"!\[(.*?)\]\(((?:figure|drawing):[^)]+)\)", keep, text, flags=re.DOTALL)
+    return re.sub(r"<p>PICTURE(\d+)</p>", lambda m: pictures[int(m[1])], str(MARKDOWN(filled(text))))
+
+
+def slide(text, place_in_deck):
+    """One slide as HTML, and below it what the speaker says; each part below a line `. . .` is a <div class="step">."""
+    body, _, notes = text.partition("\nNote:")
+    first, *steps = re.split(r"^\. \. \.$", body, flags=re.MULTILINE)
+    if not all(step.strip() for step in steps):
+        raise BadInput("nothing follows a line `. . .`")
+    shown = shown_part(first) + "".join(f'<div class="step">{shown_part(step)}</div>' for step in steps)
+    said = f"<aside>{MARKDOWN(filled(notes.strip()))}</aside>" if notes.strip() else ""
     return f"<section>{shown}<footer>{place_in_deck}</footer></section>{said}"
 
 
