@@ -1,9 +1,11 @@
 """The recorded runs of chapter 14, masks and games: see `family.py`.
 
-Trainings without labels are 400 steps of 64 series by AdamW at 0.001 unless an item says otherwise; where patches are
-hidden the network is a `PatchNet` of patches of 8 steps (of 3 where a series has 24). Accuracies are of test series:
-"probe" is a logistic regression on frozen features of all train series, "tuned" a network that is fine-tuned with 28
-labels of each class; tuned_k and probe_k have k labels of each class (tuned_all: all of them, in 10 epochs at 0.001).
+Trainings without labels are 400 steps of 64 series at a rate of 0.001 unless an item says otherwise: by `learn` (AdamW,
+weight decay 0.05), but SimCLR and VICReg by `pretrain` (Adam, no decay). Where patches are hidden the network is a
+`PatchNet` of patches of 8 steps (of 3 where a series has 24; of a token, 16, for a tokenizer's vocabulary). Accuracies
+are of test series: "probe" is a logistic regression on frozen features of all train series; tuned_k and probe_k have k
+labels of each class (tuned_all: all of them, in 10 epochs at 0.001), and so has scratch_k, the same network trained on
+labels alone, at 0.001. What item "beit" calls "tuned" is tuned_28.
 """
 
 import tempfile
@@ -91,7 +93,11 @@ def tuned(encoder, d, seed, per_class=FEW, **how):
 
 
 class Points(nn.Module):
-    """A `PatchNet` that sees every step, hidden ones as 0, and a linear layer that tells the values of each patch."""
+    """A `PatchNet` that sees every step, hidden ones as 0, and a linear layer that tells the values of each patch.
+
+    It differs from `MAE` in more than the mask: 0 is a usual value, so that nothing tells what is hidden; no patch is
+    left out; and a linear layer stands in the place of the decoder.
+    """
 
     def __init__(self, encoder):
         super().__init__()
@@ -117,7 +123,7 @@ class Points(nn.Module):
 
 
 def masked(dataset, setting, seed):
-    """MAE, or hidden points: errors of hidden steps beside interpolation and the mean, probe, fine-tuning."""
+    """MAE, or `Points`: errors of hidden steps beside interpolation and the mean, probe, fine-tuning."""
     d, g = splits(dataset, TEST), source(seed)
     kind, share = setting.split()[0], float(setting.split()[1])
     model = (Points if kind == "points" else MAE)(encoder_of(d.x_train))
@@ -282,7 +288,10 @@ SCORED = 400  # series that `evaluate` looks at
 
 
 def game(dataset, setting, seed):
-    """600 steps of a game, or a tokenizer with its prior: samples scored, and what the discriminator has learned."""
+    """600 steps of a game, or a tokenizer with its prior: samples scored, and what the discriminator has learned.
+
+    In "gan" the discriminator's head for flips is not trained: its "flips" are a guess.
+    """
     d, g = splits(dataset, TEST), source(seed)
     length, n = d.x_test.shape[2], len(d.x_test)
     if setting == "tokenizer":
@@ -369,7 +378,10 @@ TEACHERS = {
 
 
 def pattern(dataset, setting, seed):
-    """One `PatchNet`, whatever teaches it: probe and fine-tuning with 3, 28 and all labels of each class."""
+    """One `PatchNet`, whatever teaches it: probe and fine-tuning with 3, 28 and all labels of each class.
+
+    Teachers differ in their loops, too: `of_views` trains by Adam, the others by AdamW with weight decay.
+    """
     d, g = splits(dataset, TEST), source(seed)
     encoder, n = encoder_of(d.x_train), len(d.x_test)
     if setting == "untrained":

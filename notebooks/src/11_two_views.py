@@ -1020,7 +1020,7 @@ for count in counts:
 
 # %% [markdown]
 # With few labels fine-tuning adds to SimCLR's probe, and less the more labels there are. So a gain by fine-tuning is no mark
-# of masked models alone; whether theirs is larger needs both in one loop (chapter 14).
+# of masked models alone; whether theirs is larger needs both on one network (chapter 14).
 #
 # ## What was found, what was not
 #
