@@ -763,6 +763,7 @@ def difference(mean, error, seeds):
     return f"{mean:+.4f}" + (f" ± {error:.4f}, {seeds} seeds" if seeds > 1 else ", one run")
 
 
+# %%
 HYPOTHESES = (  # what, of which number, of which method the number should be larger, than of which other
     ("H1, effective rank", "rank_h", "vicreg", "simclr"),
     ("H1, correlation", "correlation_h", "simclr", "vicreg"),
