@@ -206,9 +206,10 @@ def other_series(x, g):
 
 
 def clocs(dataset, setting, seed):
-    """CLOCS on six channels: halves of a series, two channels of one, or halves of different series as positives.
+    """CLOCS on several channels (BasicMotions 6, gestures 3), by pairs that are called positive.
 
-    The encoder reads one channel, and the probe the features of the first.
+    halves: of one channel of a series; leads: two of its channels at the same time; different series: halves that have
+    nothing in common. The encoder reads one channel, and the probe the features of the first.
     """
     d, g = splits(dataset), source(seed)
     net = with_projector(ResNet1d(1), *NARROW).eval()

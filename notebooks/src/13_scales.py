@@ -298,6 +298,9 @@ nb.check("scales of 7 at which training lowers the temporal loss", int(falls[:7,
 # that robust? It depends on what it is compared with. The series themselves, with their gaps filled by one line of
 # code, are one comparison. Three ways to fill, each read by the nearest neighbour (1-NN): the last value before the
 # gap; a line between both sides; and 0, the mean of a normalised series, which is what a careless pipeline does.
+#
+# All gaps here are single values, each missing independently of its neighbours. That is the best case for a line, since
+# known values are near on both sides. A sensor that fails for a whole stretch is another question, not tested here.
 
 # %%
 from ncvqvae_lite.family.common import knn_probe, linear_probe
@@ -335,9 +338,12 @@ for name in sets:
 
 
 # %%
+of_item = functools.cache(functools.partial(nb.family_values, "13"))  # (dataset, setting) -> {seed: value}
+
+
 def runs(item, dataset, setting, metric):
     """seed -> value of the recorded runs of this chapter; empty where there are none."""
-    return nb.family_values("13", item, metric).get((dataset, setting), {})
+    return of_item(item, metric).get((dataset, setting), {})
 
 
 def text(values, digits=3):
@@ -364,47 +370,84 @@ def verdict(better, worse):
     return nb.verdict(*nb.paired(better, worse))
 
 
+def compared(better, worse):
+    """The mean difference of runs with equal seeds, its standard error, and its verdict."""
+    difference, error, seeds = nb.paired(better, worse)
+    shown = f"{difference:+.3f}" + (f" ± {error:.3f}" if seeds > 1 else "") + ", " if seeds else ""
+    return shown + verdict(better, worse)
+
+
 # %%
-SMALL = "ECG200", "GunPoint", "ItalyPowerDemand", "CBF"
-CURVES = {  # label -> item, prefix of the setting, metric, colour, style
-    "TS2Vec, full size": ("ts2vec full", "full, ", "accuracy", "#0072B2", "-D"),
-    "TS2Vec, small": ("ts2vec", "quick, ", "accuracy", "#56B4E9", "-o"),
-    "its untrained network": ("ts2vec", "quick, ", "untrained", plots.REAL, "--s"),
-    "1-NN, line": ("filled", "", "interpolated", "#009E73", "-^"),
-    "1-NN, last value": ("filled", "", "forward", "#E69F00", ":v"),
-    "1-NN, zero": ("filled", "", "zero", "#D55E00", "-x"),
+SETS = "ECG200", "GunPoint", "ItalyPowerDemand", "CBF", "SyntheticControl", "FacesUCR"
+SETS += "PhalangesOutlinesCorrect", "ECG5000", "TwoPatterns"
+KINDS = {  # what was run -> how its settings begin, the items that hold it
+    "small": ("quick, ", ("ts2vec", "ts2vec, more sets")),
+    "full": ("full, ", ("ts2vec full", "ts2vec full, GunPoint", "ts2vec full, more sets")),
+    "filled": ("", ("filled",)),
+}
+SHARES = 0, 20, 40  # percent missing
+
+
+def recorded(kind, dataset, share=0, metric="accuracy"):
+    """seed -> value of TS2Vec in one size, or of filled series, with so many percent missing; empty without runs."""
+    start, items = KINDS[kind]
+    found = (runs(item, dataset, f"{start}{share} missing", metric) for item in items)
+    return next(filter(None, found), {})
+
+
+for size, shape in (("small", (32, 6, 64)), ("full", (64, 10, 320))):
+    sets = {share: sum(bool(recorded(size, name, share)) for name in SETS) for share in SHARES}
+    print(f"TS2Vec, {size} {shape}: sets of 9 with runs, by percent missing: {sets}")
+
+# %%
+CURVES = {  # label -> kind, metric, colour, style
+    "TS2Vec, full size": ("full", "accuracy", "#0072B2", "-D"),
+    "TS2Vec, small": ("small", "accuracy", "#56B4E9", "-o"),
+    "small, untrained": ("small", "untrained", plots.REAL, "--s"),
+    "1-NN, line": ("filled", "interpolated", "#009E73", "-^"),
+    "1-NN, last value": ("filled", "forward", "#E69F00", ":v"),
+    "1-NN, zero": ("filled", "zero", "#D55E00", "-x"),
 }
 fig, axes = plots.figure(2, 2, height=6.2, sharex=True, sharey=True)
 drawn_from = []
-for ax, dataset in zip(axes.flat, SMALL):
-    for label, (item, prefix, metric, colour, style) in CURVES.items():
-        found = [runs(item, dataset, f"{prefix}{share} missing", metric) for share in (0, 20, 40)]
-        ax.plot((0, 20, 40), [mean(values) for values in found], style, color=colour, label=label)
+for ax, dataset in zip(axes.flat, SETS):  # the first four; all of them in the table below
+    for label, (kind, metric, colour, style) in CURVES.items():
+        found = [recorded(kind, dataset, share, metric) for share in SHARES]
+        ax.plot(SHARES, [mean(values) for values in found], style, color=colour, label=label)
         drawn_from += found
     ax.set_title(dataset, fontsize=plots.TEXT)
 for ax in axes[1]:
-    ax.set(xlabel="missing (%)", xticks=(0, 20, 40))
+    ax.set(xlabel="missing (%)", xticks=SHARES)
 fig.supylabel(f"accuracy on test, mean of {seeds_of(*drawn_from)}", fontsize=plots.TEXT)
 drawn = {line.get_label(): line for ax in axes.flat for line in ax.lines if np.isfinite(line.get_ydata()).any()}
 plots.legend_below(fig, [drawn[label] for label in CURVES if label in drawn], 3)
 fig
 
+
 # %%
-print("mean ± standard error (seeds); a dash: not recorded yet")
-for dataset in SMALL:
-    for share in (0, 20, 40):
-        known = {k: runs(item, dataset, f"{p}{share} missing", m) for k, (item, p, m, *_) in CURVES.items()}
-        best = "TS2Vec, full size" if known["TS2Vec, full size"] else "TS2Vec, small"
-        rows = f"{best} {text(known[best])}, 1-NN: line {text(known['1-NN, line'])}, zero {text(known['1-NN, zero'])}"
-        print(
-            f"{dataset}, {share} % missing: {rows}; TS2Vec over the line: {verdict(known[best], known['1-NN, line'])}"
-        )
+def table_row(first, columns, widths):
+    return f"{first:25}" + "".join(f"{column:{width}}" for column, width in zip(columns, widths)).rstrip()
+
+
+heads = "%", "TS2Vec, small", "over the line", "TS2Vec, full", "over the line", "1-NN: line", "zero"
+widths = 4, 19, 23, 19, 23, 12, 5
+print("mean ± standard error (seeds); a dash: no runs. 'Over the line': TS2Vec over 1-NN on series filled by a line")
+print(table_row("set", heads, widths))
+for dataset in SETS:
+    for share in SHARES:
+        line, zero = (recorded("filled", dataset, share, metric) for metric in ("interpolated", "zero"))
+        columns = [str(share)]
+        for size in ("small", "full"):
+            found = recorded(size, dataset, share)
+            columns += [text(found), verdict(found, line) if found else "-"]
+        columns += [text(values).split()[0] for values in (line, zero)]
+        print(table_row(dataset, columns, widths))
 
 # %% tags=["nbval-check-output"]
 for dataset in ("ECG200", "GunPoint", "ItalyPowerDemand"):
-    line, zero = (mean(runs("filled", dataset, "40 missing", m)) for m in ("interpolated", "zero"))
+    line, zero = (mean(recorded("filled", dataset, 40, m)) for m in ("interpolated", "zero"))
     nb.check(f"recorded, {dataset}: 1-NN at 40 % missing, line minus zero", line - zero, low=0.03)
-drop = [mean(runs("filled", "ECG200", f"{share} missing", "interpolated")) for share in (0, 40)]
+drop = [mean(recorded("filled", "ECG200", share, "interpolated")) for share in (0, 40)]
 nb.check("recorded, ECG200: what 40 % missing costs 1-NN after a line", drop[0] - drop[1], low=-0.02, high=0.05)
 
 # %% [markdown]
@@ -412,10 +455,11 @@ nb.check("recorded, ECG200: what 40 % missing costs 1-NN after a line", drop[0] 
 #
 # - **Filled series.** Two lines of code, a line over each gap and the nearest neighbour, lose nothing at 40 % missing
 #   on GunPoint and on ECG200, and some on ItalyPowerDemand with its 24 steps: smooth series tell what a gap hides.
-#   With 40 % missing they are above TS2Vec on all three sets, as the verdicts above say; in the live run so is the same
-#   SVM on filled series of GunPoint (150 test series: a standard error of 0.03). TS2Vec never fills: it has zeros and a
-#   mask. (CBF is another case: its series are mostly noise, a line over a gap smooths it, and 1-NN gains from
-#   gaps.)
+#   With 40 % missing they are above the small network of TS2Vec on all three sets, as the verdicts say; in the live run
+#   so is the same SVM on filled series of GunPoint (150 test series: a standard error of 0.03). TS2Vec never fills: it
+#   has zeros and a mask. CBF is the other case: its series are mostly noise, where 1-NN is weak and TS2Vec is
+#   above the line at each share. (A line over a gap also smooths noise: there 1-NN gains from gaps.) What the other
+#   sets say, their verdicts tell.
 # - **Zeros.** Filled with zeros 1-NN falls on all three sets (the check above: by 0.03 or more behind a line). The
 #   published 0.84 and 0.80 of TS2Vec on ECG200 are near that row, and about one and two of their standard errors below
 #   the row of the lines. A claim of robustness needs these rows.
@@ -431,48 +475,101 @@ nb.check("recorded, ECG200: what 40 % missing costs 1-NN after a line", drop[0] 
 #
 # ## Nine sets
 #
-# Nothing is missing now: nine sets of the UCR archive, with two published restatements of TS2Vec's table (they differ
-# from each other by up to 0.04), our recorded runs of TS2Vec, and the series themselves, read by 1-NN and by a logistic
-# regression on the raw steps. Sets with more than 1,000 test series are read on 1,000 of them. A dash: not recorded yet.
+# Nothing is missing now: nine sets of the UCR archive, with published values, our recorded runs, and the series
+# themselves, read by 1-NN and by a logistic regression on the raw steps. Sets with more than 1,000 test series are
+# read on 1,000 of them.
+#
+# *Published.* Of TS2Vec two values, both from Table 14 of TEST (Sun et al. 2024,
+# [arXiv 2308.08241](https://arxiv.org/abs/2308.08241)) in a public Markdown copy: its columns "TCN" and "TS2Vec". From
+# memory, not checked: the first is what the authors of TS2Vec report; their repository has no such table. Of T-Loss,
+# which TS2Vec takes its protocol from, the column "Ours (10)" of
+# [`results_ucr.csv`](https://github.com/White-Link/UnsupervisedScalableRepresentationLearningTimeSeries/blob/master/results_ucr.csv)
+# (10 negatives).
+#
+# *Aims.* For each set a range in which the mean of several seeds of a faithful implementation *of the paper's size*
+# should lie. The ranges were fixed before the runs, from the published values and the standard error that a test set of
+# that many series has. ECG200 has one for each share of missing values.
 
 # %%
-PUBLISHED = {  # set -> TS2Vec's accuracy in two public restatements of its table
-    "ECG200": (0.920, 0.880), "ECG5000": (0.935, 0.934), "GunPoint": (0.980, 0.987),
-    "ItalyPowerDemand": (0.925, 0.960), "CBF": (1.000, 1.000), "SyntheticControl": (0.997, 0.993),
-    "FacesUCR": (0.924, 0.926), "PhalangesOutlinesCorrect": (0.809, 0.823), "TwoPatterns": (1.000, 1.000),
+PUBLISHED = {  # set -> test series; TS2Vec's accuracy, two columns; T-Loss's
+    "ECG200": (100, 0.920, 0.880, 0.940), "ECG5000": (4500, 0.935, 0.934, 0.933),
+    "GunPoint": (150, 0.980, 0.987, 0.980), "ItalyPowerDemand": (1029, 0.925, 0.960, 0.954),
+    "CBF": (900, 1.000, 1.000, 0.983), "SyntheticControl": (300, 0.997, 0.993, 0.987),
+    "FacesUCR": (2050, 0.924, 0.926, 0.884), "PhalangesOutlinesCorrect": (858, 0.809, 0.823, 0.784),
+    "TwoPatterns": (4000, 1.000, 1.000, 0.999),
 }  # fmt: skip
+AIMS = {  # set, percent missing -> range of the mean over seeds, full size
+    ("ECG200", 0): (0.86, 0.94), ("ECG200", 20): (0.78, 0.90), ("ECG200", 40): (0.72, 0.87),
+    ("GunPoint", 0): (0.95, 1.0), ("ItalyPowerDemand", 0): (0.91, 0.97), ("CBF", 0): (0.98, 1.0),
+    ("SyntheticControl", 0): (0.98, 1.0), ("FacesUCR", 0): (0.90, 0.95), ("ECG5000", 0): (0.925, 0.945),
+    ("PhalangesOutlinesCorrect", 0): (0.77, 0.84), ("TwoPatterns", 0): (0.99, 1.0),
+}  # fmt: skip
+heads = "published", "T-Loss", "small", "untrained", "full", "untrained", "1-NN", "linear"
+widths = 14, 8, 19, 19, 19, 19, 7, 7
+print(table_row("set", heads, widths))
+for dataset in SETS:
+    _, first, second, tloss = PUBLISHED[dataset]
+    ours = [text(recorded(size, dataset, 0, m)) for size in ("small", "full") for m in ("accuracy", "untrained")]
+    raw = [text(recorded("filled", dataset, 0, m)).split()[0] for m in ("interpolated", "linear")]
+    print(table_row(dataset, (f"{first:.3f}, {second:.3f}", f"{tloss:.3f}", *ours, *raw), widths))
 
 
-def ours(dataset, metric="accuracy"):
-    """Recorded runs of TS2Vec without missing values: full size where there are some, else the small network."""
-    for item in ("ts2vec full", "ts2vec full, GunPoint", "ts2vec full, more sets", "ts2vec", "ts2vec, more sets"):
-        size = "full" if "full" in item else "quick"
-        if found := runs(item, dataset, f"{size}, 0 missing", metric):
-            return size, found
-    return "-", {}
+# %%
+def in_errors(value, published, n):
+    """value - published in standard errors of an accuracy on n series; of at least one error in n."""
+    p = min((value + published) / 2, 1 - 1 / n)
+    return (value - published) / (p * (1 - p) / n) ** 0.5
 
 
-print("set                       published     ours (size, mean, seeds)  untrained          1-NN   linear on steps")
-for dataset, published in PUBLISHED.items():
-    size, found = ours(dataset)
-    of_series = [text(runs("filled", dataset, "0 missing", m)).split()[0] for m in ("interpolated", "linear")]
-    row = f"{published[0]:.3f}, {published[1]:.3f}  {size:5} {text(found):18}  {text(ours(dataset, 'untrained')[1]):18}"
-    print(f"{dataset:25} {row} {of_series[0]:6} {of_series[1]}")
-print(f"TS2Vec is recorded on {sum(bool(ours(dataset)[1]) for dataset in PUBLISHED)} of {len(PUBLISHED)} sets")
-steps_alone = runs("filled", "ItalyPowerDemand", "0 missing", "linear")
-print("ItalyPowerDemand, linear on 24 steps over TS2Vec:", verdict(steps_alone, ours("ItalyPowerDemand")[1]))
+print("ours minus each published value, and the same in standard errors of the test series; * more than two of them")
+for (dataset, share), (low, high) in AIMS.items():
+    for size in ("small", "full"):
+        found = recorded(size, dataset, share)
+        if found:
+            n, *published, _ = PUBLISHED[dataset]
+            of = ", ".join(
+                f"{mean(found) - p:+.3f} ({in_errors(mean(found), p, min(n, 1000)):+.1f})" for p in published
+            )
+            beyond = any(abs(in_errors(mean(found), p, min(n, 1000))) > 2 for p in published)
+            place = "inside" if low <= mean(found) <= high else "outside"
+            told = f"; minus published {of}" + " *" * beyond if share == 0 else ""
+            print(f"{dataset}, {size}, {share} % missing: {text(found)}, aim {low} to {high}: {place}{told}")
+for size in ("small", "full"):
+    rest = [name for name in SETS if not recorded(size, name)]
+    print(f"no runs without gaps, {size}: {', '.join(rest) or 'none'}")
+    italy = [recorded("filled", "ItalyPowerDemand", 0, "linear"), recorded(size, "ItalyPowerDemand")]
+    print(f"ItalyPowerDemand, linear on 24 steps over TS2Vec, {size}: {compared(*italy)}")
 
 # %% tags=["nbval-check-output"]
-italy = mean(runs("filled", "ItalyPowerDemand", "0 missing", "linear")), mean(ours("ItalyPowerDemand")[1])
-nb.check("recorded, ItalyPowerDemand: linear on 24 steps minus TS2Vec", italy[0] - italy[1], low=-0.02)
-nb.check("published rows", len(PUBLISHED), 9)
+TOLD = {("small", "FacesUCR", 0)}  # outside their aim, and named in the text below
+for (dataset, share), (low, high) in AIMS.items():
+    for size in ("small", "full"):
+        found, name = recorded(size, dataset, share), f"{dataset}, {size}, {share} % missing"
+        if len(found) >= 3 and (size, dataset, share) in TOLD:
+            nb.check(f"{name}: mean of {len(found)} seeds, below its aim", mean(found), high=low)
+        elif len(found) >= 3:
+            hint = "If it is outside its aim, say so in the text, and name it in TOLD."
+            nb.check(f"{name}: mean of {len(found)} seeds, in its aim", mean(found), low=low, high=high, hint=hint)
+italy = mean(recorded("filled", "ItalyPowerDemand", 0, "linear")), mean(recorded("small", "ItalyPowerDemand"))
+nb.check("recorded, ItalyPowerDemand: linear on 24 steps minus TS2Vec, small", italy[0] - italy[1], low=-0.02)
+nb.check("sets with published values", sorted(PUBLISHED), sorted(SETS))
 
 # %% [markdown]
+# The column *untrained* is the same network with its first weights: how much of a row is training. A dash: no runs.
+# (Of more than 1,000 test series the first 1,000 are looked at. The test file of ECG5000 begins with 2,627 series of one
+# class: there 1,000 are drawn.)
+#
+# - **The small network is not the paper's.** It has 64 numbers for a series where the paper has 320. Where it is
+#   outside an aim and no full run is recorded, we do not know whether its size or the implementation is the reason.
+# - **FacesUCR.** The small network is below the aim and more than three standard errors below both published values. A
+#   likely reason, for runs of full size to test: 14 classes need more than 64 numbers.
+# - **ItalyPowerDemand.** The small network lies inside the aim, between the two published values and more than two
+#   standard errors from each. They are 0.035 or 4.8 standard errors apart, with one name. Not explained; our
+#   own three seeds are 0.028 apart, so single runs may well differ so much.
+# - A star that is not named here is not explained.
+#
 # ItalyPowerDemand has 24 steps, and a logistic regression on these 24 numbers is at the better of the two published
-# values of TS2Vec. A table of deep methods needs that column. In ours, "quick" is the small network of this chapter and
-# "full" the paper's size; in brackets is the number of seeds, and one seed has no standard error. How much of it
-# training is, the column *untrained* tells. (Of more than 1,000 test series the first 1,000 are looked at. The test
-# file of ECG5000 begins with 2,627 series of one class: there 1,000 are drawn.)
+# values of TS2Vec. A table of deep methods needs that column.
 #
 # ## Batch and width
 #
@@ -693,14 +790,7 @@ for name, (before, after) in looped.items():
 # The recorded runs are of 200 steps each. TS2Vec has its own loop (200 steps of 8 series, since each of them is
 # compared at all scales) and is read by the same probe. "Untrained" is the same network with the same first weights.
 
-
 # %%
-def compared(better, worse):
-    """The mean difference of runs with equal seeds, and its verdict."""
-    known = better.keys() & worse.keys()
-    return (f"{nb.paired(better, worse)[0]:+.3f}, " if known else "") + verdict(better, worse)
-
-
 SYSTEMS = "TS2Vec", "SimCLR", "TS-TCC", "TF-C", "CLOCS", "debiased", "ExpCLR", "mixup"
 charts_of = functools.partial(runs, "systems", "SyntheticControlGenerated")
 print(f"raw charts: probe {text(charts_of('raw', 'probe'))}, 5-NN {text(charts_of('raw', 'knn'))}; n 1,000 test series")
@@ -734,6 +824,26 @@ handles = {line.get_label(): line for line in ax.lines}
 plots.legend_below(fig, [handles[name] for name in ("trained", "untrained", "raw charts")], 3)
 fig
 
+# %% [markdown]
+# CLOCS has a second pair. It was made for electrocardiograms, whose channels are *leads*: two of them at the same time
+# show the same heart. Recorded on BasicMotions (six channels of a smart watch, 40 test series) and on generated gestures
+# (three channels, 400 test series), with two controls: halves of *different* series, a pair that has nothing in common,
+# and the untrained network. The network reads one channel, and the probe the features of the first.
+
+# %%
+print(nb.family_table("13", "clocs", {"probe": "probe", "knn": "5-NN"}))
+CHANNELS = "GesturesGenerated", "BasicMotions"
+
+
+def of_clocs(kind, dataset):
+    return runs("clocs", dataset, kind, "probe")
+
+
+LEADS = ("leads", "different series"), ("leads", "untrained"), ("leads", "halves"), ("halves", "different series")
+for better, worse in LEADS:
+    each = (f"{name} {compared(of_clocs(better, name), of_clocs(worse, name))}" for name in CHANNELS)
+    print(f"probe, {better} over {worse}: {'; '.join(each)}")
+
 # %% tags=["nbval-check-output"]
 nb.check_band(cfg, "13", "CLOCS, probe after few steps", looped["CLOCS"][1], {"chance": 1 / 6})
 nb.check_band(cfg, "13", "TS-TCC, probe after few steps", looped["TS-TCC"][1], {"chance": 1 / 6})
@@ -752,6 +862,11 @@ nb.check("recorded: untrained TS2Vec minus untrained residual network", squares[
 # it does not. Its claim is that the two halves of a chart are the same thing. A likely reason, not tested: that is
 # wrong for a chart that shifts or drifts in between. Recorded systems that training made worse are named below the
 # table.
+#
+# Do *leads* teach more than pairs with nothing in common? Seed 1 does not show it on BasicMotions: leads 0.925, the
+# untrained network 0.975, halves of different series 1.000 (40 test series: one is 0.025), the reverse of the claim. On
+# gestures the order is as claimed, 0.975, 0.938 and 0.963 (400 test series). What all recorded seeds say, the lines
+# under that table tell. Pairs with nothing in common can teach, too: they still push all series apart.
 #
 # ### Where does the partner stand?
 #
@@ -933,9 +1048,11 @@ CHANGES = {  # what changes -> its amount -> setting of the runs; else 60 % repl
 
 
 def curve_of(name, metric, what):
-    """(amounts, means over seeds) of those that are recorded."""
-    found = {amount: mean(runs("scarf", name, setting, metric)) for amount, setting in CHANGES[what].items()}
-    return zip(*((amount, value) for amount, value in found.items() if not math.isnan(value)))
+    """(amounts, means over seeds, their standard errors) of those that are recorded; no error for one seed."""
+    found = {amount: list(runs("scarf", name, of, metric).values()) for amount, of in CHANGES[what].items()}
+    found = {amount: np.array(values) for amount, values in found.items() if values}
+    errors = [v.std(ddof=1) / len(v) ** 0.5 if len(v) > 1 else math.nan for v in found.values()]
+    return list(found), [v.mean() for v in found.values()], errors
 
 
 print("seeds:", {name: len(runs("scarf", name, "rate 0.6", "frozen")) for name in TABLES})
@@ -948,17 +1065,20 @@ for line, name in zip(axes, shown):
     for ax, what in zip(line, CHANGES):
         for metric, (label, colour, style) in ROWS.items():
             if metric != "fine_tuned, untrained" or what != "replaced columns":
-                points = list(curve_of(name, metric, what)) or [(), ()]
-                ax.plot(*points, style, color=colour, label=label, markersize=5)
+                at, means, errors = curve_of(name, metric, what)
+                ax.errorbar(at, means, errors, fmt=style, color=colour, label=label, markersize=5)
     line[0].set_ylabel(name)
 for ax, what in zip(axes[-1], CHANGES):
     ax.set_xlabel(f"share of\n{what}")
 fig.supylabel(f"accuracy on test, mean of {seeds_of(*known)}", fontsize=plots.SMALL)
-plots.legend_below(fig, axes[0, 1].lines, 3)
+plots.legend_below(fig, axes[0, 1].containers, 3)
 fig
 
+# %% [markdown]
+# Bars are one standard error over seeds, each of which also draws another test part. These are small: 114 rows of
+# breast_cancer, 36 of wine, 360 of digits. One row is 0.009, 0.028 and 0.003 of an accuracy.
+
 # %%
-rate_range = {}  # table -> of the means over rates
 PAIRS = ("frozen", "linear"), ("fine_tuned", "linear"), ("fine_tuned", "fine_tuned, untrained")
 for what, setting in (("all labels", "rate 0.6"), ("10 % of labels", "labels 0.1"), ("30 % wrong", "noise 0.3")):
     for better, worse in PAIRS:
@@ -966,9 +1086,10 @@ for what, setting in (("all labels", "rate 0.6"), ("10 % of labels", "labels 0.1
         print(f"{what:14} {better:10} over {worse:21}: " + "; ".join(f"{n} {v}" for n, v in each.items()))
 for name in shown:
     rates = [mean(runs("scarf", name, f"rate {rate}", "frozen")) for rate in (0.2, 0.4, 0.6, 0.8)]
-    rate_range[name] = max(rates) - min(rates)
-    print(f"{name:13} frozen, largest minus smallest mean over rates 0.2 to 0.8: {rate_range[name]:.3f}")
-    at = runs("scarf", name, "rate 0.6", "frozen")
+    print(f"{name:13} frozen, largest minus smallest mean over rates 0.2 to 0.8: {max(rates) - min(rates):.3f}")
+    at, low, high = (runs("scarf", name, f"rate {rate}", "frozen") for rate in (0.6, 0.2, 0.8))
+    tuned = compared(*(runs("scarf", name, f"rate {rate}", "fine_tuned") for rate in (0.2, 0.8)))
+    print(f"{'':13} rate 0.2 over 0.8: frozen {compared(low, high)}; fine-tuned {tuned}")
     for said, of in (("rate 1", ("rate 1.0", "frozen")), ("untrained", ("rate 0.6", "frozen, untrained"))):
         other = runs("scarf", name, *of)
         print(f"{'':13} frozen: rate 0.6 {text(at)}, {said} {text(other)}: {compared(at, other)}")
@@ -990,34 +1111,53 @@ print(nb.family_table("13", "scarf variants", {"frozen": "SCARF's frozen feature
 # those of the untrained network: the lines 'frozen' do it, table by table. Where they say "not settled", the curve
 # over rates does not show what pre-training adds.
 #
+# Is SCARF *insensitive to its rate*, as claimed? Not on digits: from 0.2 on, the frozen features are worse the more
+# columns are replaced, and 0.2 over 0.8 is a settled difference, frozen and fine-tuned. On breast cancer and wine no
+# difference is settled; with so few test rows that does not show that there is none.
+#
 # ## What was found, what was not
 #
 # Every claim of the tutorial on series and tables that this chapter tests, and how it came out. "Found" and "not
-# settled" follow the rule: three runs or more, three standard errors.
+# settled" follow the rule: three runs or more, three standard errors; with fewer runs there is no verdict.
 
 
 # %%
-def over_sets(sets, item, setting, better, other_item, other_setting, worse):
-    """Verdicts over data sets, each once with the sets that have it."""
+def over_sets(sets, better, worse):
+    """Verdicts over data sets, each once with its sets; better, worse: functions from a set to {seed: value}."""
     said = {}
     for name in sets:
-        outcome = verdict(runs(item, name, setting, better), runs(other_item, name, other_setting, worse))
-        said.setdefault(outcome, []).append(name)
-    return "; ".join(f"{outcome}: {', '.join(names)}" for outcome, names in said.items())
+        said.setdefault(verdict(better(name), worse(name)), []).append(name)
+    return ", ".join(f"{outcome} ({', '.join(names)})" for outcome, names in said.items())
 
 
-def over_filled(share, fill):
-    of = "ts2vec", f"quick, {share} missing", "accuracy"
-    return over_sets(SMALL, *of, "filled", f"{share} missing", fill)
+def by_size(share, kind, metric):
+    """TS2Vec in both sizes over recorded runs of `kind`, a size itself where None: on how many sets, and the verdicts."""
+    said = []
+    for size in ("small", "full"):
+        of = [name for name in SETS if recorded(size, name, share)]
+        ours, other = (functools.partial(recorded, k, share=share) for k in (size, kind or size))
+        if of:
+            said.append(f"{size}, {len(of)} of 9 sets: " + over_sets(of, ours, functools.partial(other, metric=metric)))
+    return ". ".join(said) + ("" if len(said) > 1 else ". Full size: no runs")
 
 
-def over_untrained(share):
-    setting = f"quick, {share} missing"
-    return over_sets(SMALL, "ts2vec", setting, "accuracy", "ts2vec", setting, "untrained")
+# %%
+def scarf_runs(setting, metric, name):
+    return runs("scarf", name, setting, metric)
 
 
 def over_columns(setting, better, worse):
-    return over_sets(TABLES, "scarf", setting, better, "scarf", setting, worse)
+    return over_sets(TABLES, *(functools.partial(scarf_runs, setting, metric) for metric in (better, worse)))
+
+
+def of_rates(metric):
+    """What is said of the claim that the rate does not matter: a difference in either direction refutes it."""
+    said = {}
+    for name in TABLES:
+        low, high = (scarf_runs(f"rate {rate}", metric, name) for rate in (0.2, 0.8))
+        outcome = "the opposite is found" if "found" in verdict(low, high) else verdict(low, high)
+        said.setdefault(outcome, []).append(f"{name} {nb.paired(low, high)[0]:+.3f}")
+    return ", ".join(f"{outcome} ({', '.join(names)})" for outcome, names in said.items())
 
 
 # %%
@@ -1025,42 +1165,44 @@ row, loop, four = "The row that was missing", "The systems in one loop", "Four r
 index = [
     ("crops agree where they overlap", "A representation for every step", "found, exactly"),
     ("the loss has floor(log2 T) + 1 scales", "The loss at every scale", "found, exactly"),
-    ("TS2Vec is above 1-NN", row, over_filled(0, "interpolated")),
-    ("robust: above 1-NN on filled series, 40 % missing", row, over_filled(40, "interpolated")),
-    ("the same, above 1-NN on zero-filled series", row, over_filled(40, "zero")),
-    ("training makes it good, nothing missing", row, over_untrained(0)),
-    ("training makes it good, 40 % missing", row, over_untrained(40)),
+    ("TS2Vec is above 1-NN", row, by_size(0, "filled", "interpolated")),
+    ("robust: above 1-NN on filled series, 20 % missing", row, by_size(20, "filled", "interpolated")),
+    ("robust: above 1-NN on filled series, 40 % missing", row, by_size(40, "filled", "interpolated")),
+    ("the same, above 1-NN on zero-filled series", row, by_size(40, "filled", "zero")),
+    ("training makes it good, nothing missing", row, by_size(0, None, "untrained")),
+    ("training makes it good, 40 % missing", row, by_size(40, None, "untrained")),
 ]
 for item, word, sizes, _ in SWEEPS:
     ends = [runs(item, "ECG200", f"{word} {size}", "accuracy") for size in (sizes[-1], sizes[0])]
-    index.append((f"a larger {word} helps, ECG200", "Batch and width", verdict(*ends)))
+    index.append((f"a larger {word} helps, ECG200, small network", "Batch and width", verdict(*ends)))
 for name in ("TS-TCC", "TF-C", "CLOCS", "ExpCLR", "mixup"):
     index.append((f"{name} teaches, over its untrained network", loop, outcome[name]))
 debias = verdict(charts_of("debiased", "probe"), charts_of("SimCLR", "probe"))
 index.append(("debiased negatives, over uncorrected ones", loop, debias))
 
 # %%
-gestures = [runs("clocs", "GesturesGenerated", kind, "probe") for kind in ("halves", "different series")]
+for pair in LEADS:
+    found = over_sets(CHANNELS, *(functools.partial(of_clocs, kind) for kind in pair))
+    index.append((f"CLOCS: {pair[0]} over {pair[1]}", loop, found))
 index += [
     ("TF-C: the paper's form over the code's", "A loss that is computed and not used", verdict(*forms)),
-    ("CLOCS: halves over different series, gestures", loop, verdict(*gestures)),
     ("a better rank means better features", "Where does the partner stand?", "not found: CLOCS on charts"),
     ("SCARF, frozen, over raw columns", four, over_columns("rate 0.6", "frozen", "linear")),
 ]
 for what, setting in (("all labels", "rate 0.6"), ("10 % of labels", "labels 0.1"), ("30 % wrong", "noise 0.3")):
     found = over_columns(setting, "fine_tuned", "fine_tuned, untrained")
     index.append((f"SCARF's pre-training helps, {what}", four, found))
-ranges = ", ".join(f"{name} {value:.3f}" for name, value in rate_range.items() if not math.isnan(value))
-index.append(("SCARF is insensitive to its rate, 0.2 to 0.8", four, f"range of means: {ranges or 'not recorded'}"))
+for metric, name in (("frozen", "frozen"), ("fine_tuned", "fine-tuned")):
+    index.append((f"SCARF is insensitive to its rate: 0.2 minus 0.8, {name}", four, of_rates(metric)))
 index = nb.source_index(tutorial="\n".join(map(" | ".join, index)))
 index
 
 # %% tags=["nbval-check-output"]
-nb.check("rows of the index", len(index.rows), 23)
+nb.check("rows of the index", len(index.rows), 28)
 fake = [{s: v + 0.001 * s for s in range(3)} for v in (0.9, 0.5)]  # two methods, three seeds
 fake[1][2] += 0.001
 verdicts = [verdict(*fake), verdict(*fake[::-1]), verdict({0: 1.0}, {0: 0.5}), verdict({0: 1.0}, {1: 0.5})]
-nb.check("verdict", verdicts, ["found", "the opposite is found", "not settled", "not recorded"])
+nb.check("verdict", verdicts, ["found", "the opposite is found", "too few runs", "not recorded"])
 noise = {0: 0.9, 1: 0.5, 2: 0.8}, {0: 0.8, 1: 0.6, 2: 0.7}  # better in two seeds of three
 nb.check("verdict of a difference as large as its noise", verdict(*noise), "not settled")
 
