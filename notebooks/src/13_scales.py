@@ -1137,7 +1137,9 @@ def by_size(share, kind, metric):
         of = [name for name in SETS if recorded(size, name, share)]
         ours, other = (functools.partial(recorded, k, share=share) for k in (size, kind or size))
         if of:
-            said.append(f"{size}, {len(of)} of 9 sets: " + over_sets(of, ours, functools.partial(other, metric=metric)))
+            said.append(
+                f"{size} network, {len(of)} of 9 sets: " + over_sets(of, ours, functools.partial(other, metric=metric))
+            )
     return ". ".join(said) + ("" if len(said) > 1 else ". Full size: no runs")
 
 
