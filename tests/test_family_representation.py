@@ -1,26 +1,29 @@
 """An encoder as an estimator: scikit-learn's own checks, features that tell classes, a file that gives it back."""
 
+import dataclasses
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
-from ncvqvae_lite import synthetic_control
-from ncvqvae_lite.errors import BadInput, NotFound
+from ncvqvae_lite import data_arrays, synthetic_control
+from ncvqvae_lite.errors import BadInput, NotFound, WeakEvidence
 from ncvqvae_lite.family import representation
 from ncvqvae_lite.family.representation import SYSTEMS, Representation
 
 A_TABLE = "gives a table of fewer than 16 columns, which is no set of series"
 KEPT = {  # checks that fail even on series
-    "check_n_features_in_after_fitting": "the tables were made wider",
-    "check_n_features_in": "the tables were made wider",
+    "check_n_features_in_after_fitting": "wants the message without the number of channels",
     "check_dtype_object": "wants a TypeError for a dict among the values; what a user can mend is BadInput here",
 }
 ROUNDED = "check_methods_subset_invariance"  # asks for 1e-7 of float32 features; below it is 1e-5
@@ -50,15 +53,25 @@ def test_scikit_learns_checks_fail_only_where_they_give_tables(method):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", SYSTEMS)
-def test_scikit_learns_checks_pass_where_tables_are_as_wide_as_series(method, monkeypatch):
-    """Each table that a check gives is repeated side by side: what is left is the protocol itself."""
-    check = representation.check_array
+def test_scikit_learns_checks_pass_where_narrow_tables_are_taken(method, monkeypatch):
+    """The networks see each narrow table 16 times side by side: what is left is the protocol itself."""
+    system = SYSTEMS[method]
 
-    def wide(x, ensure_min_features, **how):
-        x = check(x, **how)
-        return np.tile(x, 16) if x.ndim == 2 and 1 < x.shape[1] < 16 else check(x, ensure_min_features=16, **how)
+    def wide(x):
+        return x.repeat(1, 1, 16) if x.shape[2] < 16 else x
 
-    monkeypatch.setattr(representation, "check_array", wide)
+    monkeypatch.setitem(
+        SYSTEMS,
+        method,
+        dataclasses.replace(
+            system,
+            make=lambda channels, length: system.make(channels, 16 * length if length < 16 else length),
+            train=lambda net, x, **how: system.train(net, x=wide(x), **how),
+            features=lambda net, x: system.features(net, wide(x)),
+        ),
+    )
+    for module in (representation, data_arrays):
+        monkeypatch.setattr(module, "MIN_STEPS", 1)
     found = failed(Representation(method, steps=1)).keys()
     assert found - {ROUNDED} == KEPT.keys()
 
@@ -117,6 +130,95 @@ def test_missing_values_are_taken_where_the_method_can(method, control):
     gaps[3] = np.nan
     with pytest.raises(BadInput, match="no value at all in series 3"):
         learned.transform(gaps)
+
+
+def with_gaps(kept, shape=(20, 2, 50)):
+    """Series in whose first `kept` steps both channels have values, and after it one of the two in turn."""
+    x = np.random.default_rng(0).normal(size=shape)
+    x[:, 0, kept::2] = np.nan
+    x[:, 1, kept + 1 :: 2] = np.nan
+    return x
+
+
+def test_series_without_a_step_known_in_every_channel_are_refused():
+    full = with_gaps(50)
+    one = full.copy()
+    one[3, 1] = np.nan
+    learned = Representation("ts2vec", steps=1).fit(full)
+    for call in (Representation("ts2vec", steps=1).fit, learned.transform):
+        for x, which in ((with_gaps(0), "20 of 20 series"), (one, r"1 of 20 series \(rows 3,")):
+            with pytest.raises(BadInput, match=f"X has no step with values in every channel, in {which}.*: fill gaps"):
+                call(x)
+    assert learned.transform(with_gaps(10)).std(axis=0).max() > 1e-3
+
+
+def test_few_known_steps_are_warned_of_with_their_share():
+    learned = Representation("ts2vec", steps=1)
+    for call in (learned.fit, learned.transform):
+        with pytest.warns(WeakEvidence, match=r"only 8\.0% of the steps of X have values in every channel"):
+            call(with_gaps(4))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            call(with_gaps(5))
+
+
+@pytest.mark.parametrize("method", SYSTEMS)
+def test_a_channel_that_is_constant_in_train_does_not_blow_up(method):
+    """Mean and scale are those of scikit-learn's scaler; a small change of the channel is a small one of features."""
+    x = np.random.default_rng(0).normal(3, 2, size=(30, 5, 24))
+    x[:, 1], x[:, 2], x[:, 3] = 0, 0.1, 1e6 + 0.1
+    x[:, 4] *= 1e-9
+    learned = Representation(method, steps=2).fit(x)
+    scaler = StandardScaler().fit(x.transpose(0, 2, 1).reshape(-1, 5))
+    np.testing.assert_allclose(learned.learned_.std[:, 0], scaler.scale_)
+    assert learned.learned_.std[1:4, 0].tolist() == [1, 1, 1]
+    other = x.copy()
+    other[:, 1, 7], other[:, 2] = 0.01, 0.101
+    scaled = scaler.transform(other.transpose(0, 2, 1).reshape(-1, 5)).reshape(30, 24, 5).transpose(0, 2, 1)
+    np.testing.assert_allclose(learned.learned_.scaled(other), scaled, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(learned.transform(other), learned.transform(x), atol=0.1)
+
+
+def test_what_a_search_chose_among_numpy_numbers_is_saved(control, tmp_path):
+    x, y = control[0][:40], control[1][:40]
+    line = make_pipeline(Representation(batch=np.int32(8)), LogisticRegression())
+    values = {"steps": np.array([2, 3]), "seed": np.array([5]), "lr": np.array([0.001, 0.002]), "method": ["mae"]}
+    search = GridSearchCV(line, {f"representation__{name}": tried for name, tried in values.items()}, cv=2).fit(x, y)
+    best = search.best_estimator_[0]
+    changed = clone(best).set_params(lr=np.float64(0.01), batch=None, steps=np.int64(2)).fit(x)
+    for learned in (best, changed):
+        learned.save(tmp_path)
+        again = Representation.load(tmp_path)
+        assert again.get_params() == learned.get_params()
+        assert {type(value) for value in again.get_params().values()} <= {str, int, float, type(None)}
+        np.testing.assert_array_equal(again.transform(x), learned.transform(x))
+
+
+@pytest.mark.parametrize("method", SYSTEMS)
+def test_features_have_names_and_come_as_tables(method, control):
+    x = control[0][:8]
+    learned = Representation(method, steps=1).fit(x)
+    names = [f"representation{i}" for i in range(learned.transform(x).shape[1])]
+    assert learned.get_feature_names_out().tolist() == names
+    line = make_pipeline(clone(learned), StandardScaler()).set_output(transform="pandas")
+    for series in (x, np.stack([x, -x], axis=1)):
+        table = line.fit_transform(series)
+        assert isinstance(table, pd.DataFrame) and table.columns.tolist() == names
+    with pytest.raises(NotFittedError):
+        clone(learned).get_feature_names_out()
+
+
+def test_columns_in_another_order_are_refused_after_a_file_too(control, tmp_path):
+    x = pd.DataFrame(control[0][:8], columns=[f"t{i}" for i in range(60)], index=list("abcdefgh"))
+    learned = Representation(steps=1).set_output(transform="pandas").fit(x)
+    assert learned.transform(x).index.tolist() == list("abcdefgh")
+    learned.save(tmp_path)
+    for estimator in (learned, Representation.load(tmp_path)):
+        assert estimator.feature_names_in_.tolist() == x.columns.tolist()
+        np.testing.assert_array_equal(estimator.transform(x), learned.transform(x))
+        with pytest.raises(BadInput, match="must be in the same order as they were in fit"):
+            estimator.transform(x[x.columns[::-1]])
+    assert not hasattr(learned.fit(x.to_numpy()), "feature_names_in_")
 
 
 def test_the_page_for_users_runs_as_it_stands_there(control, tmp_path, monkeypatch):

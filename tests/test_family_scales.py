@@ -255,6 +255,7 @@ A = normal(3, 4, 2)
         (lambda: DilatedNet(2, 4, 1, 4)(torch.ones(3, 1, 5)), r"of shape \(B, 2, L\)"),
         (lambda: ts2vec(DilatedNet(1, 2, 0, 2), torch.full((3, 1, 5), math.inf), g=None), "infinite values"),
         (lambda: ts2vec(DilatedNet(1, 2, 0, 2), torch.full((3, 1, 5), NAN), g=None), "2 series with values, got 0"),
+        (lambda: ts2vec(DilatedNet(2, 2, 0, 2), torch.tensor([[[1, NAN], [NAN, 1]]] * 4), g=None), "no step of any"),
         (lambda: ts2vec(DilatedNet(1, 2, 0, 2), torch.ones(3, 1, 5), g=3), "must be None or a torch.Generator"),
         (lambda: learn(torch.nn.Linear(2, 2), sum, torch.ones(3, 2), steps=1, batch=4, lr=0.1, g=None), "at most the"),
         (lambda: learn(torch.nn.Linear(2, 2), "x", torch.ones(3, 2), steps=1, batch=1, lr=0.1, g=None), "a function"),

@@ -34,7 +34,10 @@ LEAST_TAU = 1 / 100  # CLIP: the learned 1 / tau is clipped at 100
 
 
 class CaptionTower(nn.Module):
-    """Tokens (B, M) of captions -> features (B, 32): embedding, positions, one transformer block, mean over the words.
+    """Tokens (B, 10) of captions -> features (B, 32): embedding, positions, one transformer block, mean over the words.
+
+    `captions.encode` fills captions up to 10 tokens with 0. The block attends to these places too, so tokens of another
+    length, which would have other features, are refused.
 
     ordered   False: without positions, a bag of words, which cannot tell "up then down" from "down then up"
     """
@@ -46,13 +49,13 @@ class CaptionTower(nn.Module):
         self.positions = nn.Parameter(torch.randn(LONGEST, width)) if ordered else None
         self.block = WideBlock(width, heads)
 
-    def forward(self, tokens: Int[ArrayLike, "B M"]) -> Float[Tensor, "B D"]:
+    def forward(self, tokens: Int[ArrayLike, "B 10"]) -> Float[Tensor, "B D"]:
         tokens = integers(tokens, "tokens", self.words)
-        if tokens.ndim != 2 or not 0 < tokens.shape[1] <= LONGEST:
-            raise BadInput(f"expected tokens (B, M) of captions, M at most {LONGEST}, got {tuple(tokens.shape)}")
-        h = embedding(tokens, self.words)  # (B, M, width)
+        if tokens.ndim != 2 or tokens.shape[1] != LONGEST:
+            raise BadInput(f"expected tokens (B, {LONGEST}) of captions, got {tuple(tokens.shape)}: captions.encode")
+        h = embedding(tokens, self.words)  # (B, 10, width)
         if self.positions is not None:
-            h = h + self.positions[: tokens.shape[1]]
+            h = h + self.positions
         is_word = (tokens > 0).to(h.dtype)[..., None]
         return (self.block(h) * is_word).sum(dim=1) / is_word.sum(dim=1).clamp(min=1)
 

@@ -37,8 +37,11 @@ def tstcc_views(
 ) -> tuple[Float[Tensor, "B C L"], Float[Tensor, "B C L"]]:
     """Weak and strong view of series.
 
-    weak     each channel of a series times a draw from N(2, 1.1^2), as the authors' code has it
+    weak     each channel of a series times one draw from N(2, 1.1^2)
     strong   cut at random places into 1 to 8 pieces, which are put together in random order, plus N(0, 0.8^2)
+
+    The authors' code (emadeldeen24/TS-TCC, dataloader/augmentations.py) draws a factor for each time step, which all
+    channels share, and cuts into max_segments - 1 pieces at most.
     """
     g, (batch, channels, length) = source(g, x), x.shape
     scale = 2 + 1.1 * torch.randn(batch, channels, 1, generator=g, device=x.device, dtype=x.dtype)

@@ -2,22 +2,23 @@
 
 It follows the protocol of scikit-learn (parameters are kept as given, what is learned ends in `_`), so that it stands
 in pipelines and grid searches: `make_pipeline(Representation(), StandardScaler(), LogisticRegression())`. A method is
-one record in SYSTEMS; what it does is in its own module.
+one record in SYSTEMS; what it does is in its own module. Everything runs on the CPU.
 """
 
 import functools
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import nn
 
-from ..arguments import choice, count, path, positive, seed_number
-from ..data_arrays import MIN_STEPS, series_array
-from ..errors import BadInput
+from ..arguments import choice, count, optional, path, positive, seed_number
+from ..data_arrays import MIN_STEPS, rows_text, series_array
+from ..errors import BadInput, WeakEvidence
 from ..files import load_module, save_module
 from ..inference import batched
 from ..ssl_losses import vicreg
@@ -29,7 +30,7 @@ from .masked import MAE, PatchNet
 from .views import simclr_views
 
 FILE = "representation.safetensors"
-LEAST_STD = 1e-8  # a channel that is constant in all train series stays at 0
+FEW = 0.1  # share of steps known in all channels below which `Representation` warns
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,9 @@ SYSTEMS = {
     ),
     "mae": System(_masked, _fill_in, _of_encoder),
 }
+PARAMETERS = dict(
+    method=choice("method", SYSTEMS), steps=optional(count), batch=optional(count), lr=positive, seed=seed_number
+)
 
 
 class _Learned(nn.Module):
@@ -104,19 +108,26 @@ class _Learned(nn.Module):
         return torch.as_tensor((x - self.mean.numpy()) / self.std.numpy(), dtype=torch.float32)
 
 
-class Representation(TransformerMixin, BaseEstimator):
-    """Features of series, learned without labels.
+class Representation(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Features of series, learned without labels, on the CPU.
 
     method   simclr: views of a series attract, other series repel (arXiv 2002.05709)
              vicreg: views agree, features keep their spread and are not alike (arXiv 2105.04906)
-             ts2vec: each step agrees with itself in another crop, at all scales (arXiv 2106.10466); NaN is missing
+             ts2vec: each step agrees with itself in another crop, at all scales (arXiv 2106.10466); takes gaps, NaN
              mae: three in four patches are hidden and filled in (arXiv 2111.06377)
     steps    of training, None: 600; ts2vec 200, of more than 100,000 numbers 600
     batch    series a step, at most as many as there are; None: 64, ts2vec 8
     lr       learning rate
     seed     of weights, order and views: equal seeds give equal features
 
-    After `fit`: `losses_` (steps,), `n_features_in_` L, `channels_` C.
+    Each channel is scaled by its mean and its standard deviation over the train series; as with `StandardScaler`, a
+    channel that is constant there is divided by 1.
+
+    With `ts2vec` a step is known only where none of its channels is NaN. Each series, of `fit` and of `transform`,
+    needs one known step at least; where less than a tenth of all steps is known, a `WeakEvidence` warning says so.
+
+    After `fit`: `losses_` (steps,), `n_features_in_` L, `channels_` C, and of a table with named columns
+    `feature_names_in_` (L,), to which those of `transform` must be equal.
     """
 
     def __init__(self, method="simclr", *, steps=None, batch=None, lr=1e-3, seed=0):
@@ -129,22 +140,24 @@ class Representation(TransformerMixin, BaseEstimator):
         y         is not looked at
         returns   self
         raises    BadInput for other series, parameters that cannot be, fewer than two series
+        warns     WeakEvidence where few steps are known
         """
-        system = SYSTEMS[choice("method", SYSTEMS)(self.method, "method")]
-        steps = system.steps if self.steps is None else count(self.steps, "steps")
-        batch = system.batch if self.batch is None else count(self.batch, "batch")
-        lr, seed = positive(self.lr, "lr"), seed_number(self.seed, "seed")
-        x = _series(X, system.gaps, at_least=2)
+        how = {name: check(getattr(self, name), name) for name, check in PARAMETERS.items()}  # as plain Python values
+        system, seed = SYSTEMS[how["method"]], how["seed"]
+        steps, batch = how["steps"] or system.steps, how["batch"] or system.batch
+        x = self._series(X, system.gaps, reset=True)
         if batch < 2:
             raise BadInput(f"batch is {batch}, expected 2 or more: series are set side by side")
         n, channels, length = x.shape
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            learned = _Learned(channels, length, **self.get_params())
-        learned.mean.copy_(torch.as_tensor(np.nanmean(x, axis=(0, 2))[:, None]))
-        learned.std.copy_(torch.as_tensor(np.nanstd(x, axis=(0, 2))[:, None]).clamp(min=LEAST_STD))
+            learned = _Learned(channels, length, names=list(getattr(self, "feature_names_in_", ())), **how)
+        mean, std = (moment(x, axis=(0, 2))[:, None] for moment in (np.nanmean, np.nanstd))  # (C, 1)
+        rounding = np.finfo(np.float64).eps * n * length * np.abs(mean)  # the std of a constant is at most this
+        learned.mean.copy_(torch.as_tensor(mean))
+        learned.std.copy_(torch.as_tensor(np.where(std <= rounding, 1.0, std)))
         g = torch.Generator().manual_seed(seed)
-        losses = system.train(learned.net, x=learned.scaled(x), steps=steps, batch=min(batch, n), lr=lr, g=g)
+        losses = system.train(learned.net, x=learned.scaled(x), steps=steps, batch=min(batch, n), lr=how["lr"], g=g)
         self.losses_ = np.array(losses)
         return self._keep(learned.eval())
 
@@ -152,7 +165,7 @@ class Representation(TransformerMixin, BaseEstimator):
         """Features (n, d) float32 of series of the channels and the length that were learned from."""
         check_is_fitted(self)
         system = SYSTEMS[self.learned_.arguments["method"]]
-        x = _series(X, system.gaps)
+        x = self._series(X, system.gaps)
         if x.shape[1:] != (self.channels_, self.n_features_in_):
             wanted = f"{self.n_features_in_} features as input: steps, of {self.channels_} channel(s)"
             raise BadInput(
@@ -162,7 +175,7 @@ class Representation(TransformerMixin, BaseEstimator):
         return system.features(self.learned_.net, self.learned_.scaled(x)).numpy()
 
     def save(self, folder):
-        """Write `representation.safetensors` into the folder: weights, scaling and parameters."""
+        """Write `representation.safetensors` into the folder: weights, scaling, parameters and names of columns."""
         check_is_fitted(self)
         save_module(self.learned_, path(folder, "folder") / FILE, self.learned_.arguments)
 
@@ -170,13 +183,20 @@ class Representation(TransformerMixin, BaseEstimator):
     def load(cls, folder):
         """The fitted estimator that `save` wrote; its `losses_` are not kept."""
         learned = load_module(path(folder, "folder") / FILE, _Learned)
-        names = cls().get_params()
-        return cls(**{name: learned.arguments[name] for name in names})._keep(learned)
+        return cls(**{name: learned.arguments[name] for name in PARAMETERS})._keep(learned)
 
     def _keep(self, learned):
         self.learned_ = learned
         self.channels_, self.n_features_in_ = learned.arguments["channels"], learned.arguments["length"]
+        if names := learned.arguments.get("names"):
+            self.feature_names_in_ = np.array(names, dtype=object)
         return self
+
+    @property
+    def _n_features_out(self):
+        """d, for the names of the features."""
+        system, one = SYSTEMS[self.learned_.arguments["method"]], torch.zeros(1, self.channels_, self.n_features_in_)
+        return system.features(self.learned_.net, one).shape[1]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -185,19 +205,33 @@ class Representation(TransformerMixin, BaseEstimator):
         tags.input_tags.allow_nan = self.method in SYSTEMS and SYSTEMS[self.method].gaps
         return tags
 
+    def _series(self, x, gaps, reset=False):
+        """(n, C, L) float64; NaN only with `gaps`, and then with one step at least that is known in all channels.
 
-def _series(x, gaps, at_least=1):
-    """(n, C, L) float64; NaN only with `gaps`, and then with at least one value in each series."""
-    try:  # in scikit-learn's words, which its users know
-        sizes = dict(allow_nd=True, ensure_min_samples=at_least, ensure_min_features=MIN_STEPS)
-        x = check_array(x, dtype=np.float64, ensure_all_finite="allow-nan" if gaps else True, **sizes)
-    except (TypeError, ValueError) as error:
-        said, known = " ".join(str(error).split()), [name for name, system in SYSTEMS.items() if system.gaps]
-        advice = f" Fill the gaps (family.views.fill_missing), or take a method that knows them: {', '.join(known)}"
-        raise BadInput(said + (advice if "contains NaN" in said else "")) from error
-    missing = np.isnan(x)
-    series = series_array(np.where(missing, 0.0, x), "X")
-    missing = missing.reshape(series.shape)
-    if (empty := missing.all(axis=(1, 2))).any():
-        raise BadInput(f"X has no value at all in series {int(empty.argmax())}: leave it out")
-    return np.where(missing, np.nan, series)
+        reset   True in `fit`: the names of columns are kept, and two series are needed
+        """
+        try:
+            validate_data(self, x, reset=reset, skip_check_array=True, ensure_2d=False)  # the names of columns alone
+        except (TypeError, ValueError) as error:
+            raise BadInput(str(error)) from error
+        try:  # in scikit-learn's words, which its users know
+            sizes = dict(allow_nd=True, ensure_min_samples=1 + reset, ensure_min_features=MIN_STEPS)
+            x = check_array(x, dtype=np.float64, ensure_all_finite="allow-nan" if gaps else True, **sizes)
+        except (TypeError, ValueError) as error:
+            said, known = " ".join(str(error).split()), [name for name, system in SYSTEMS.items() if system.gaps]
+            advice = f" Fill the gaps (family.views.fill_missing), or take a method that knows them: {', '.join(known)}"
+            raise BadInput(said + (advice if "contains NaN" in said else "")) from error
+        missing = np.isnan(x)
+        series = series_array(np.where(missing, 0.0, x), "X")
+        missing = missing.reshape(series.shape)
+        if (empty := missing.all(axis=(1, 2))).any():
+            raise BadInput(f"X has no value at all in series {int(empty.argmax())}: leave it out")
+        known = ~missing.any(axis=1)  # (n, L)
+        if (lost := ~known.any(axis=1)).any():
+            found = f"X has no step with values in every channel, in {rows_text(np.flatnonzero(lost), len(x))}"
+            raise BadInput(f"{found}: fill gaps (family.views.fill_missing), leave out these series, or a channel")
+        if known.mean() < FEW:
+            found = f"only {known.mean():.1%} of the steps of X have values in every channel, the others are not seen"
+            advice = "fill gaps (family.views.fill_missing), or leave out channels"
+            warnings.warn(f"{found}: {advice}", WeakEvidence, stacklevel=3)
+        return np.where(missing, np.nan, series)

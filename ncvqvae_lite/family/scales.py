@@ -173,7 +173,7 @@ def ts2vec(net, x: Float[ArrayLike, "n C L"], *, g, steps=None, batch=8, lr=1e-3
     batch    at most n are taken
     g        of the batches, crops, masks and dropout, on the device of the net
     returns  the loss of each step; the weights of the net are left at their mean over all steps, the start included
-    raises   BadInput for infinite values or fewer than 2 series with values
+    raises   BadInput for infinite values, fewer than 2 series with values, or no step with values in all channels
 
     As the authors' code does, series that lack all values are left out, and if any series lacks its first or last step,
     all are `centred` (in training only).
@@ -188,6 +188,8 @@ def ts2vec(net, x: Float[ArrayLike, "n C L"], *, g, steps=None, batch=8, lr=1e-3
     x = x[~is_missing.all(dim=1)]
     if len(x) < 2:
         raise BadInput(f"expected at least 2 series with values, got {len(x)}: give more")
+    if x.isnan().any(dim=1).all():
+        raise BadInput("no step of any series has values in all channels: fill the gaps, or leave out a channel")
     mean, done = copy.deepcopy(net), 0
 
     @torch.no_grad()
