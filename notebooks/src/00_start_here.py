@@ -55,7 +55,8 @@ fig
 
 # %% [markdown]
 # That is the whole course in one figure. Left: a series of 60 numbers, and below it the same series written as 10 *tokens*, each one of
-# 64 symbols. Right: a model drew 10 new tokens, and from them came a series that was never in the data. How does a
+# 64 symbols. Right: a model drew 10 new tokens, and from them came a series that was never in the data. (The file that both come from holds
+# six series of the data, one of each class; the left one is one of them.) How does a
 # series become tokens, how are new ones drawn, and are the new series any good?
 #
 # Lines with ✓ are *checks*. They compare a value with what it should be, and stop the notebook if it is not; ≈ marks a rounded number.
@@ -145,7 +146,7 @@ fig
 # Some counting, because the rest of the course counts in these letters. The spectrogram has $F = 7$ frequency rows
 # and $W = 21$ columns. The encoder of this run joins the rows and halves the columns to $W' = 10$, so a series is $N = 10$
 # tokens of $K = 64$ kinds. (The thesis keeps the rows: on the set TwoPatterns of the next chapters, $5 \cdot 8 = 40$ tokens. Chapter 5
-# compares the two ways.) After step $k$ of $T$ there are $\lfloor N \cos(\pi k / 2T) \rfloor$ tokens hidden, or one less than
+# compares the two ways.) The drawing in the lower row took $T = 8$ steps. After step $k$ of them there are $\lfloor N \cos(\pi k / 2T) \rfloor$ tokens hidden, or one less than
 # before if that is fewer. So tokens are decided one at a time first and more at a time later, when most of the series is settled. (If
 # $T$ is larger than $N$, it is one at a time, and fewer than $T$ steps are enough.)
 
@@ -155,6 +156,7 @@ hidden, left = [int((row < 0).sum()) for row in steps], [10]
 while left[-1]:
     left.append(min(left[-1] - 1, int(10 * np.cos(np.pi * len(left) / (2 * T)) + 1e-9)))
 nb.check("spectrogram (F, W)", tuple(spectrogram.shape[1:]), (7, 21))
+nb.check("decoding steps T", T, 8)
 nb.check("hidden after each step", hidden, left)
 kept = [bool((after[before >= 0] == before[before >= 0]).all()) for before, after in zip(steps, steps[1:])]
 nb.check("steps in which no decided token changed", sum(kept), len(left) - 1)

@@ -91,7 +91,8 @@ fig.legend(handles=ax.lines, loc="outside lower center", ncols=4, fontsize=plots
 fig
 
 # %% [markdown]
-# A check compares a value with what it should be, and stops the notebook if they differ. ≈ marks a rounded number.
+# GunPoint and ArrowHead: a shape (small bumps beside the plateau, the form of the valley), and slow curves. TwoPatterns: an order of
+# falls and rises, with jumps; its lines cover each other, so follow one colour.
 
 # %% tags=["nbval-check-output"]
 import torch

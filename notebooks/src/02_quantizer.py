@@ -17,7 +17,7 @@
 # a network learn through that step, and what becomes of the symbols that nobody uses?
 #
 # - **Goals**: after it you can write a quantizer with straight-through gradient, commitment loss and a codebook of moving averages (EMA);
-#   predict on paper where a code goes; measure with perplexity how much of a codebook is in use; say what the start of
+#   predict on paper where a code goes; measure with perplexity how evenly a codebook is used; say what the start of
 #   a codebook costs
 # - **Before**: chapter 1 (a series as a grid of frequency rows and frames); gradients in PyTorch; the mean of a set of
 #   vectors; what batch normalisation does
@@ -673,8 +673,8 @@ for name, quantizer in variants.items():
     print(f"{name:27} perplexity: step 1 {curves[name][0]:4.1f}, last {curves[name][-1]:4.1f}  error {error:.3f}")
 
 # %% [markdown]
-# Left, the first 20 steps: the random start falls after a single one, and the black line, which has the same codes but
-# counts from 1, hardly does. Right, means over 10 steps each: where does the random start recover? You have computed that
+# Left, the first 20 steps: the random start loses four fifths after a single one, and the black line, which has the same codes but counts
+# from 1, about a fifth. Right, means over 10 steps each: where does the random start recover? You have computed that
 # step (dotted).
 
 # %%
@@ -744,7 +744,7 @@ nb.record("02", "clusters, early: perplexity, k-means and restarts", np.mean(ear
 nb.record("02", "clusters, late: perplexity, N(0, 1)", np.mean(late))
 
 # %% [markdown]
-# Two troubles add up. One is the random places: even when they are counted, about half as many codes work as after
+# Two troubles add up. One is the random places: even when they are counted, the perplexity is about half of that after
 # k-means with restarts. The other is the first update with counts from 0, and it halves that once more: codes with few
 # hits are thrown outwards by $9\,e^{\text{start}}/n$, codes with none much further, and a handful takes everything.
 #
@@ -846,8 +846,7 @@ print(f"without a quantizer: error {floor:.4f}")
 # %% [markdown]
 # Left, the *rate-distortion* curve: the price in bits per token, $\log_2 K$, against the error. For scale, the error is
 # 1 for a decoder that gets the same code everywhere (it can only answer with a constant), and the dotted line is the
-# error of answering every series with the mean train series. Right, how many of the codes that were paid for are in
-# use. Look at where the two starts part ways for good. Each point is one training, so one point off its line is no finding.
+# error of answering every series with the mean train series. Right, the perplexity: like how many equally used codes the $K$ that were paid for work. Look at where the two starts part ways for good. Each point is one training, so one point off its line is no finding.
 
 # %%
 alike = float(((x_test - x_train.mean(dim=0)) ** 2).mean())  # the mean train series as an answer
@@ -885,8 +884,7 @@ nb.check_band(cfg, "02", "series: test error, N(0, 1) over k-means and restarts"
 nb.record("02", "series: test error without a quantizer", floor)
 
 # %% [markdown]
-# With the random start, codes beyond the first ten or so buy nothing here: they are paid for in $\log_2 K$ and not
-# used. Why is there no second chance at step 110? A first guess: the encoder has adapted to the codes that were alive.
+# With the random start, codes beyond the first ten or so buy nothing here: they are paid for in $\log_2 K$, and neither error nor perplexity gains much. Why is there no second chance at step 110? A first guess: the encoder has adapted to the codes that were alive.
 # If that were it, a *frozen* encoder would bring the lost codes back.
 #
 # A second guess is geometry. A lost code keeps its direction $u$ while it fades, so it travels along a ray to the
@@ -956,7 +954,7 @@ nb.record("02", "series: perplexity, k-means only", kmeans_only.perplexity)
 # latent.
 #
 # How bad was it in the thesis? The authors' own runs recorded the perplexity of the last training batch, for the naive
-# tokenizer (without a second loss) with $K = 32$ (four runs for each data set). The last column is what the unused codes cost:
+# tokenizer (without a second loss) with $K = 32$ (four runs for each data set). The last column is what their uneven use costs:
 # $\log_2 (32 / P)$ bits of the 5 per token.
 
 # %%
@@ -978,10 +976,11 @@ nb.check(
 )
 
 # %% [markdown]
-# More than in our small tokenizer, and still a quarter of the codebook is unused on TwoPatterns, half of it on others.
+# More than in our small tokenizer; still, on TwoPatterns the 32 codes work like 24 equally used ones, on some sets like 16 or
+# fewer. (How many codes occur at all, a perplexity does not say.)
 # Data, network and length of training all differ from ours, and the authors ran no other start, so the table cannot say
 # how much of this is due to the start. Our runs say something narrower: on one set of smooth series, with a short
-# training, the start decides how many codes work, and from 32 codes on that shows in the error.
+# training, the start decides how evenly codes are used, and from 32 codes on that shows in the error.
 #
 # ## A series and its tokens
 #
@@ -1075,8 +1074,8 @@ for name in starts:
     print(f"{name:18} K 32: {changed:.0%} of the tokens change at temperature 1")
 
 # %% [markdown]
-# At equal training the codebook with more codes in use mixes more. A longer training mixes more, too: in the recorded runs below both
-# rows are higher in `paper`, where the random start changes more tokens than k-means and restarts do in `quick`, with fewer codes in use. A temperature is a length
+# At equal training the codebook with the higher perplexity mixes more. A longer training mixes more, too: in the recorded runs below both
+# rows are higher in `paper`, where the random start changes more tokens than k-means and restarts do in `quick`, at a lower perplexity. A temperature is a length
 # (squared) in latent space; it does not know how fine the codebook is.
 #
 # ## Recorded runs
@@ -1084,7 +1083,7 @@ for name in starts:
 # Means and spreads over seeds. Compare each row with its spread before you compare rows with each other: a difference
 # smaller than the spread of either is no finding. Errors of different presets belong to trainings of different length.
 # The longer training of `paper` wins back part of what the random start costs: the error is nearer to that of k-means
-# and restarts than in `quick`, though still far fewer codes are in use than with k-means and restarts.
+# and restarts than in `quick`, though its perplexity is still far lower.
 
 # %%
 print(nb.recorded_runs("02"))
@@ -1094,7 +1093,8 @@ print(nb.recorded_runs("02"))
 #
 # - A token is the number of the nearest code. The encoder learns through it only because the gradient is copied, and
 #   stays near its codes only because of the commitment loss.
-# - Codes are moving averages of their latents; counts matter as much as sums. Perplexity says how many codes work.
+# - Codes are moving averages of their latents; counts matter as much as sums. Perplexity says like how many
+#   equally used codes they work.
 # - A random start with counts 0 loses codes at the first step. They come back by accident only where latents are badly
 #   served. k-means and restarts (preset `improved`) keep them.
 # - Chapter 5 needs: $z_q$ carries gradient to the encoder. Chapter 6 needs: tokens, `encode` with a temperature.

@@ -13,7 +13,7 @@ MARK = "<!-- routes -->"  # a line of a source that the text of the routes repla
 
 class Route(NamedTuple):
     name: str
-    what: str  # in one sentence
+    what: str  # in a few sentences
     sessions: tuple  # each of them the numbers of its chapters
 
 
@@ -21,7 +21,10 @@ ROUTES = (
     Route("One session", "See the whole once: what goes in, what comes out, how it is judged.", (("00", "01", "08"),)),
     Route(
         "Three sessions",
-        "From a series to tokens and from new tokens to a new series. Left out: learning without labels.",
+        "From a series to tokens and from new tokens to a new series. Left out: learning without labels. Before 6 "
+        "read of chapter 5 [How many tokens?](05_tokenizer.ipynb#How-many-tokens%3F), "
+        "[Encoder and decoder](05_tokenizer.ipynb#Encoder-and-decoder) and "
+        "[What no token can carry](05_tokenizer.ipynb#What-no-token-can-carry).",
         (("00", "01", "08"), ("02",), ("06",)),
     ),
     Route(
@@ -31,7 +34,7 @@ ROUTES = (
     ),
 )
 KNOWN = """\
-- **You know vector quantization**: of chapter 2 read only how many codes are in use and what dead ones cost
+- **You know vector quantization**: of chapter 2 read only how evenly codes are used and what dead ones cost
   ([from here on](02_quantizer.ipynb#How-many-codes-are-in-use%3F)).
 - **You know self-supervised learning**: skip chapter 3, and of chapter 4 read which views keep the class
   ([from here on](04_augmentations.ipynb#Does-the-label-survive%3F)). Chapters 11 to 15 are for you: 11 first, the
