@@ -42,8 +42,12 @@ def test_every_rule_changes_task_check_and_solution_and_is_right(cells):
     variants.prove(*variants.variant(cells, 1))
 
 
+def cells_text(notebook):
+    return "\n".join(cell.source for cell in notebook.cells)
+
+
 def notebook_text(file):
-    return "\n".join(cell.source for cell in nbformat.read(file, as_version=4).cells)
+    return cells_text(nbformat.read(file, as_version=4))
 
 
 def test_a_chapter_from_the_command_to_the_files(tmp_path, capsys):
@@ -62,6 +66,14 @@ def test_a_chapter_from_the_command_to_the_files(tmp_path, capsys):
     assert "NotImplementedError" in text and "wrong_" not in text and "end of solution" not in text
     solution = notebook_text(again / "solutions" / "00_start_here.ipynb")
     assert f"return {bits} * length / (n_tokens * math.log2(codebook_size))" in solution
+
+
+def test_model_answers_are_for_the_teacher():
+    (source,) = [source for source in SOURCES if source.stem == "12_peel"]
+    made = dict(variants.variant_notebooks(source, 1, solutions=True))
+    assert all("**To answer in words:**" in cells_text(notebook) for notebook in made.values())
+    assert "Answer in words</summary>" in cells_text(made["solutions"])
+    assert "Answer in words</summary>" not in cells_text(made["exercises"])
 
 
 @pytest.mark.parametrize(

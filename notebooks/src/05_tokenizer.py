@@ -999,9 +999,11 @@ print(nb.recorded_runs("05"))
 # %% [markdown]
 # ## Exercises
 #
-# They need nothing from the chapter but this set-up (for 5.4 look at its `nc_loss`). A check says what to look at when an answer is wrong.
+# They need no code of the chapter, only this set-up. A check says what to look at when an answer is wrong.
 
 # %%
+import tracemalloc
+
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -1049,14 +1051,14 @@ def receptive_field(halvings, blocks):
 def check_receptive_field(answer):
     from ncvqvae_lite.tokenizer import Encoder
 
-    for halvings, blocks in ((1, 0), (3, 0), (2, 1), (3, 2)):
+    for halvings, blocks in ((1, 0), (3, 0), (1, 1), (2, 1), (4, 1), (1, 2), (3, 2), (3, 3)):
         torch.manual_seed(0)
         encoder = Encoder(1, 8, halvings, blocks).eval()
         u = torch.randn(1, 2, 5, 512, generator=torch.Generator().manual_seed(1)).requires_grad_()
         latents = encoder(u)  # (1, 8, 5, W')
         (slope,) = torch.autograd.grad(latents[..., latents.shape[-1] // 2].sum(), u)
         reached = int((slope.abs().sum(dim=(0, 1, 2)) > 0).sum())
-        hint = "frames are 2, 4, 8, ... apart behind each halving; the blocks read at the last of these distances"
+        hint = "how far apart, in frames of the spectrogram, is what a layer reads behind so many halvings?"
         nb.check(f"{halvings} halvings, {blocks} blocks", answer(halvings, blocks), reached, hint=hint)
 
 
@@ -1083,12 +1085,17 @@ def wrong_blocks_of_input(halvings, blocks):
     return receptive_field(halvings, 0) + 2 * blocks
 
 
-nb.refused(check_receptive_field, wrong_forgets_distance, wrong_product, wrong_blocks_of_input)
+def wrong_blocks_thin_out(halvings, blocks):
+    """each block doubles the distance of the frames, as a halving does"""
+    return receptive_field(halvings, 0) + sum(2 ** (halvings + i + 1) for i in range(blocks))
+
+
+nb.refused(check_receptive_field, wrong_forgets_distance, wrong_product, wrong_blocks_of_input, wrong_blocks_thin_out)
 
 # %% [markdown]
 # ### 5.2 Features without a grid `*`
 # Compute the features of series from nothing but their tokens and the codebook, without building the grid of code vectors:
-# no tensor on the way may have more entries than the largest of `tokens`, `codebook` and the result have.
+# no tensor and no numpy array on the way may have more entries than the largest of `tokens`, `codebook` and the result have.
 # **To answer in words:** two series have the same tokens in another order; how far apart are their features?
 
 
@@ -1114,12 +1121,21 @@ def check_features_of_tokens(answer):
     tokens = torch.randint(5, (7, 12), generator=draws)  # code 5 never occurs
     expected = torch.stack([codebook[row].mean(dim=0) for row in tokens])
     hint = "how much does each of the K codes weigh in the mean of one series?"
-    nb.check("seven series", answer(tokens, codebook), expected, rtol=1e-5, atol=1e-6, hint=hint)
-    nb.check("in another order", answer(tokens.flip(1), codebook), expected, rtol=1e-5, atol=1e-6, hint=hint)
+    found = answer(tokens.clone(), codebook.clone())
+    nb.check("seven series", found, expected, rtol=1e-5, atol=1e-6, hint=hint)
+    found = answer(tokens.flip(1), codebook.clone())
+    nb.check("in another order", found, expected, rtol=1e-5, atol=1e-6, hint=hint)
     with LargestTensor() as largest:
-        answer(tokens, codebook)
+        answer(tokens.clone(), codebook.clone())
     hint = "the grid of code vectors has 7 * 12 * 32 entries, a one-hot row for each token 7 * 12 * 6"
     nb.check("entries of the largest tensor on the way", largest.size, low=1, high=7 * 32, hint=hint)
+    tokens, codebook = torch.randint(100, (20, 2000), generator=draws), torch.randn(100, 300, generator=draws)
+    tracemalloc.start()  # notes what Python and numpy allocate, not what torch does
+    answer(tokens, codebook)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    hint = "four times the memory of the tokens is allowed; the grid has 20 * 2000 * 300 entries in numpy, too"
+    nb.check("bytes of all numpy arrays at once", peak, low=0, high=4 * tokens.nbytes, hint=hint)
 
 
 nb.examine(check_features_of_tokens, features_of_tokens)
@@ -1155,7 +1171,19 @@ def wrong_present(tokens, codebook):
     return present @ codebook / present.sum(dim=1, keepdim=True)
 
 
-nb.refused(check_features_of_tokens, wrong_over_batch, wrong_sum, wrong_present, wrong_builds_the_grid)
+def wrong_grid_of_numpy(tokens, codebook):
+    """right values, but the grid of code vectors is a numpy array"""
+    return torch.from_numpy(codebook.numpy()[tokens.numpy()].mean(axis=1))
+
+
+def wrong_one_hot_of_numpy(tokens, codebook):
+    """right values, but a one-hot row of numpy for each token, (n, N, K)"""
+    one_hot = tokens.numpy()[:, :, None] == range(len(codebook))
+    return torch.from_numpy(one_hot.mean(axis=1)).to(codebook.dtype) @ codebook
+
+
+nb.refused(check_features_of_tokens, wrong_over_batch, wrong_sum, wrong_present)
+nb.refused(check_features_of_tokens, wrong_builds_the_grid, wrong_grid_of_numpy, wrong_one_hot_of_numpy)
 
 # %% [markdown]
 # ### 5.3 Who learns from which term? `**`
@@ -1195,11 +1223,12 @@ def check_learners(answer):
     for i, (term, value) in enumerate(terms.items(), start=1):
         value.backward(retain_graph=True)
         slopes = {name: [w.grad for w in part.parameters() if w.grad is not None] for name, part in parts.items()}
-        moved = sorted(name for name, found in slopes.items() if any(bool(slope.any()) for slope in found))
+        moved = {name for name, found in slopes.items() if any(bool(slope.any()) for slope in found)}
         for part in parts.values():
             part.zero_grad()
-        hint = "go backwards from the term: straight-through hands the gradient to z; buffers get none"
-        nb.check(f"term {i}, {term}", ", ".join(sorted(answer()[term])), ", ".join(moved), hint=hint)
+        hint = "go backwards from the term, through all that it was computed from; what of that is a parameter?"
+        wrong = len(moved ^ set(answer()[term]))
+        nb.check(f"term {i}, {term}: parts that are missing or too many", wrong, 0, hint=hint)
 
 
 nb.examine(check_learners, learners)
@@ -1232,7 +1261,8 @@ nb.refused(check_learners, wrong_codebook_learns, wrong_ssl_decodes, wrong_no_gr
 # In the published loss the series enters by codes and the view by continuous latents, in the copy and in the
 # non-contrastive loss. Write the symmetric variant: the view is quantised too (straight-through, by
 # `tokenizer.quantizer.straight_through`, so that the codebook still follows the series alone), decoded from its codes, and
-# meets the series code to code.
+# meets the series code to code. Quantise the series first: its call moves the codebook, and the view meets the moved one.
+# The chapter's `nc_loss` is the published loss.
 
 
 # %% tags=["exercise"]
@@ -1266,17 +1296,17 @@ def check_symmetric_loss(answer):
 
     def treated(function, weight):
         torch.manual_seed(0)
-        tokenizer, projector = Tokenizer(64, dim=8, n_blocks=1).train(), Projector(16, 32)
-        x = torch.randn(8, 1, 64)
+        tokenizer = Tokenizer(64, channels=2, n_fft=16, dim=8, n_blocks=1, commitment=0.25).train()
+        projector, x = Projector(16, 32), torch.randn(8, 2, 64)
         before = tokenizer.quantizer.codebook.clone()
-        loss = function(tokenizer, projector, ssl, x, x + torch.randn(8, 1, 64), weight)
+        loss = function(tokenizer, projector, ssl, x, x + torch.randn(8, 2, 64), weight)
         (slope,) = torch.autograd.grad(loss, tokenizer.encoder.layers[0].weight)
         return loss, slope, tokenizer.quantizer.codebook - before
 
     package = lambda *a: non_contrastive_loss(*a, ssl_latents="quantised", quantise_view=True).total  # noqa: E731
     for weight in (0.2, 0.7):
         (loss, slope, moved), (theirs, their_slope, their_move) = (treated(f, weight) for f in (answer, package))
-        nb.check(f"loss, weight {weight}", loss, theirs, rtol=1e-4, hint="what of the view enters where?")
+        nb.check(f"loss, weight {weight}", loss, theirs, rtol=1e-4, hint="what of the view enters where, and when?")
         nb.check("gradient of the first layer", slope, their_slope, rtol=1e-3, atol=1e-4, hint="straight through")
         nb.check("codebook", moved, their_move, rtol=1e-4, atol=1e-6, hint="it follows the series alone, once")
 
@@ -1310,4 +1340,15 @@ def wrong_constant_codes(tokenizer, projector, ssl, x, view, weight):
     return symmetric_loss(tokenizer, projector, ssl, x, view, weight)
 
 
-nb.refused(check_symmetric_loss, wrong_published, wrong_moves_codebook, wrong_constant_codes)
+def wrong_commitment(tokenizer, projector, ssl, x, view, weight):
+    """computes the commitment by hand, without its weight in the quantizer"""
+    from ncvqvae_lite.tokenizer import pool, squared_errors
+
+    z = tokenizer.latents(x)
+    z_q = tokenizer.quantizer(z).z_q
+    z_view = tokenizer.quantizer.straight_through(tokenizer.latents(view))
+    copies = sum(squared_errors(tokenizer, x, z_q)) + weight * sum(squared_errors(tokenizer, view, z_view))
+    return copies + ((z - z_q.detach()) ** 2).mean() + ssl(*projector(pool(z_q), pool(z_view)))
+
+
+nb.refused(check_symmetric_loss, wrong_published, wrong_moves_codebook, wrong_constant_codes, wrong_commitment)

@@ -1305,7 +1305,7 @@ print(nb.recorded_runs("07"))
 # %% [markdown]
 # ## Exercises
 #
-# They need nothing from the chapter but this set-up. A check says what to look at when an answer is wrong.
+# They need no code of the chapter, only this set-up. A check says what to look at when an answer is wrong.
 
 # %%
 import numpy as np
@@ -1396,14 +1396,17 @@ def scale_features(z_train, z_test):
 
 # %% tags=["nbval-check-output"]
 def check_scale_features(answer):
-    z_train = torch.tensor([[0.0, 5.0, 7.0], [4.0, 5.0, 7.5], [2.0, 5.0, 7.0]])
-    z_test = torch.tensor([[6.0, 6.0, 7.25], [2.0, 5.0, 7.0]])
-    found = answer(z_train, z_test)
-    expected = torch.tensor([[-1.0, 0, -1], [1, 0, 1], [0, 0, -1]])
+    z_train = torch.tensor([[0, 5, 7, -3, 0], [4, 5, 7.5, -1, 1e-4], [2, 5, 7, -2, 5e-5]])
+    z_test = torch.tensor([[6, 6, 7.25, -3, 2e-4], [2, 5, 7, -3, 0]])
+    given = z_train.clone(), z_test.clone()
+    found = answer(*given)
+    expected = torch.tensor([[-1.0, 0, -1, -1, -1], [1, 0, 1, 1, 1], [0, 0, -1, 0, 0]])
     hint = "of train, the smallest value becomes -1, its largest 1; and what of a feature that is constant there?"
-    nb.check("train fills -1..1", found[0], expected, atol=1e-6, hint=hint)
-    expected = torch.tensor([[2.0, 0, 0], [0, 0, -1]])
-    nb.check("test by the numbers of train", found[1], expected, atol=1e-6, hint="whose minima and maxima?")
+    nb.check("train fills -1..1", found[0], expected, rtol=1e-5, atol=1e-5, hint=hint)
+    expected = torch.tensor([[2.0, 0, 0, -1, 3], [0, 0, -1, -1, -1]])
+    nb.check("test by the numbers of train", found[1], expected, rtol=1e-5, atol=1e-5, hint="whose minima and maxima?")
+    same = [torch.equal(z, before) for z, before in zip(given, (z_train, z_test))]
+    nb.check("train and test are what they were", same, [True, True], hint="return new tensors")
 
 
 nb.examine(check_scale_features, scale_features)
@@ -1431,7 +1434,25 @@ def wrong_clipped(z_train, z_test):
     return [z.clamp(-1, 1) for z in scale_features(z_train, z_test)]
 
 
+def wrong_constant_in_either(z_train, z_test):
+    """puts 0 for a feature that is constant in test only"""
+    moves = (z_train.amax(dim=0) > z_train.amin(dim=0)) & (z_test.amax(dim=0) > z_test.amin(dim=0))
+    return [z * moves for z in scale_features(z_train, z_test)]
+
+
+def wrong_narrow_is_constant(z_train, z_test):
+    """takes a feature of a narrow range for a constant one"""
+    narrow = z_train.amax(dim=0) - z_train.amin(dim=0) < 1e-3
+    return [z.masked_fill(narrow, 0) for z in scale_features(z_train, z_test)]
+
+
+def wrong_in_place(z_train, z_test):
+    """writes into the tensors of the caller"""
+    return [z.copy_(scaled) for z, scaled in zip((z_train, z_test), scale_features(z_train, z_test))]
+
+
 nb.refused(check_scale_features, wrong_each_by_itself, wrong_both_together, wrong_clipped)
+nb.refused(check_scale_features, wrong_constant_in_either, wrong_narrow_is_constant, wrong_in_place)
 
 # %% [markdown]
 # ### 7.3 The floor of the first term `**`
@@ -1462,6 +1483,10 @@ def check_expected_shift(answer):
         simulated = ((a - b) ** 2).sum(dim=1).mean()
         found = answer(mix @ mix.T, n, m)
         nb.check(f"n {n}, m {m}: simulation", found, simulated, rtol=0.04, hint="variances of independent means add up")
+    hint = "an exact number, of this covariance and of n and m"
+    for variances, n, m, exact in (((1, 1, 1), 10, 20, 0.45), ((1, 4), 5, 20, 1.25), ((9,), 3, 3, 6.0)):
+        found = answer(torch.diag(torch.tensor(variances, dtype=torch.float)), n, m)
+        nb.check(f"variances {variances}, n {n}, m {m}", found, exact, rtol=1e-5, hint=hint)
 
 
 nb.examine(check_expected_shift, expected_shift)
@@ -1490,7 +1515,12 @@ def wrong_root(covariance, n, m):
     return float(covariance.diagonal().sqrt().sum()) * (1 / n + 1 / m)
 
 
-nb.refused(check_expected_shift, wrong_one_sample, wrong_pooled, wrong_root)
+def wrong_one_less(covariance, n, m):
+    """n - 1 for n, as in the estimate of a variance"""
+    return float(covariance.trace()) * (1 / (n - 1) + 1 / (m - 1))
+
+
+nb.refused(check_expected_shift, wrong_one_sample, wrong_pooled, wrong_root, wrong_one_less)
 
 # %% [markdown]
 # ### 7.4 The interval of a paired difference `**`
@@ -1517,7 +1547,7 @@ def paired_interval(a, b):
 # %% tags=["nbval-check-output"]
 def check_paired_interval(answer):
     a, b = np.array([3.0, 5.0, 9.0, 4.0]), np.array([2.0, 5.0, 7.0, 3.0])
-    low, high = answer(a, b)
+    low, high = answer(a.copy(), b.copy())
     nb.check("centre", (low + high) / 2, 1.0, rtol=1e-6, hint="mean of a - b")
     hint = "standard deviation of the mean difference, times a factor: with how many degrees of freedom?"
     for n, half in ((2, 6.353102), (4, 1.299228), (40, 0.229025)):
@@ -1609,6 +1639,9 @@ def check_copied_share(answer):
         hint = "which of n + k equals is nearest to a new series? And s copies leave 1 - s new ones"
         found = answer(float(torch.stack(nearer).mean()), n, k)
         nb.check(f"{n} train, {k} others, {share:.0%} copies", found, share, atol=0.08, hint=hint)
+    hint = "solve for s exactly; an estimate that is 0 on average may also fall below 0"
+    for nearer, n, k, share in ((0.3, 50, 50, -0.4), (0.9, 80, 20, 0.5), (0.2, 3, 1, -2.2)):
+        nb.check(f"{nearer} nearer to {n} of {n + k}", answer(nearer, n, k), share, rtol=1e-9, hint=hint)
 
 
 nb.examine(check_copied_share, copied_share)
@@ -1635,4 +1668,16 @@ def wrong_odds(nearer, n, k):
     return (nearer - p) / (1 - p) if p != 1 else nearer
 
 
+def wrong_never_negative(nearer, n, k):
+    """cuts the estimate off at 0, so that it is too large on average where all samples are new"""
+    return max(0.0, copied_share(nearer, n, k))
+
+
+def wrong_counts_itself(nearer, n, k):
+    """counts the new series among the k others"""
+    p = n / (n + k + 1)
+    return (nearer - p) / (1 - p)
+
+
 nb.refused(check_copied_share, wrong_fair_coin, wrong_not_stretched, wrong_odds)
+nb.refused(check_copied_share, wrong_never_negative, wrong_counts_itself)

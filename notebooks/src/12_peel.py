@@ -1189,20 +1189,25 @@ def density(reference, x=None, k=2):
 
 # %% tags=["nbval-check-output"]
 def check_density(answer):
-    line = np.array([[0.0], [1.0], [3.0], [7.0]])
-    nb.check("a point at 2 of 0, 1, 3, 7", answer(line, np.array([[2.0]])), [1.0], rtol=1e-9, hint="mean, not sum")
-    nb.check("the line itself", answer(line), [2.0, 1.5, 2.5, 5.0], rtol=1e-9,
-             hint="no row counts as its own neighbour when the reference is scored")  # fmt: skip
-    far = np.array([[50.0], [50.0], [50.1]])
-    nb.check("three anomalies together", answer(line, far), [45.0, 45.0, 45.1], rtol=1e-9,
-             hint="neighbours come from the reference, never from the series that are scored")  # fmt: skip
-    nb.check("a copy of a train series", answer(line, line[:1], k=1), [0.0], atol=1e-12,
-             hint="a new series may lie on a train series; only in the reference itself is that the row itself")  # fmt: skip
-    plane = np.array([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0], [0.0, 1.0]])
-    nb.check("three neighbours in the plane, at 0, 1 and 5", answer(plane, plane[:1], k=3), [2.0], rtol=1e-9,
-             hint="the mean of k Euclidean distances, over all columns")  # fmt: skip
-    nb.check("a series that is there twice", answer(np.array([[0.0], [0.0], [2.0]]), k=1), [0.0, 0.0, 2.0], atol=1e-12,
-             hint="two rows may be equal and are neighbours all the same")  # fmt: skip
+    def scores(name, reference, x, k, expected, hint):
+        given = [None if rows is None else np.array(rows, float).reshape(len(rows), -1) for rows in (reference, x)]
+        nb.check(name, answer(*given, k=k), expected, rtol=1e-9, atol=1e-12, hint=hint)
+
+    line, plane = [0, 1, 3, 7], [[0, 0], [3, 4], [6, 8], [0, 1]]
+    scores("a point at 2 of 0, 1, 3, 7", line, [2], 2, [1.0], "mean, not sum")
+    hint = "no row counts as its own neighbour when the reference is scored"
+    scores("the line itself", line, None, 2, [2.0, 1.5, 2.5, 5.0], hint)
+    hint = "neighbours come from the reference, never from the series that are scored"
+    scores("three anomalies together", line, [50, 50, 50.1], 2, [45.0, 45.0, 45.1], hint)
+    hint = "all rows of the reference may be neighbours, however many new series there are"
+    scores("four new series", line, [2, 4, 8, 20], 2, [1.0, 2.0, 3.0, 15.0], hint)
+    hint = "a new series may lie on a train series; only in the reference itself is that the row itself"
+    scores("a copy of a train series", line, line[:1], 1, [0.0], hint)
+    scores("a copy of each train series", line, line, 1, [0.0, 0.0, 0.0, 0.0], hint)
+    hint = "the mean of k Euclidean distances, over all columns"
+    scores("three neighbours in the plane, at 0, 1 and 5", plane, plane[:1], 3, [2.0], hint)
+    hint = "two rows may be equal and are neighbours all the same"
+    scores("a series that is there twice", [0, 0, 2], None, 1, [0.0, 0.0, 2.0], hint)
 
 
 nb.examine(check_density, density)
@@ -1222,7 +1227,8 @@ nb.examine(check_density, density)
 def wrong_counts_itself(reference, x=None, k=2):
     """lets a train series be its own neighbour"""
     rows = reference if x is None else x
-    return np.sort(np.linalg.norm(rows[:, None] - reference[None], axis=2), axis=1)[:, :k].mean(axis=1)
+    distance = np.linalg.norm(rows[:, None] - reference[None], axis=2)
+    return np.sort(distance, axis=1)[:, :k].mean(axis=1)
 
 
 def wrong_neighbours_in_test(reference, x=None, k=2):
@@ -1233,7 +1239,8 @@ def wrong_neighbours_in_test(reference, x=None, k=2):
 def wrong_skips_first(reference, x=None, k=2):
     """always skips the nearest, also for new series"""
     rows = reference if x is None else x
-    return np.sort(np.linalg.norm(rows[:, None] - reference[None], axis=2), axis=1)[:, 1 : k + 1].mean(axis=1)
+    distance = np.linalg.norm(rows[:, None] - reference[None], axis=2)
+    return np.sort(distance, axis=1)[:, 1 : k + 1].mean(axis=1)
 
 
 def wrong_manhattan(reference, x=None, k=2):
@@ -1263,12 +1270,27 @@ def wrong_zero_is_itself(reference, x=None, k=2):
     return np.sort(distance, axis=1)[:, :k].mean(axis=1)
 
 
+def wrong_as_many_rows(reference, x=None, k=2):
+    """takes as many new series as there are train series for the reference itself"""
+    rows = reference if x is None else x
+    distance = np.linalg.norm(rows[:, None] - reference[None], axis=2)
+    if len(rows) == len(reference):
+        np.fill_diagonal(distance, np.inf)
+    return np.sort(distance, axis=1)[:, :k].mean(axis=1)
+
+
+def wrong_equal_rows(reference, x=None, k=2):
+    """takes new series that equal the train series for the reference itself"""
+    return density(reference, None if x is None or np.array_equal(x, reference) else x, k)
+
+
 nb.refused(check_density, wrong_counts_itself, wrong_neighbours_in_test, wrong_skips_first)
-nb.refused(check_density, wrong_manhattan, wrong_median, wrong_zero_is_itself)
+nb.refused(check_density, wrong_manhattan, wrong_median, wrong_zero_is_itself, wrong_as_many_rows, wrong_equal_rows)
 
 # %% [markdown]
 # ### 12.2 Laplacian eigenmaps `**`
-# Given a symmetric graph $A$, return the `dim` solutions of $(D - A) y = \lambda D y$ with the smallest $\lambda$,
+# Given a symmetric graph $A$ with weights on its edges (`w` in code), let the matrix $D$ have the row sums of $A$, the
+# degrees, on its diagonal. Return the `dim` solutions of $(D - A) y = \lambda D y$ with the smallest $\lambda$,
 # without the constant one. Scale them so that $y^T D y = 1$. `numpy.linalg.eigh` solves symmetric problems without a
 # $D$ on the right, so change variables: $u = D^{1/2} y$. **To answer in words:** the graph falls into two parts without
 # an edge between them. What would the first code say, and when is that good news?
@@ -1278,7 +1300,7 @@ nb.refused(check_density, wrong_manhattan, wrong_median, wrong_zero_is_itself)
 def spectral_codes(w, dim):
     """Laplacian eigenmaps of a graph.
 
-    w        (n, n) symmetric, zeros on the diagonal, connected
+    w        (n, n) symmetric, weights at least 0, zeros on the diagonal, connected
     returns  (n, dim) codes, columns in the order of their lambda
     """
     # solution: which symmetric matrix does u belong to, and what is y then?
@@ -1294,17 +1316,17 @@ def check_spectral_codes(answer):
     near = distance.argsort(axis=1)[:, 1:7]
     w = np.zeros((60, 60))
     np.put_along_axis(w, near, 1.0, axis=1)
-    w = np.maximum(w, w.T)
-    codes, degree = np.asarray(answer(w, 4)), np.diag(w.sum(axis=1))
-    nb.check("shapes", [codes.shape, np.shape(answer(w, 2))], [(60, 4), (60, 2)])
+    w = np.maximum(w, w.T) / (0.5 + distance)  # the nearer, the heavier
+    codes, degree = np.asarray(answer(w.copy(), 4)), np.diag(w.sum(axis=1))
+    nb.check("shapes", [codes.shape, np.shape(answer(w.copy(), 2))], [(60, 4), (60, 2)])
     nb.check("constant left out", np.ones(60) @ degree @ codes, np.zeros(4), atol=1e-8,
-             hint="the eigenvector of lambda 0 says nothing of a series: start from the second")  # fmt: skip
+             hint="which solution tells no series from another?")  # fmt: skip
     nb.check("orthogonal by degree", codes.T @ degree @ codes, np.eye(4), atol=1e-8,
-             hint="u = D^1/2 y: divide the eigenvectors by the root of the degrees")  # fmt: skip
+             hint="eigh gives u; which y belongs to it, by u = D^1/2 y? The degrees are sums of weights")  # fmt: skip
     values = np.diag(codes.T @ (degree - w) @ codes)
     nb.check("eigen-equation", (degree - w) @ codes, degree @ codes * values, atol=1e-8, hint="D on the right side")
     smallest = np.sort(np.linalg.eigvals(np.linalg.inv(degree) @ (degree - w)).real)[1:5]
-    nb.check("smallest, in order", values, smallest, rtol=1e-6, hint="eigh sorts from small to large: take the first")
+    nb.check("smallest, in order", values, smallest, rtol=1e-6, hint="which do you take of what eigh sorts?")
 
 
 nb.examine(check_spectral_codes, spectral_codes)
@@ -1345,8 +1367,20 @@ def wrong_dim(w, dim):
     return spectral_codes(w, 4)
 
 
+def wrong_edges_only(w, dim):
+    """whether there is an edge, whatever its weight"""
+    return spectral_codes((w > 0).astype(float), dim)
+
+
+def wrong_counts_edges(w, dim):
+    """the number of edges of a series for its degree"""
+    root = np.sqrt(np.count_nonzero(w, axis=1))
+    return np.linalg.eigh(np.eye(len(w)) - w / root / root[:, None])[1][:, 1 : dim + 1] / root[:, None]
+
+
 # equivalent: w.sum(axis=0): w is symmetric, so rows and columns have equal sums
 nb.refused(check_spectral_codes, wrong_keeps_constant, wrong_no_degrees, wrong_largest, wrong_dim)
+nb.refused(check_spectral_codes, wrong_edges_only, wrong_counts_edges)
 
 # %% [markdown]
 # ### 12.3 The near and the far end of a retrieval `**`
@@ -1376,13 +1410,13 @@ def retrieval_ends(f, y, k):
 def check_retrieval_ends(answer):
     line = np.array([[0.0], [1.0], [10.0], [11.0], [12.0]])
     same = np.array([0, 0, 1, 1, 1])
-    precision, hubs = answer(line, same, 1)
+    precision, hubs = answer(line.copy(), same.copy(), 1)
     nb.check("line: nearest other", precision, 1.0, rtol=1e-9, hint="by distance: who has a long vector is near nobody")
     nb.check("line: farthest", hubs, 3 / 5, rtol=1e-9, hint="0 is the farthest of three, 12 of two")
     alone = answer(np.vstack([line, line]), np.arange(10), 2)[0]  # each series has a twin
     nb.check("no two of one class", alone, 0.0, atol=1e-12, hint="the query is not in its own list")
     one, kinds = np.vstack([cloud, [[99.0, 0, 0], [0, 99.0, 0]]]), np.append(labels, [3, 4])
-    precision, hubs = answer(one, kinds, 2)
+    precision, hubs = answer(one.copy(), kinds.copy(), 2)
     distance = [[np.sqrt(((a - b) ** 2).sum()) for b in one] for a in one]
     others = [sorted((j for j in range(62) if j != i), key=distance[i].__getitem__) for i in range(62)]
     right = sum(kinds[j] == kinds[i] for i in range(62) for j in others[i][:2])
@@ -1392,7 +1426,7 @@ def check_retrieval_ends(answer):
     for i in range(60):
         for j in sorted((j for j in range(60) if j != i), key=distance[i].__getitem__)[-3:]:
             places[j] += 1
-    nb.check("cloud alone: hubs", answer(cloud, labels, 3)[1], sum(sorted(places)[-3:]) / 180, rtol=1e-9,
+    nb.check("cloud alone: hubs", answer(cloud.copy(), labels.copy(), 3)[1], sum(sorted(places)[-3:]) / 180, rtol=1e-9,
              hint="count how often each series is among the k farthest; being remote is not the same")  # fmt: skip
 
 

@@ -1074,7 +1074,7 @@ print(nb.recorded_runs("14"))
 # %% [markdown]
 # ## Exercises
 #
-# They need nothing from the chapter but this set-up. A check says what to look at when an answer is wrong.
+# They need no code of the chapter, only this set-up. A check says what to look at when an answer is wrong.
 
 # %%
 import numpy as np

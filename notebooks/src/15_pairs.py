@@ -925,7 +925,7 @@ nb.check("rows of the index", len(index.rows), 20)
 # %% [markdown]
 # ## Exercises
 #
-# They need nothing from the chapter but this set-up. A check says what to look at when an answer is wrong.
+# They need no code of the chapter, only this set-up. A check says what to look at when an answer is wrong.
 
 # %%
 import math

@@ -789,7 +789,7 @@ print("a spectrogram without phase:", tuple(without_phase(torch.ones(2, 3, 5, 9)
 # ### 17.1 Energy without leaving the spectrogram `**`
 # The matrix of the transform is, up to a factor, a rotation. So the energy of a frame, the sum of its squared
 # (windowed) values, must be readable from its column of the spectrogram. Without the halving of the rows the formula is
-# $\sum_n y_n^2 = \frac1M \sum_{k=0}^{n_{fft}-1} (\mathrm{Re}_k^2 + \mathrm{Im}_k^2)$, where $y_n = w_n x_n$ (Parseval). You
+# $\sum_n y_n^2 = \frac{1}{n_{fft}} \sum_{k=0}^{n_{fft}-1} (\mathrm{Re}_k^2 + \mathrm{Im}_k^2)$, where $y_n = w_n x_n$ (Parseval). You
 # only have rows $0 \dots n_{fft}/2$. Which rows stand for two?
 
 
@@ -817,7 +817,7 @@ def check_energy_of_frames(answer):
     for name, x in series.items():
         for n_fft in (8, 16):
             expected = (frames_of(x, n_fft) ** 2).sum(dim=-1)  # (B, C, W)
-            hint = "count rows 0 and n_fft/2 once, the others twice; use both parts; divide by n_fft"
+            hint = "how often does each row count? Use both parts; what divides?"
             nb.check(f"{name}, n_fft {n_fft}", answer(stft(x, n_fft)), expected, rtol=1e-9, atol=1e-12, hint=hint)
 
 

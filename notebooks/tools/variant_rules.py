@@ -2,7 +2,8 @@
 
 A rule gets a `random.Random` and returns old text -> new text for the five cells of its exercise: statement, solution,
 check, hint, wrong answers. Each old text must stand in them, and is replaced wherever it does. The new task must be
-one that the published solution fails; `variants.py` proves it.
+one that the published solution fails; `variants.py` proves it. The hint cell may hold the model answer to a question
+in words: where the published one does not answer the variant, the rule changes it, too.
 """
 
 
@@ -81,6 +82,8 @@ def places_of_cuts(draw):
             "a series of one step cannot change": "both cuts fall on the same place",
             "Two pieces: both cuts on one place": "Two pieces: both cuts on one place.",
             "that is not 0, or exactly one of them on 0. ": "",
+            "it is at least 0.25 up to L = 11": "it is at least 0.25 up to L = 5",
+            "coincide or fall on step 0, and": "coincide, and",
         }
     return {
         "uniform in $0 \\dots L-1$": "uniform in $0 \\dots L$",
@@ -89,6 +92,8 @@ def places_of_cuts(draw):
         "one = 1 / length**2": "one = 4 / (length + 1) ** 2",
         "product(range(length), repeat=2)": "product(range(length + 1), repeat=2)",
         "that is not 0, or exactly one of them on 0. ": "inside, or exactly one of them at an end. ",
+        "it is at least 0.25 up to L = 11": "it is at least 0.25 up to L = 19",
+        "coincide or fall on step 0, and": "coincide or fall on an end, and",
     }
 
 
@@ -102,18 +107,20 @@ def moment_of_codes(draw):
         "manual_seed(3)": f"manual_seed({draw.randrange(100, 1000)})",
         "@ codebook": f"@ codebook{power}",
         "codebook[row].mean(dim=0)": f"(codebook[row]{power}).mean(dim=0)",
+        "codebook[tokens].mean(dim=1)": f"(codebook[tokens]{power}).mean(dim=1)",
+        "codebook.numpy()": f"(codebook{power}).numpy()",
     }
 
 
 def schedule(draw):
     """probability_share_above: another share of t."""
-    latex, text, code, answer, advice = draw.choice(
+    latex, text, code, answer, hidden, kept = draw.choice(
         (
-            ("1 - t^2", "1 - t^2", "1 - t**2", "math.sqrt(1 - s)", "The share falls"),
-            ("(1 - t)^2", "(1 - t)^2", "(1 - t) ** 2", "1 - math.sqrt(s)", "The share falls"),
-            ("1 - t^3", "1 - t^3", "1 - t**3", "(1 - s) ** (1 / 3)", "The share falls"),
+            ("1 - t^2", "1 - t^2", "1 - t**2", "math.sqrt(1 - s)", 0.32, 0.051),
+            ("(1 - t)^2", "(1 - t)^2", "(1 - t) ** 2", "1 - math.sqrt(s)", 0.051, 0.32),
+            ("1 - t^3", "1 - t^3", "1 - t**3", "(1 - s) ** (1 / 3)", 0.46, 0.035),
             ("1 - \\sin(\\pi t / 2)", "1 - sin(pi t / 2)", "1 - torch.sin(math.pi / 2 * t)",
-             "2 / math.pi * math.asin(1 - s)", "The share falls"),
+             "2 / math.pi * math.asin(1 - s)", 0.064, 0.29),
         )
     )  # fmt: skip
     return {
@@ -124,9 +131,11 @@ def schedule(draw):
         "return 2 / math.pi * math.acos(s)": f"return {answer}",
         "torch.cos(math.pi / 2 * t)": code,
         "for which t is the cosine larger than s?": "for which t is the share larger than s?",
-        "The cosine falls": advice,
+        "The cosine falls": "The share falls",
         "Solve cos(pi t / 2) = s": f"Solve {text} = s",
         "return 1 - 2 / math.pi * math.acos(s)": f"return 1 - ({answer})",
+        "P(share > 0.9) = 2/pi arccos(0.9), about 0.29": f"P(share > 0.9), about {hidden}",
+        "with 1 - 2/pi arccos(0.1), about 0.064": f"with a probability of about {kept}",
     }
 
 
@@ -154,9 +163,10 @@ def range_of_features(draw):
         "-1..1": f"{low}..{high}",
         "where -1 and 1 lie": f"where {low} and {high} lie",
         "2 * (z - low) / size - 1": f"{high - low} * (z - low) / size + ({low})",
-        "[[-1.0, 0, -1], [1, 0, 1], [0, 0, -1]]": f"[[{at(-1)}, 0, {at(-1)}], [{at(1)}, 0, {at(1)}], "
-        f"[{at(0)}, 0, {at(-1)}]]",
-        "[[2.0, 0, 0], [0, 0, -1]]": f"[[{at(2)}, 0, {at(0)}], [{at(0)}, 0, {at(-1)}]]",
+        "[[-1.0, 0, -1, -1, -1], [1, 0, 1, 1, 1], [0, 0, -1, 0, 0]]": f"[[{at(-1)}, 0, {at(-1)}, {at(-1)}, {at(-1)}], "
+        f"[{at(1)}, 0, {at(1)}, {at(1)}, {at(1)}], [{at(0)}, 0, {at(-1)}, {at(0)}, {at(0)}]]",
+        "[[2.0, 0, 0, -1, 3], [0, 0, -1, -1, -1]]": f"[[{at(2)}, 0, {at(0)}, {at(-1)}, {at(3)}], "
+        f"[{at(0)}, 0, {at(-1)}, {at(-1)}, {at(-1)}]]",
         "becomes -1, its largest 1": f"becomes {low}, its largest {high}",
         "z.clamp(-1, 1)": f"z.clamp({low}, {high})",
     }
@@ -171,6 +181,10 @@ def second_sample_scaled(draw):
         "from one distribution.": f"from one distribution of mean 0, the second times {factor}.",
         "number of rows of each sample": f"number of rows of each sample; those of m rows are multiplied by {factor}",
         "(1 / n + 1 / m)": f"(1 / n + {factor**2} / m)",
+        "(1 / (n - 1) + 1 / (m - 1))": f"(1 / (n - 1) + {factor**2} / (m - 1))",
+        "10, 20, 0.45)": f"10, 20, {3 / 10 + 3 * factor**2 / 20!r})",
+        "5, 20, 1.25)": f"5, 20, {5 / 5 + 5 * factor**2 / 20!r})",
+        "3, 3, 6.0)": f"3, 3, {9 / 3 + 9 * factor**2 / 3!r})",
         "((a - b) ** 2)": f"((a - {factor} * b) ** 2)",
         "manual_seed(2)": f"manual_seed({draw.randrange(100, 1000)})",
     }
@@ -199,9 +213,11 @@ def distance_to_neighbours(draw):
             "to its $k$ nearest rows of a reference": "to the $k$-th nearest row of a reference",
             "Mean distance to the k nearest rows of": "Distance to the k-th nearest row of",
             "[:, :k].mean(axis=1)": "[:, k - 1]",
+            "[:, 1 : k + 1].mean(axis=1)": "[:, k]",
             "[2.0, 1.5, 2.5, 5.0]": "[3.0, 2.0, 3.0, 6.0]",
             "[45.0, 45.0, 45.1]": "[47.0, 47.0, 47.1]",
-            "plane[:1], k=3), [2.0]": "plane[:1], k=3), [5.0]",
+            "[1.0, 2.0, 3.0, 15.0]": "[1.0, 3.0, 5.0, 17.0]",
+            "plane[:1], 3, [2.0]": "plane[:1], 3, [5.0]",
             "mean, not sum": "the second of the two",
             "the mean of k Euclidean distances": "the last of k Euclidean distances",
         }
@@ -211,8 +227,9 @@ def distance_to_neighbours(draw):
         "np.sort(distance, axis=1)": "np.sort(distance**2, axis=1)",
         "[2.0, 1.5, 2.5, 5.0]": "[5.0, 2.5, 6.5, 26.0]",
         "[45.0, 45.0, 45.1]": f"[{(43**2 + 47**2) / 2!r}, {(43**2 + 47**2) / 2!r}, {(43.1**2 + 47.1**2) / 2!r}]",
-        "plane[:1], k=3), [2.0]": f"plane[:1], k=3), [{26 / 3!r}]",
-        "k=1), [0.0, 0.0, 2.0]": "k=1), [0.0, 0.0, 4.0]",
+        "[1.0, 2.0, 3.0, 15.0]": "[1.0, 5.0, 13.0, 229.0]",
+        "plane[:1], 3, [2.0]": f"plane[:1], 3, [{26 / 3!r}]",
+        "None, 1, [0.0, 0.0, 2.0]": "None, 1, [0.0, 0.0, 4.0]",
         "the mean of k Euclidean distances": "the mean of k squared Euclidean distances",
     }
 
@@ -251,6 +268,7 @@ def candidates_of_a_view(draw):
             "    return (strangers.logsumexp(dim=1) - cosines.gather(1, partner)[:, 0]).mean()\n",
             "torch.tensor(11.0)": "torch.tensor(10.0)",
             "log(2B - 1)": "log(2B - 2)",
+            "log(4B - 1)": "log(4B - 2)",
             "if j != i]": "if j not in (i, (i + 6) % 12)]",
             "torch.cat([cosines[:i], cosines[i + 1 :]])": kept.format("j not in (i, (i + len(a)) % len(u))"),
             "<code>cross_entropy(logits, target)</code> takes the softmax itself.": "<code>logsumexp(dim=1)</code> "
@@ -266,6 +284,7 @@ def candidates_of_a_view(draw):
         "    cosines = (u @ u.T / tau).masked_fill(half == half[:, None], -torch.inf)  # (2B, 2B)\n",
         "torch.tensor(11.0)": "torch.tensor(6.0)",
         "log(2B - 1)": "log(B)",
+        "log(4B - 1)": "log(2B)",
         "if j != i]": "if i // 6 != j // 6]",
         "torch.cat([cosines[:i], cosines[i + 1 :]])": kept.format("i // len(a) != j // len(a)"),
         "a view is a candidate of the others, too": "a view is a candidate of the other half, too",
@@ -287,7 +306,9 @@ def divided_scores(draw):
 
 def error_of_lines(draw):
     """line_baseline: another error."""
-    words, before, after = draw.choice((("absolute", "abs(", ")"), ("fourth power of the", "(", ") ** 4")))
+    words, before, after, of_0, of_line = draw.choice(
+        (("absolute", "abs(", ")", "0.80", "0.98 to 1.13"), ("fourth power of the", "(", ") ** 4", "3", "6.75 to 12"))
+    )
     line = "np.interp(steps[hidden], steps[~hidden], series[~hidden]) - series[hidden]"
     same = "series[a] + part * (series[b] - series[a]) - series[t]"
     return {
@@ -300,6 +321,11 @@ def error_of_lines(draw):
         f"squares.append(({same}) ** 2)": f"squares.append({before}{same}{after})",
         "squares = [(fill(s, h)[h] - s[h]) ** 2 for": f"squares = [{before}fill(s, h)[h] - s[h]{after} for",
         "((filled - x.numpy())[is_hidden.numpy()] ** 2)": f"({before}(filled - x.numpy())[is_hidden.numpy()]{after})",
+        "That of 0 is 1. That of the line lies between 1.5 and 2: to the variance 1\nof the hidden step comes that of "
+        "the line itself, w^2 + (1 - w)^2 for weights w and 1 - w of the two neighbours, which\nis 1/2 in the middle "
+        "between them, and 1 at a flat end.": "The answer 0. The value of the line has mean 0 and is independent of\n"
+        f"the hidden step; to take away such a number never makes the mean {words} error smaller (Jensen).\n"
+        f"On normal noise the answer 0 has the error {of_0}, the line {of_line}.",
     }
 
 
@@ -335,6 +361,7 @@ def errors_of_a_mean(draw):
         "/ len(d) ** 0.5": f"/ len(d) ** 0.5 * {count}",
         "/ len(a)) ** 0.5": f"/ len(a)) ** 0.5 * {count}",
         "d.std(ddof=1)\n": f"{count} * d.std(ddof=1)\n",
+        "it takes (sd / 0.01)^2 of them": f"it takes ({count} sd / 0.01)^2 of them",
         "/ 3**0.5": f"/ 3**0.5 * {count}",
     }
 
@@ -361,8 +388,6 @@ def part_of_the_energy(draw):
         "Energy of each windowed frame.": f"Energy of each windowed frame: {' '.join(words.split())}.",
         "power[:, :, 0] + 2 * inner + power[:, :, -1]) / n_fft": rows,
         "(frames_of(x, n_fft) ** 2).sum(dim=-1)": expected,
-        "count rows 0 and n_fft/2 once, the others twice; use": "how often does each row count? Use",
-        'divide by n_fft"': 'what divides?"',
         "manual_seed(2)": f"manual_seed({draw.randrange(100, 1000)})",
     }
 

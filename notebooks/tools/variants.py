@@ -25,7 +25,7 @@ sys.path[:0] = [str(NOTEBOOKS.parent), str(NOTEBOOKS / "tools")]  # a checkout n
 
 from build import sources, write  # noqa: E402
 from chapters import colab_setup, describe, notebook_of, read_cells  # noqa: E402
-from exercises import MODEL, Exercise, parse, stub, without_answers  # noqa: E402
+from exercises import MODEL, parse, stub, without_answers  # noqa: E402
 from nbformat.v4 import new_markdown_cell  # noqa: E402
 from variant_rules import RULES  # noqa: E402
 
@@ -63,9 +63,7 @@ def variant(cells, seed, rules=None):
     changed = [deepcopy(cell) for cell in setup]
     for exercise in chosen:
         drawn = rules[exercise.name](random.Random(f"{seed} {exercise.name}"))
-        made = Exercise(*exercise[:4], *replace(exercise[-5:], drawn, exercise.number))
-        made.hint.source = MODEL.sub("", made.hint.source)  # it answers the published question
-        changed += made[-5:]
+        changed += replace(exercise[-5:], drawn, exercise.number)
     return changed, chosen
 
 
@@ -114,6 +112,8 @@ def variant_notebooks(source, seed, solutions=False):
         raise BadInput(f"{source.name}: {error}") from error
     wanted = [("exercises", without_answers(cells))] + [("solutions", cells)] * solutions
     chapter, made = describe(source), []
+    for cell in wanted[0][1]:
+        cell.source = MODEL.sub("", cell.source)  # model answers are for the teacher
     for folder, kept in wanted:
         title = f"# {int(chapter.number)}. {chapter.title}: {folder}, variant {code_of(seed)}"
         words = kept[0].source.split("\n", 1)[1].strip()  # below "## Exercises"
