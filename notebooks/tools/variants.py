@@ -4,8 +4,8 @@ A seed draws the constants of each exercise that has a rule (`variant_rules.py`)
 change together. Equal seeds give equal bytes. Before anything is written, each variant is tried: its solution passes
 its check; its stub, its wrong answers and the published solution fail.
 
-Solutions are written only when asked for (--solutions), into a folder of their own. Whoever knows the seed can make
-them too: take a long one, and keep it.
+Solutions, with model answers to the questions in words, are written only when asked for (--solutions), into a folder of
+their own. Whoever knows the seed can make them too: take a long one, and keep it.
 """
 
 import argparse
