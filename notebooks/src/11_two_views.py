@@ -1036,12 +1036,22 @@ NT-Xent: value of a guess, of a simplex | NT-Xent: find your partner | found, ex
 pre-train, freeze, classify | Pre-train, freeze, classify | found: above raw and untrained
 Barlow Twins as printed | The relatives, in one loop | not found: needs centring
 VICReg's terms | The relatives, in one loop | found: 49.5
+five challenges of self-supervised learning | What was found, what was not | each led to a part: below this table
+ImageNet accuracies of 17 methods | What the survey tables show, and what they do not | survey; the pattern is tested here and in chapter 14
+MoCo v3, BYOL, DINO, SwAV | What the survey tables show, and what they do not | survey
 """
 tutorial = """
 views that destroy labels cost what the data say | The cap, exactly | exact: at most .50 and .75 for exact invariance
 augmentations are universal | The price of a claim, before training | not found: set by set
 InfoNCE bounds information by log N | What the loss measures: a bound that cannot be large | found
 NCE learns the log-ratio | What the loss measures: a bound that cannot be large | found
+alignment and uniformity | The relatives, in one loop | drawn for each method; the bound is an open question
+other teachers: reconstruction, distillation, clusters | What was found, what was not | a list of chapters, below this table
+supervised contrast; a curriculum of views | What to take along | open questions
+viewmaker, feature dropout, TaCL | What was found, what was not | survey
+SwAV's prototypes, multi-crop | What the survey tables show, and what they do not | survey
+views of graphs and texts, adversarial views, back-translation | What was found, what was not | survey
+outlook: estimators, views that adapt, explanations | What was found, what was not | survey
 """
 
 # %%
@@ -1060,9 +1070,6 @@ few_labels = verdict(
 probe_z = nb.family_values("11", "methods", "probe_z")[two, "simclr"]
 H1, H2 = (" / ".join(dict.fromkeys(v for k, v in outcome.items() if h in k)) for h in ("H1", "H2"))
 report += f"""
-five challenges of self-supervised learning | What was found, what was not | each led to a part: below this table
-ImageNet accuracies of 17 methods | What the survey tables show, and what they do not | survey; the pattern is tested here and in chapter 14
-MoCo v3, BYOL, DINO, SwAV | What the survey tables show, and what they do not | survey
 MoCo v2 adds a projector to v1 | The relatives, in one loop | SimCLR with one, probe on h above z: {verdict(*nb.paired(probes["simclr"], probe_z))}
 SimSiam needs its stop | The relatives, in one loop | {by_runs("z shrinks to a spot; probe", ("simsiam", "simsiam, no stop"))}
 H1: VICReg has more diverse features | Two hypotheses, tested | {H1}
@@ -1074,19 +1081,15 @@ scaling, outliers, filters | What is done to series before | probe: {" / ".join(
 filling gaps | What is done to series before | shown and checked, not compared
 contrastive models overfit | How strong should views be? | not seen: probe's gap between train and test {gap.mean():.3f}
 """
+print(sum(" | " in line for line in report.splitlines()), "rows from the report")
+
+# %%
 others = (
     f"{name} {verdict(*nb.paired(probes[name], probes['simclr']))}" for name in ("moco", "nnclr", "hard negatives")
 )
 tutorial += f"""
 better than SimCLR: MoCo, NNCLR, hard negatives | The relatives, in one loop | probe on h: {"; ".join(others)}
-alignment and uniformity | The relatives, in one loop | drawn for each method; the bound is an open question
 InfoMin: what the label needs, nothing else | How strong should views be? | {by_runs("weaker and stronger views cost accuracy", ("simclr", "no crop"), ("simclr", "crop 0.4"))}
-other teachers: reconstruction, distillation, clusters | What was found, what was not | a list of chapters, below this table
-supervised contrast; a curriculum of views | What to take along | open questions
-viewmaker, feature dropout, TaCL | What was found, what was not | survey
-SwAV's prototypes, multi-crop | What the survey tables show, and what they do not | survey
-views of graphs and texts, adversarial views, back-translation | What was found, what was not | survey
-outlook: estimators, views that adapt, explanations | What was found, what was not | survey
 same loss, other network | How strong should views be? | {by_runs("convolutions matter", ("simclr", "no convolution"))}
 """
 index = nb.source_index(report=report, tutorial=tutorial)
