@@ -9,6 +9,7 @@ import functools
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -142,7 +143,8 @@ class Representation(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         raises    BadInput for other series, parameters that cannot be, fewer than two series
         warns     WeakEvidence where few steps are known
         """
-        how = {name: check(getattr(self, name), name) for name, check in PARAMETERS.items()}  # as plain Python values
+        # As plain Python values, whatever kind of number was given
+        how: dict[str, Any] = {name: check(getattr(self, name), name) for name, check in PARAMETERS.items()}
         system, seed = SYSTEMS[how["method"]], how["seed"]
         steps, batch = how["steps"] or system.steps, how["batch"] or system.batch
         x = self._series(X, system.gaps, reset=True)
