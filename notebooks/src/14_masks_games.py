@@ -363,7 +363,7 @@ fig
 # expect its error to grow with the share. Between a quarter and a half it need not: the runs at a half lie far apart,
 # so the seed decides how much is learned in 400 steps, and a single run says little about the best share. On points
 # of TwoPatterns the line is no worse than the network, and yet the network has learned features: a probe reads them
-# better than those of an untrained one. (Of an untrained network on heart beats, ECG200, nothing is recorded, so the
+# better than those of an untrained one. Heart beats (ECG200): MAE is below line and mean at each share. (Of an untrained network on heart beats, ECG200, nothing is recorded, so the
 # probes there do not say what training added.) By pairs of equal seed:
 
 
@@ -576,6 +576,9 @@ note(
 )
 
 # %% [markdown]
+# Both vocabularies are told above their commonest tokens, by little, and the features gain much more than that over an
+# untrained network. Neither the share nor the vocabulary makes a difference that three seeds settle.
+#
 # ## Questions whose answers are known
 #
 # Before masks came *pretext tasks*: change the input in one of a few known ways and ask which. For images these were
@@ -758,6 +761,11 @@ outcomes = [found for pair in ttt.values() for found in pair]
 print({name: outcomes.count(name) for name in sorted(set(outcomes))}, "of", len(outcomes))
 
 # %% [markdown]
+# Under shift one setting of 24 is found to gain (days under drift, flips, steps of 0.01: by 0.03) and two to lose, no more
+# than chance alone would make. What stands out are losses: steps of 0.01 on the flips of TwoPatterns, a task with almost
+# no signal, cost 0.07 and 0.11 under shift, and 0.18 where nothing has shifted. So test-time training is not seen to help
+# here, and with a task that cannot be told a large step does harm.
+#
 # ## An opponent
 #
 # The last teacher is an opponent. A generator $G$ makes series from noise $z$, a discriminator $D$ gives each series a
@@ -932,7 +940,10 @@ for metric in ("flips", "probe"):
 # coverage are far below those of real days, and a classifier tells the two sets apart ("discriminative", 0.5 is ideal). The mean day and its
 # spread are about right, the hours are not smooth (the figure, and the error of the spectrum). The discriminator tells
 # the flips of real days all the same: a solved second question does not make good samples. Nor does a good probe show
-# that the game taught $D$ anything: an untrained discriminator reads the days as well.
+# that the game taught $D$ anything: an untrained discriminator reads the days as well. The second question teaches $D$ the
+# flips; that it helps probe or samples is not settled. The report's linear layers repeat one day (a spread of 0.2).
+# The tokenizer's days are nearer to real ones than the game's, by 1-NN and by FID, with three seeds; but 1-NN tells
+# them apart, too, in 0.88 of the cases.
 #
 # ## Six teachers
 #
