@@ -846,7 +846,7 @@ print(f"without a quantizer: error {floor:.4f}")
 # %% [markdown]
 # Left, the *rate-distortion* curve: the price in bits per token, $\log_2 K$, against the error. For scale, the error is
 # 1 for a decoder that gets the same code everywhere (it can only answer with a constant), and the dotted line is the
-# error of answering every series with the mean train series. Right, the perplexity: like how many equally used codes the $K$ that were paid for work. Look at where the two starts part ways for good. Each point is one training, so one point off its line is no finding.
+# error of answering every series with the mean train series. Right, the perplexity: to how many equally used codes the $K$ that were paid for amount. Look at where the two starts part ways for good. Each point is one training, so one point off its line is no finding.
 
 # %%
 alike = float(((x_test - x_train.mean(dim=0)) ** 2).mean())  # the mean train series as an answer
@@ -1093,8 +1093,8 @@ print(nb.recorded_runs("02"))
 #
 # - A token is the number of the nearest code. The encoder learns through it only because the gradient is copied, and
 #   stays near its codes only because of the commitment loss.
-# - Codes are moving averages of their latents; counts matter as much as sums. Perplexity says like how many
-#   equally used codes they work.
+# - Codes are moving averages of their latents; counts matter as much as sums. Perplexity says to how many
+#   equally used codes a codebook amounts.
 # - A random start with counts 0 loses codes at the first step. They come back by accident only where latents are badly
 #   served. k-means and restarts (preset `improved`) keep them.
 # - Chapter 5 needs: $z_q$ carries gradient to the encoder. Chapter 6 needs: tokens, `encode` with a temperature.

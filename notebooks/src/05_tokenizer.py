@@ -791,8 +791,8 @@ fig.legend(loc="outside lower center", ncols=3, fontsize=plots.SMALL, frameon=Fa
 fig
 
 # %% [markdown]
-# Fewer bits, a small part of the arithmetic, and still the error of the copies is lower. It is not lower in every row: 16 frames keep
-# less of rows 3 and 4 than the grid does, and 32 frames without the weight less of row 4; but these rows are faint. (All four trainings are short. The recorded
+# Fewer bits, a small part of the arithmetic, and still the error of the copies is lower. By rows the figure shows what copies hold,
+# not their error: 16 frames hold less of rows 3 and 4 than the grid does, and 32 frames without the weight less of row 4; but these rows are faint. (All four trainings are short. The recorded
 # full runs of chapter 10 have the grid.) A likely reason: when a pattern passes, all rows of a frame change together, so one
 # token can say what five said before; and a training of cheap steps sees every series more often. Finer frames lower the
 # error once more, for twice the bits: that many more tokens the prior of chapter 6 has to guess. The spectrum weight lifts

@@ -413,8 +413,8 @@ nb.check("tokens hidden after steps 0, 2, ..., 10", [int((one[k] == K).sum()) fo
 
 # %% [markdown]
 # Even with everything hidden the 20 days agree about the night and the rise of the morning: the class is enough for these. Midday and
-# evening stay open, and after step 8, with nine tokens left, they are still about as wide as at the start. (These nine are
-# drawn in two steps, nearly each by itself.)
+# evening are open. After step 8 midday is settled; the late afternoon is at least as open as at the start, and a few draws go
+# another way in the night: nine tokens are left, which are drawn in two steps, nearly each by itself.
 #
 # ### Completing a real day
 #

@@ -1003,7 +1003,7 @@ nb.check("1-NN: moving average above scaling", smoothing[0], low=0.05, high=0.2)
 # survive that: masked models read worse by a probe than they fine-tune. What we can test here is its other half: how
 # much does fine-tuning add to SimCLR's probe, from equal labels?
 #
-# Four of the methods are in no loop of this course. **MoCo v3** (Chen et al. 2021,
+# Five of the methods are in no loop of this course; iBOT is told in chapter 14. **MoCo v3** (Chen et al. 2021,
 # [arXiv 2104.02057](https://arxiv.org/abs/2104.02057)) has no queue any more: a slow copy of the network encodes the
 # partners of a large batch. With transformers its training became unstable, less so when their first layer kept its random
 # weights. **BYOL** (Grill et al. 2020, [arXiv 2006.07733](https://arxiv.org/abs/2006.07733)) is SimSiam with a slow copy
@@ -1036,7 +1036,7 @@ NT-Xent: value of a guess, of a simplex | NT-Xent: find your partner | found, ex
 pre-train, freeze, classify | Pre-train, freeze, classify | found: above raw and untrained
 Barlow Twins as printed | The relatives, in one loop | not found: needs centring
 VICReg's terms | The relatives, in one loop | found: 49.5
-five challenges of self-supervised learning | What was found, what was not | each led to a part: below this table
+five challenges of self-supervised learning | What was found, what was not | each led to a part, listed there
 ImageNet accuracies of 17 methods | What the survey tables show, and what they do not | survey; the pattern is tested here and in chapter 14
 MoCo v3, BYOL, DINO, SwAV | What the survey tables show, and what they do not | survey
 """
@@ -1046,7 +1046,7 @@ augmentations are universal | The price of a claim, before training | not found:
 InfoNCE bounds information by log N | What the loss measures: a bound that cannot be large | found
 NCE learns the log-ratio | What the loss measures: a bound that cannot be large | found
 alignment and uniformity | The relatives, in one loop | drawn for each method; the bound is an open question
-other teachers: reconstruction, distillation, clusters | What was found, what was not | a list of chapters, below this table
+other teachers: reconstruction, distillation, clusters | What was found, what was not | a list of chapters, there
 supervised contrast; a curriculum of views | What to take along | open questions
 viewmaker, feature dropout, TaCL | What was found, what was not | survey
 SwAV's prototypes, multi-crop | What the survey tables show, and what they do not | survey
@@ -1114,8 +1114,8 @@ nb.check("rows of the index", len(index.rows), 33)
 # transfer (another domain).
 #
 # **Other teachers** than two views, and where they are: reconstruction (chapters 2 and 5), distillation (MoCo's slow copy
-# and SimSiam's stopped side, above), guessing hidden tokens (chapter 6). Clusters as teachers are among what is left to
-# text.
+# and SimSiam's stopped side, above), guessing hidden tokens (chapter 6). Clusters as teachers (SwAV) are
+# told in words only, above.
 #
 # ## Recorded runs
 #
