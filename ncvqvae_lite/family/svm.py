@@ -34,14 +34,13 @@ def svm_probe(f_tr: Float[ArrayLike, "n ..."], y_tr, f_te: Float[ArrayLike, "m .
     """
     f_tr, y_tr, f_te, y_te = labelled_sets(f_tr, y_tr, f_te, y_te)
     names, svm = np.unique(y_tr), SVC(C=np.inf, gamma="scale", max_iter=ITERATIONS)
-    if len(f_tr) < 50 or len(f_tr) // len(names) < FOLDS:
-        svm.fit(f_tr, y_tr)
-    else:
+    if len(f_tr) >= 50 and len(f_tr) // len(names) >= FOLDS:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # folds may lack a rare class
-            warnings.simplefilter("ignore", ConvergenceWarning)  # of costs that the folds may still refuse
-            search = GridSearchCV(svm, {"C": COSTS}, cv=StratifiedKFold(FOLDS), error_score="raise").fit(f_tr, y_tr)
-        svm = search.best_estimator_
+            warnings.simplefilter("ignore", ConvergenceWarning)  # of costs that the folds refuse; below it is heard
+            search = GridSearchCV(svm, {"C": COSTS}, cv=StratifiedKFold(FOLDS), error_score="raise", refit=False)
+            svm.set_params(**search.fit(f_tr, y_tr).best_params_)
+    svm.fit(f_tr, y_tr)
     margins = svm.decision_function(f_te)  # (m,) of two classes, else (m, classes)
     if margins.ndim == 1:
         margins, names = margins[:, None], names[1:]
