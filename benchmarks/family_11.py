@@ -37,6 +37,7 @@ from ncvqvae_lite.ssl_losses import barlow_twins, vicreg
 TEST = 1000  # series of a test split that are looked at
 TRAINING = dict(steps=200, batch=64, lr=1e-3)
 SHORT = 100  # steps where labels follow
+UWAVE = "UWaveGestureLibraryAll"
 NARROW, WIDE = (64, 128, 64), (64, 256, 256, 256)  # projectors: h, what follows, z
 
 
@@ -188,18 +189,27 @@ def few(dataset, setting, seed):
 
 
 def motions(name):
-    """Three channels: the gestures, the accelerometer of BasicMotions, the three axes that UWave's series join."""
+    """Three channels: the gestures, the accelerometer of BasicMotions, the three axes that UWave's series join.
+
+    Of UWave the train split alone, every second series to test: its test split is kept for the campaigns.
+    """
     d = splits(name)
-    if name == "UWaveGestureLibraryAll":
-        return d._replace(x_train=d.x_train.view(len(d.x_train), 3, -1))
+    if name == UWAVE:
+        x = d.x_train.view(len(d.x_train), 3, -1)
+        return Splits(x[::2], d.y_train[::2], x[1::2], d.y_train[1::2])
     return d._replace(x_train=d.x_train[:, :3], x_test=d.x_test[:, :3])
 
 
 def transfer(dataset, setting, seed):
-    """Pre-training on the series of `dataset`, few labels of another set; beside pre-training on its own series."""
-    target = motions(setting.removeprefix("to "))
+    """Pre-training on the series of one set, few labels of the other; beside pre-training on that set's own series.
+
+    setting: "to" and the set of the labels, or "from" and the set without.
+    """
+    other, target = map(motions, (dataset, setting.split()[1]))
+    if setting.startswith("from"):
+        other, target = target, other
     nets = {}
-    for name, x in (("other", motions(dataset).x_train), ("own", target.x_train)):
+    for name, x in (("other", other.x_train), ("own", target.x_train)):
         torch.manual_seed(seed)
         nets[name] = trained(x, source(seed), steps=SHORT, batch=min(64, len(x) // 2))[0].encoder
     return with_few_labels(nets, target, (1, 3), seed)
@@ -287,5 +297,6 @@ ITEMS = {
     "transfer to motions": Item(transfer, (GESTURES,), ("to BasicMotions",)),
     "transfer to gestures": Item(transfer, ("BasicMotions",), (f"to {GESTURES}",)),
     "preprocessing": Item(preprocessing, ("BasicMotions",), tuple(PREPARED)),
-    "transfer from UWave": Item(transfer, ("UWaveGestureLibraryAll",), ("to BasicMotions",)),
+    "transfer from UWave": Item(transfer, (UWAVE,), ("to BasicMotions",)),
+    "transfer to UWave": Item(transfer, (UWAVE,), (f"from {GESTURES}",)),
 }
