@@ -9,6 +9,7 @@ import contextlib
 import difflib
 import functools
 import inspect
+import math
 import numbers
 import os
 from collections.abc import Mapping
@@ -135,9 +136,13 @@ def real(value, name) -> float:
 
 def number(value, name):
     """A finite number as a float."""
-    if not -LARGEST <= real(value, name) <= LARGEST:  # NaN, too
+    try:
+        found = float(real(value, name))
+    except OverflowError:  # a whole number with hundreds of digits
+        found = math.inf
+    if not -LARGEST <= found <= LARGEST:  # NaN, too
         raise BadInput(f"{name} must be finite, got {shown(value)}")
-    return float(value)
+    return found
 
 
 def not_negative(value, name):

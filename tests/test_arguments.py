@@ -1,6 +1,8 @@
 """Arguments: what is converted, what is refused, and how. (All public functions at once: test_fuzz.py.)"""
 
 import json
+import warnings
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from ncvqvae_lite import (
     train_tokenizer,
     training_fcn,
 )
-from ncvqvae_lite.arguments import checked, count, integer, memory_advice, path, shown
+from ncvqvae_lite.arguments import checked, count, integer, memory_advice, number, path, shown
 from ncvqvae_lite.arguments_tensors import device
 from ncvqvae_lite.errors import BadInput, OutOfMemory, UserError, is_out_of_memory
 from ncvqvae_lite.lab.campaign import job, state
@@ -80,6 +82,19 @@ def test_what_an_error_shows_of_a_value_is_one_short_line():
 
 
 # --- settings of numpy's numbers ---
+
+
+@pytest.mark.parametrize("value", [0.5, Fraction(1, 2), np.float32(0.5), np.float16(0.5), np.float64(0.5)])
+def test_numbers_become_floats_without_a_warning(value):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # numpy warns where a large constant becomes a float32 or float16
+        assert number(value, "lr") == 0.5 and type(number(value, "lr")) is float
+
+
+@pytest.mark.parametrize("value", [10**400, np.float32("inf"), float("nan"), -1e301])
+def test_numbers_that_are_not_finite(value):
+    with pytest.raises(BadInput, match="lr must be finite, got"):
+        number(value, "lr")
 
 
 def test_settings_may_be_numbers_of_numpy():
