@@ -329,7 +329,7 @@ ITEMS = {
     ),
     "systems": Item(one_loop, ("SyntheticControlGenerated",), ("raw", *SYSTEMS, "TS2Vec")),
     "ts2vec full": Item(missing_values, ("ECG200",), tuple(f"full, {gaps}" for gaps in GAPS)),
-    "ecg200 batch": Item(by_batch, ("ECG200",), ("batch 4", "batch 8", "batch 16", "batch 32")),
+    "ecg200 batch": Item(by_batch, ("ECG200",), ("batch 4", "batch 8", "batch 16", "batch 32", "batch 64")),
     "ecg200 width": Item(by_width, ("ECG200",), ("width 16", "width 64", "width 320")),
     "clocs": Item(clocs, (GESTURES, "BasicMotions"), ("untrained", "halves", "leads", "different series")),
     "scarf variants": Item(variants, TABLES, tuple(CORRUPTIONS)),
