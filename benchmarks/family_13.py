@@ -236,13 +236,13 @@ def table(name, seed):
 
 
 @functools.lru_cache(1)
-def encoder(name, rate, seed, corruption="columns"):
+def encoder(name, rate, seed, corruption="columns", batch=128):
     """SCARF's network after 300 steps, without labels."""
     x = table(name, seed)[0]
     torch.manual_seed(seed)
     net = with_projector(Mlp(x.shape[1]), 256, 256, 256)
     loss = functools.partial(nt_xent, tau=1.0)
-    pretrain(net, CORRUPTIONS[corruption](x, rate), loss, x, steps=300, batch=min(128, len(x)), lr=1e-3, g=source(seed))
+    pretrain(net, CORRUPTIONS[corruption](x, rate), loss, x, steps=300, batch=batch, lr=1e-3, g=source(seed))
     return net.encoder
 
 
@@ -274,6 +274,14 @@ def scarf(dataset, setting, seed):
         found["scratch"] = accuracy(scratch, x_test[:, None], y_test)
         found["frozen, untrained"] = linear_probe(batched(new, x), y, batched(new, x_test), y_test)
     return {name: (value, len(y_test)) for name, value in found.items()}
+
+
+def by_rows(dataset, setting, seed):
+    """SCARF from batches of other sizes, in 300 steps each; 128 is the size of all other runs."""
+    x, y, x_test, y_test = table(dataset, seed)
+    net = encoder(dataset, 0.6, seed, batch=int(setting.split()[1]))
+    found = four_rows(net, x, y, x_test, y_test, g=source(seed), epochs=epochs(y))
+    return {"frozen": (found.frozen, len(y_test)), "fine_tuned": (found.fine_tuned, len(y_test))}
 
 
 def one_donor(x, rate):
@@ -333,6 +341,7 @@ ITEMS = {
     "ecg200 width": Item(by_width, ("ECG200",), ("width 16", "width 64", "width 320")),
     "clocs": Item(clocs, (GESTURES, "BasicMotions"), ("untrained", "halves", "leads", "different series")),
     "scarf variants": Item(variants, TABLES, tuple(CORRUPTIONS)),
+    "scarf batch": Item(by_rows, TABLES, ("batch 16", "batch 32", "batch 64", "batch 128")),
     "ts2vec full, GunPoint": Item(missing_values, ("GunPoint",), tuple(f"full, {gaps}" for gaps in GAPS)),
     "ts2vec, more sets": Item(missing_values, LARGE, tuple(f"quick, {gaps}" for gaps in GAPS)),
     "ts2vec full, more sets": Item(
