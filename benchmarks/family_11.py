@@ -8,7 +8,7 @@ import functools
 
 import numpy as np
 import torch
-from family_data import GESTURES, Item, Splits, splits
+from family_data import GESTURES, Item, Splits, normalised, splits
 from torch import nn
 from torch.nn import functional as F
 
@@ -112,8 +112,9 @@ def worth(net, d, g):
 def method(dataset, setting, seed):
     """Features of an encoder trained by one loss, or by none; both flips are views that destroy labels."""
     d, g = splits(dataset, TEST), source(seed)
-    if setting == "untrained":
-        return worth(with_projector(ResNet1d(d.x_train.shape[1]), *NARROW).eval(), d, g)
+    if setting in ("untrained", "untrained, normalised"):
+        net = with_projector(ResNet1d(d.x_train.shape[1]), *NARROW).eval()
+        return worth(normalised(net, net, d.x_train) if setting != "untrained" else net, d, g)
     loss, widths, pairs = METHODS[setting]
     net, history = trained(d.x_train, g, loss(g), widths, pairs)
     return worth(net, d, g) | {"loss": (float(np.mean(history[-20:])), TRAINING["batch"])}
@@ -290,7 +291,7 @@ TWO = ("TwoPatternsGenerated",)
 NORMALISED = (*TWO, "CBFGenerated", "SyntheticControlGenerated", "GunPoint", "ItalyPowerDemand")
 ITEMS = {
     "label preservation": Item(preservation, NORMALISED, ("clean", *views.VIEWS)),
-    "methods": Item(method, TWO, ("untrained", *METHODS)),
+    "methods": Item(method, TWO, ("untrained", "untrained, normalised", *METHODS)),
     "few labels": Item(few, TWO, ("simclr",)),
     "encoder": Item(bias, TWO, ("no convolution", "no convolution, untrained")),
     "strength": Item(strength, TWO, tuple(STRENGTHS)),

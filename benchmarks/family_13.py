@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 import torch
-from family_data import GESTURES, TABLES, Item, splits
+from family_data import GESTURES, TABLES, Item, normalised, splits
 from sklearn import datasets
 from sklearn.model_selection import train_test_split
 
@@ -200,6 +200,14 @@ def one_loop(dataset, setting, seed):
     return {name: (score, n) for name, score in found.items()}
 
 
+def normalised_system(dataset, setting, seed):
+    """The untrained network of a system, of the same first weights, its batch norms with the statistics of train."""
+    d = splits(dataset, TEST)
+    net, _, _, encode, read = SYSTEMS[setting](d.x_train, source(seed))
+    normalised(net, encode, read(d.x_train))
+    return {name: (score, len(d.x_test)) for name, score in worth(encode, d, read).items()}
+
+
 def other_series(x, g):
     """Nothing in common: the halves of two series that chance brought together."""
     return x[..., : x.shape[2] // 2], x[torch.randperm(len(x), generator=g)][..., x.shape[2] // 2 :]
@@ -213,7 +221,9 @@ def clocs(dataset, setting, seed):
     """
     d, g = splits(dataset), source(seed)
     net = with_projector(ResNet1d(1), *NARROW).eval()
-    if setting != "untrained":
+    if setting == "untrained, normalised":
+        normalised(net, net.encoder, d.x_train[:, :1])
+    elif setting != "untrained":
         pairs = {"halves": halves, "leads": channel_pair, "different series": other_series}[setting]
         x = d.x_train if setting == "leads" else d.x_train.flatten(0, 1)[:, None]  # else each channel is a series
         pretrain(net, pairs, nt_xent, x, steps=200, batch=40, lr=1e-3, g=g)
@@ -339,7 +349,12 @@ ITEMS = {
     "ts2vec full": Item(missing_values, ("ECG200",), tuple(f"full, {gaps}" for gaps in GAPS)),
     "ecg200 batch": Item(by_batch, ("ECG200",), ("batch 4", "batch 8", "batch 16", "batch 32", "batch 64")),
     "ecg200 width": Item(by_width, ("ECG200",), ("width 16", "width 64", "width 320")),
-    "clocs": Item(clocs, (GESTURES, "BasicMotions"), ("untrained", "halves", "leads", "different series")),
+    "systems, normalised": Item(normalised_system, ("SyntheticControlGenerated",), tuple(SYSTEMS)),
+    "clocs": Item(
+        clocs,
+        (GESTURES, "BasicMotions"),
+        ("untrained", "untrained, normalised", "halves", "leads", "different series"),
+    ),
     "scarf variants": Item(variants, TABLES, tuple(CORRUPTIONS)),
     "scarf batch": Item(by_rows, TABLES, ("batch 16", "batch 32", "batch 64", "batch 128")),
     "ts2vec full, GunPoint": Item(missing_values, ("GunPoint",), tuple(f"full, {gaps}" for gaps in GAPS)),

@@ -11,7 +11,7 @@ labels alone, at 0.001. What item "beit" calls "tuned" is tuned_28.
 import tempfile
 
 import torch
-from family_data import Item, splits
+from family_data import Item, normalised, splits
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -123,8 +123,10 @@ class Points(nn.Module):
 
 
 def masked(dataset, setting, seed):
-    """MAE, or `Points`: errors of hidden steps beside interpolation and the mean, probe, fine-tuning."""
+    """MAE, or `Points`: errors of hidden steps beside interpolation and the mean, probe, fine-tuning; "untrained": the probe."""
     d, g = splits(dataset, TEST), source(seed)
+    if setting == "untrained":
+        return probe(encoder_of(d.x_train).eval(), d)
     kind, share = setting.split()[0], float(setting.split()[1])
     model = (Points if kind == "points" else MAE)(encoder_of(d.x_train))
     learned(model, model.masked_loss(share), d.x_train, g)
@@ -182,6 +184,7 @@ def told(dataset, setting, seed):
 # --- pretexts ---
 
 REST = "untrained, without a channel"
+NORMALISED, NORMALISED_REST = "untrained, normalised", f"{REST}, normalised"
 TASKS = {"flips": (flips, FLIPS), "segments": (segments, len(ORDERS))}
 
 
@@ -189,11 +192,11 @@ def pretext(dataset, setting, seed):
     """200 steps of a `ResNet1d` on a task with known answers: is it told, and what are the features worth?"""
     d, g = splits(dataset, TEST), source(seed)
     channels, length = d.x_train.shape[1:]
-    if setting == "untrained":
-        return probe(ResNet1d(channels).eval(), d)
     rest = d._replace(x_train=d.x_train[:, 1:], x_test=d.x_test[:, 1:])
-    if setting == REST:
-        return probe(ResNet1d(channels - 1).eval(), rest)
+    if setting in ("untrained", NORMALISED, REST, NORMALISED_REST):
+        read = d if setting in ("untrained", NORMALISED) else rest
+        net = ResNet1d(read.x_train.shape[1]).eval()
+        return probe(normalised(net, net, read.x_train) if "normalised" in setting else net, read)
     if setting == "other channel":
         model = Pretext(ResNet1d(channels - 1), other_channels(0), length)
         learned(model, model.loss, d.x_train, g, steps=200)
@@ -380,7 +383,8 @@ TEACHERS = {
 def pattern(dataset, setting, seed):
     """One `PatchNet`, whatever teaches it: probe and fine-tuning with 3, 28 and all labels of each class.
 
-    Teachers differ in their loops, too: `of_views` trains by Adam, the others by AdamW with weight decay.
+    Teachers differ in their loops, too: `of_views` trains by Adam, the others by AdamW with weight decay. "untrained"
+    learns from labels alone, from scratch; "untrained, tuned" is fine-tuned like a network that has had a teacher.
     """
     d, g = splits(dataset, TEST), source(seed)
     encoder, n = encoder_of(d.x_train), len(d.x_test)
@@ -390,7 +394,8 @@ def pattern(dataset, setting, seed):
         made["all"] = from_scratch(encoder, d.x_train, d.y_train, **how)
         found = {f"scratch_{k}": (accuracy(net, d.x_test, d.y_test), n) for k, net in made.items()}
     else:
-        encoder = TEACHERS[setting](encoder, d, g).eval()
+        if setting != "untrained, tuned":
+            encoder = TEACHERS[setting](encoder, d, g).eval()
         found = {f"tuned_{k}": tuned(encoder, d, seed, k) for k in (3, FEW)}
         found["tuned_all"] = tuned(encoder, d, seed, None, epochs=ALL_EPOCHS, lr=RATE)
     train, test = batched(encoder, d.x_train), batched(encoder, d.x_test)
@@ -403,13 +408,15 @@ def pattern(dataset, setting, seed):
 SHARES = ("patches 0.25", "patches 0.5", "patches 0.75", "patches 0.9", "points 0.25", "points 0.75")
 ITALY = "ItalyPowerDemand"
 ITEMS = {
-    "pretexts": Item(pretext, (ITALY, TWO, "ECG200"), ("untrained", *TASKS)),
-    "channels": Item(pretext, ("BasicMotions",), ("untrained", REST, "other channel", *TASKS)),
+    "pretexts": Item(pretext, (ITALY, TWO, "ECG200"), ("untrained", NORMALISED, *TASKS)),
+    "channels": Item(
+        pretext, ("BasicMotions",), ("untrained", NORMALISED, REST, NORMALISED_REST, "other channel", *TASKS)
+    ),
     "mae": Item(masked, (TWO,), SHARES),
     "game": Item(game, (ITALY,), (*PLAYERS, "tokenizer")),
-    "pattern": Item(pattern, (TWO,), ("untrained", *TEACHERS)),
+    "pattern": Item(pattern, (TWO,), ("untrained", "untrained, tuned", *TEACHERS)),
     "ttt": Item(test_time, (ITALY, TWO), ("mae", "flips")),
     "beit": Item(told, (TWO,), ("k-means 0.25", "k-means 0.4", "tokenizer 0.4")),
     "game of a control": Item(game, (TWO,), ("ss-gan", "gan")),
-    "mae of heart beats": Item(masked, ("ECG200",), SHARES),
+    "mae of heart beats": Item(masked, ("ECG200",), ("untrained", *SHARES)),
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import nn
 
 from ncvqvae_lite import gestures, load_dataset
 from ncvqvae_lite.data_files import names_in
@@ -56,6 +57,22 @@ def splits(name, most_test=None):
     mean, deviation = x.mean(dim=(0, 2), keepdim=True), x.std(dim=(0, 2), correction=0, keepdim=True)
     scaled = [((each - mean) / deviation).float() for each in (x, x_test)]
     return Splits(scaled[0], ds.y_train, scaled[1], ds.y_test[rows])
+
+
+def normalised(net, encode, x):
+    """A network in eval mode, its batch norms with the means and variances that they see when it encodes all series x.
+
+    The weights stay. The batch norms of a new network have 0 and 1 there and change nothing, those of a trained one do:
+    so this, too, is a network that has learned nothing. encode: a part or method of net.
+    """
+    for norm in net.modules():
+        if isinstance(norm, nn.BatchNorm1d):
+            norm.reset_running_stats()
+            norm.momentum = None  # no average with what was there
+    with torch.no_grad():
+        net.train()
+        encode(x)
+    return net.eval()
 
 
 def missing(name):
