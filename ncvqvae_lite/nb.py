@@ -31,6 +31,7 @@ from .nb_parameters import refuse_unknown_parameters  # chapter 10, which seeds 
 from .nb_sources import source_index  # noqa: F401
 from .tables import (  # noqa: F401
     closing_table,
+    family_sizes,
     family_table,
     family_values,
     floors_table,

@@ -133,16 +133,26 @@ def recorded_runs(chapter):
     return "\n".join(lines)
 
 
+def _family_rows(*wanted):
+    """The rows of data/results/family.csv of one chapter, item and metric."""
+    rows = read_csv(data_file("results/family.csv"))
+    return [row for row in rows if (row["chapter"], row["item"], row["metric"]) == wanted]
+
+
 def family_values(chapter, item, metric):
     """(dataset, setting) -> {seed: value} of one number of an item's recorded runs, data/results/family.csv.
 
     Two settings are compared seed by seed: `paired`.
     """
     found = {}
-    for row in read_csv(data_file("results/family.csv")):
-        if (row["chapter"], row["item"], row["metric"]) == (chapter, item, metric):
-            found.setdefault((row["dataset"], row["setting"]), {})[int(row["seed"])] = float(row["value"])
+    for row in _family_rows(chapter, item, metric):
+        found.setdefault((row["dataset"], row["setting"]), {})[int(row["seed"])] = float(row["value"])
     return found
+
+
+def family_sizes(chapter, item, metric):
+    """data set -> of how many series one number of an item's recorded runs is."""
+    return {row["dataset"]: int(row["n"]) for row in _family_rows(chapter, item, metric)}
 
 
 def paired(a, b):
@@ -157,17 +167,21 @@ def paired(a, b):
     return float(np.mean(differences)), float(error), len(differences)
 
 
-def verdict(mean, error, seeds):
+def verdict(mean, error, seeds, n=None):
     """What `paired` runs say of a difference that was expected to be positive: three seeds, three standard errors.
 
     Of differences that are chance alone (normal, equal for all seeds) it calls 9.5 % found or the opposite with three
     seeds, 4 % with five: Student's t has 2 and 4 degrees of freedom.
+
+    n   of a difference of accuracies: how many test series, the same ones for all seeds, whose error is not in that of
+        the seeds. Where d of them change sides, all in one direction, its standard error is sqrt(d): with fewer than
+        nine of them the difference is not settled for other series. None where each seed draws other test series.
     """
     if not seeds:
         return "not recorded"
     if seeds < 3:
         return "too few runs"
-    if not abs(mean) > 3 * error:
+    if not abs(mean) > 3 * error or (n is not None and round(abs(mean) * n, 3) < 9):
         return "not settled"
     return "found" if mean > 0 else "the opposite is found"
 
@@ -178,9 +192,7 @@ def family_table(chapter, item, metrics):
     metrics   name -> head of its column; n is the number of series that the first of them is of
     """
     columns = [family_values(chapter, item, metric) for metric in metrics]
-    wanted = (chapter, item, next(iter(metrics)))
-    rows = [r for r in read_csv(data_file("results/family.csv")) if (r["chapter"], r["item"], r["metric"]) == wanted]
-    n = {(row["dataset"], row["setting"]): row["n"] for row in rows}
+    n = {(row["dataset"], row["setting"]): row["n"] for row in _family_rows(chapter, item, next(iter(metrics)))}
     lines = [("data set", *metrics.values(), "seeds", "n", "setting")]
     for dataset, setting in dict.fromkeys(key for column in columns for key in column):
         texts = []

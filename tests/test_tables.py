@@ -1,6 +1,7 @@
 """Tables as text: to the byte as notebooks show them, and open to scores that are registered elsewhere."""
 
 import numpy as np
+import pytest
 
 from ncvqvae_lite import nb, tables, thesis
 from ncvqvae_lite.names import SCORES, Score
@@ -81,6 +82,7 @@ def test_settings_are_compared_seed_by_seed(monkeypatch, tmp_path):
     monkeypatch.setattr(tables, "data_file", lambda name: tmp_path / "family.csv")
     found = tables.family_values("11", "methods", "probe")
     assert found == {("CBF", "simclr"): {1: 0.9, 2: 0.8}, ("CBF", "vicreg"): {2: 0.7, 1: 0.6}}
+    assert tables.family_sizes("11", "methods", "probe") == {"CBF": 200}
     mean, error, seeds = tables.paired(*found.values())
     assert seeds == 2 and abs(mean - 0.2) < 1e-9 and abs(error - 0.1) < 1e-9  # differences 0.3 and 0.1
     assert np.isnan(tables.paired({1: 0.9}, {1: 0.5, 2: 0.1})[1])
@@ -95,7 +97,17 @@ def test_a_verdict_needs_three_seeds_and_three_standard_errors():
     assert tables.verdict(0.2, 0.0, 3) == "found"  # all seeds alike
 
 
+@pytest.mark.parametrize(
+    ("mean", "n", "word"), [(0.09, 100, "found"), (0.08, 100, "not settled"), (-0.009, 1000, "the opposite is found")]
+)
+def test_a_verdict_on_one_test_set_needs_nine_of_its_series(mean, n, word):
+    """Nine series that change sides, all the same way: a paired test (McNemar's) has z = 9 / sqrt(9) = 3."""
+    assert tables.verdict(mean, 0.001, 3, n) == word
+    assert tables.verdict(0.08, 0.001, 3) == "found"  # other test series for each seed: their error is in that of seeds
+
+
 def test_notebooks_find_the_tables_in_nb():
-    names = "published_table floors_table recorded_runs recorded_cells family_table family_values paired verdict"
+    names = "published_table floors_table recorded_runs recorded_cells "
+    names += "family_sizes family_table family_values paired verdict"
     for name in names.split():
         assert getattr(nb, name) is getattr(tables, name)

@@ -593,7 +593,7 @@ for name, (a, setting, b, beside) in lit.items():
 pairs_of_weights = zip(kept_tower.state_dict().values(), towers.series[0].state_dict().values())
 nb.check("locked weights and statistics unchanged", all(torch.equal(a, b) for a, b in pairs_of_weights), True)
 nb.check("words moved", bool((locked.caption[0].words != words_before).any()), True)
-nb.check("locked: nothing of the encoder learns", any(name.startswith("series.0") for name in trained), False)
+nb.check("locked: parameters of the encoder that learn", sum(name.startswith("series.0") for name in trained), 0)
 mean_r1 = {name: np.mean(list(values("lit", name, "r1_50").values())) for name in ("locked", "locked untrained")}
 nb.check("recorded R@1, SimCLR minus random weights", mean_r1["locked"] - mean_r1["locked untrained"], low=0.03, high=1)
 
@@ -647,7 +647,7 @@ met = verdict(values("bridge", "captions", "shared_r1_50"), values("bridge", "ca
 direct = verdict(values("bridge", "pairs", "r1_50"), values("bridge", "captions", "shared_r1_50"))
 print("through shared captions above two caption towers:", met)
 print("trained on pairs above the bridge:", direct)
-for name in ("order", "size", "noise"):
+for name in ("order", "size", "noise", "position"):
     read = list(values(zs, "spectrum", f"probe_{name}").values())
     print(f"recorded: a probe on the spectrum reads the {name}: {np.mean(read):.3f} ({len(read)} seeds)")
 
@@ -673,7 +673,8 @@ for name in ("spectrum to series", "spectrum to caption"):
 # %% [markdown]
 # They meet, without a pair. Hardly by the order: in the right panel no column stands out on the diagonal; a series with
 # two different steps is only a little nearer to spectra of such series. What is left to meet by is what a spectrum and
-# a caption both have, size and noise (a probe on the spectrum reads both). Compare the columns of the right panel:
+# a caption both have: size and noise, and in part the position (a probe on the spectrum reads the first two almost
+# always, the third in about 0.7, a guess in 0.5). Compare the columns of the right panel:
 # first and last are alike, and so are the two in the middle. The spectrum of $-x$ is that of $x$, so no spectrum can
 # tell "up up" from "down down", whatever it is trained with: a bridge carries at most what both ends know. The control
 # in the table ("own captions") is the same pair of trainings with a caption tower each. Both read the same captions,
