@@ -1482,26 +1482,26 @@ def corrupt_rows(x, rate, reference, g):
 
 # %% tags=["nbval-check-output"]
 def check_corrupt_rows(answer):
-    x, g = -torch.ones(5000, 10), torch.Generator().manual_seed(8)
+    x, g, each = -torch.ones(5000, 10), torch.Generator().manual_seed(8), (torch.eye(10) * 4 + 5) / 15
     reference = torch.arange(80.0)[:, None] + 100 * torch.arange(10)  # row r, column m: r + 100 m
-    found, later, again = (answer(x, 0.67, reference, h) for h in (g, g, torch.Generator().manual_seed(8)))
+    found, again = (answer(x, 0.67, reference, h) for h in (g, torch.Generator().manual_seed(8)))
     nb.check("the input stays as it is", bool((x == -1).all()), True, hint="write into a new tensor")
     is_new, row, own = found != -1, (found % 100).long(), (found // 100).long() == torch.arange(10)
-    for rate, n in ((0.67, 6), (0.39, 3)):
-        counts = (answer(x, rate, reference, g) != -1).sum(dim=1)
-        nb.check(f"replaced columns, rate {rate}", (int(counts.min()), int(counts.max())), (n, n), hint="int(rate P)")
+    wide = -torch.ones(100, 200), 0.5, reference.repeat(1, 20), g  # of this, two batches
+    two = torch.cat([nb.answered(answer, *wide, hint="sizes come from the inputs") for _ in "ab"])
+    counts = [*is_new.sum(dim=1).unique().tolist(), *(two != -1).sum(dim=1).unique().tolist()]
+    nb.check("replaced: 0.67 of 10, 0.5 of 200", counts, [6, 100], hint="int(rate P) in each row, from reference")
     nb.check("new values are of their own column", bool(own[is_new].all()), True, hint="gather along reference's rows")
-    nb.check("rarest column", int(is_new.sum(dim=0).min()), low=2800, high=3000, hint="each row draws its own columns")
+    nb.check("pairs of columns", is_new.float().T @ is_new.float() / 5000, each, atol=0.04, hint="any six, in each row")
     nb.check("rarest donor", int(torch.bincount(row[is_new], minlength=80).min()), low=250, high=375, hint="any row")
-    both = is_new[:, 0] & is_new[:, 1]
-    nb.check("rows in which columns 0 and 1 both go", float(both.float().mean()), low=0.28, high=0.38, hint="any six")
-    same = float((row[both, 0] == row[both, 1]).float().mean())
-    nb.check("donors that two columns of a row share", same, low=0, high=0.05, hint="a donor for each value")
+    apart = torch.bincount((row[:, 0] - row[:, 1])[is_new[:, :2].all(dim=1)] % 80).max()
+    nb.check("distance of two donors of a row: most frequent", int(apart), low=20, high=60, hint="one for each value")
     nb.check("equal generators, equal rows", bool((again == found).all()), True, hint="draw from g")
-    same = float(((later != -1) == is_new).all(dim=1).float().mean())
-    nb.check("a second batch from g: rows with the same columns", same, low=0, high=0.05, hint="columns by g itself")
-    stay = float((later == found)[is_new & (later != -1)].float().mean())
-    nb.check("a second batch from g: values that stay", stay, low=0, high=0.05, hint="donors by g itself")
+    both = ((two != -1).float() @ (two != -1).float().T).int()  # columns that row i and row j replace
+    alike = ((two[:, None] == two).sum(dim=2) - both).fill_diagonal_(0)
+    far, hint = int((both - 50).fill_diagonal_(0).abs().max()), "drawn from g for each row of each batch anew"
+    nb.check("columns that two rows replace: 50 ±", far, low=0, high=22, hint=f"columns are {hint}")
+    nb.check("values that two rows share", int(alike.max()), low=0, high=15, hint=f"donors are {hint}")
     nb.check_no_loop(answer, (x[:4, :3].clone(), 0.67, reference[:, :3].clone(), g), (x[:9], 0.67, reference, g))
 
 
@@ -1592,6 +1592,28 @@ def wrong_block(x, rate, reference, g):
     return torch.where(order < int(rate * x.shape[1]), reference.gather(0, donors), x)
 
 
+def wrong_turned(x, rate, reference, g):
+    """draws one donor for each row, and takes the rows that follow it for the columns that follow"""
+    order = torch.rand(x.shape, generator=g).argsort(dim=1)
+    donors = torch.randint(len(reference), (len(x), 1), generator=g) + torch.arange(x.shape[1])
+    return torch.where(order < int(rate * x.shape[1]), reference.gather(0, donors % len(reference)), x)
+
+
+def wrong_halves(x, rate, reference, g):
+    """draws columns for half of the rows, and replaces the last of the same order in the others"""
+    order, n = torch.rand(x[::2].shape, generator=g).argsort(dim=1), int(rate * x.shape[1])
+    columns = torch.cat([order < n, order >= x.shape[1] - n])[: len(x)]
+    donors = torch.randint(len(reference), x.shape, generator=g)
+    return torch.where(columns, reference.gather(0, donors), x)
+
+
+def wrong_donors_twice(x, rate, reference, g):
+    """draws donors for half of the rows, and uses them twice"""
+    order = torch.rand(x.shape, generator=g).argsort(dim=1)
+    donors = torch.randint(len(reference), x[::2].shape, generator=g).repeat(2, 1)[: len(x)]
+    return torch.where(order < int(rate * x.shape[1]), reference.gather(0, donors), x)
+
+
 def wrong_loop(x, rate, reference, g):
     """goes through the rows in a loop"""
     return torch.cat([corrupt_rows(row[None], rate, reference, g) for row in x])
@@ -1601,6 +1623,7 @@ nb.refused(check_corrupt_rows, wrong_inverted, wrong_one_donor, wrong_coin, wron
 nb.refused(check_corrupt_rows, wrong_same_columns, wrong_own_generator, wrong_other_columns)
 nb.refused(check_corrupt_rows, wrong_rounded, wrong_constant, wrong_block)
 nb.refused(check_corrupt_rows, wrong_fixed_columns, wrong_fixed_donors, wrong_begins_again)
+nb.refused(check_corrupt_rows, wrong_turned, wrong_halves, wrong_donors_twice)
 
 # %% [markdown]
 # ### 13.3 A loop with a rank `**`
@@ -1636,25 +1659,26 @@ def descend(w, a, b, loss, rate, steps):
 # %% tags=["nbval-check-output"]
 def check_descend(answer):
     g = torch.Generator().manual_seed(10)
-    a, noise, w = (torch.randn(n, m, dtype=torch.float64, generator=g) for n, m in ((8, 3), (8, 3), (3, 2)))
-    b, first, n = a + noise, w.clone(), a.numpy()
+    rows, noise, w = (torch.randn(n, m, dtype=torch.float64, generator=g) for n, m in ((8, 3), (8, 3), (3, 2)))
+    first = w.clone()
     loss = lambda z_a, z_b: ((z_a - z_b) ** 2).sum() / 8 + ((z_a**2).mean() - 1) ** 2  # noqa: E731
-    for rate, steps in ((0.2, 5), (0.1, 3)):
+    for rate, steps, size in ((0.2, 5, 8), (0.1, 3, 6)):
+        a, b = rows[:size], (rows + noise)[:size]
         found, ranks = answer(w, a, b, loss, rate, steps)
         stays = bool((w == first).all()), w.requires_grad
         nb.check("the first weights are unchanged, and want a gradient", stays, (True, False), hint="work on a copy")
         nb.check("weights without a gradient", found.requires_grad, False, hint="detach what is returned")
-        by_hand, expected = first.numpy().copy(), []
+        by_hand, expected, n = first.numpy().copy(), [], a.numpy()
         for _ in range(steps):
             z_a, z_b = n @ by_hand, b.numpy() @ by_hand
             cosines = (z_a @ z_b.T) / np.linalg.norm(z_a, axis=1)[:, None] / np.linalg.norm(z_b, axis=1)
-            expected.append(np.mean([(cosines[i] <= cosines[i, i] + 1e-12).sum() for i in range(8)]))
+            expected.append(sum(int((cosines[i] <= cosines[i, i] + 1e-12).sum()) for i in range(size)) / size)
             slope = (n - b.numpy()).T @ (z_a - z_b) / 4 + 4 * ((z_a**2).mean() - 1) * n.T @ z_a / z_a.size
             by_hand = by_hand - rate * slope
         nb.check(
             f"weights, {steps} steps of {rate}", found, by_hand, rtol=1e-6, hint="each step's own gradient, downhill"
         )
-        nb.check("ranks", ranks, expected, rtol=1e-9, hint="8 is best; cosines; one before each step")
+        nb.check("ranks", ranks, expected, rtol=1e-6, hint="B is best; cosines; one before each step")
 
 
 nb.examine(check_descend, descend)
@@ -1744,10 +1768,16 @@ def wrong_five_steps(w, a, b, loss, rate, steps):
     return descend(w, a, b, loss, 0.2, 5)
 
 
+def wrong_eight_rows(w, a, b, loss, rate, steps):
+    """takes eight rows for granted"""
+    found, ranks = descend(w, a, b, loss, rate, steps)
+    return found, [rank * len(a) / 8 for rank in ranks]
+
+
 def wrong_wants_gradient(w, a, b, loss, rate, steps):
     """makes the given weights want a gradient"""
     return descend(w.requires_grad_(), a, b, loss, rate, steps)
 
 
 nb.refused(check_descend, wrong_in_place, wrong_half, wrong_rank_after, wrong_first_rank, wrong_backwards)
-nb.refused(check_descend, wrong_five_steps, wrong_wants_gradient)
+nb.refused(check_descend, wrong_five_steps, wrong_wants_gradient, wrong_eight_rows)
