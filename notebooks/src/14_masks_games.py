@@ -1187,13 +1187,13 @@ def line_baseline(x, share, g):
 def check_line_baseline(answer):
     x = torch.randn(300, 20, generator=torch.Generator().manual_seed(3)).double().cumsum(dim=1)
     g = torch.Generator().manual_seed(4)
-    is_hidden, error = answer(x, 0.39, g)
-    kinds = isinstance(is_hidden, torch.Tensor), isinstance(error, float)
-    nb.check("a tensor and a float", kinds, (True, True), hint="torch.from_numpy and float() make them")
-    counts = int(is_hidden.sum(dim=1).min()), int(is_hidden.sum(dim=1).max())
-    nb.check("hidden of 20 steps, fewest and most", counts, (8, 8), hint="exactly round(share L), in each")
-    nb.check("share 0.1: hidden steps", int(answer(x, 0.1, torch.Generator())[0].sum()), 600, hint="use `share`")
-    nb.check("different masks", len(is_hidden.unique(dim=0)), low=250, high=300, hint="every series its own")
+    is_hidden, error = answer(x.clone(), 0.39, g)
+    nb.check("kinds", (str(is_hidden.dtype), isinstance(error, float)), ("torch.bool", True), hint="bool mask, float")
+    nb.check("hidden of 20 steps", is_hidden.sum(dim=1).unique().tolist(), [8], hint="exactly round(share L), in each")
+    wide = nb.answered(answer, x[:100].repeat(1, 10), 0.5, g, hint="the length is that of x")[0].double()
+    nb.check("share 0.5: hidden steps", int(wide.sum()), 10000, hint="use `share`")
+    apart = float((wide @ wide.T - 50).fill_diagonal_(0).abs().max())  # of two series, about 50 are hidden in both
+    nb.check("hidden in both of two series: 50 ±", apart, low=0, high=22, hint="each series its own, apart from others")
     many, each = answer(x.repeat(100, 1), 0.39, g)[0].double(), torch.full((20, 20), 0.4 * 7 / 19).fill_diagonal_(0.4)
     nb.check("series that hide steps i and j", many.T @ many / 30000, each, atol=0.014, hint="all alike, ends too")
     squares = []
@@ -1282,6 +1282,32 @@ def wrong_never_both(x, share, g):
     return _error(x, torch.zeros(x.shape, dtype=torch.bool).scatter(1, places, True), _line)
 
 
+def wrong_halves(x, share, g):
+    """draws an order for half of the series, and hides its last steps in the others"""
+    order, n = torch.rand(x[::2].shape, generator=g).argsort(dim=1), round(share * x.shape[1])
+    return _error(x, torch.cat([order < n, order >= x.shape[1] - n])[: len(x)], _line)
+
+
+def wrong_length(x, share, g):
+    """takes 20 steps for granted"""
+    return _error(x, torch.rand(len(x), 20, generator=g).argsort(dim=1) < round(share * 20), _line)
+
+
+def wrong_filled_in(x, share, g):
+    """writes the lines into the series that it compares them with"""
+    is_hidden, _ = line_baseline(x, share, g)
+    filled = x.numpy()
+    for series, hidden in zip(filled, is_hidden.numpy()):
+        series[hidden] = _line(series, hidden)[hidden]
+    return is_hidden, float(((filled - x.numpy())[is_hidden.numpy()] ** 2).mean())
+
+
+def wrong_numbers(x, share, g):
+    """returns a mask of zeros and ones"""
+    is_hidden, error = line_baseline(x, share, g)
+    return is_hidden.long(), error
+
+
 def wrong_kind(x, share, g):
     """returns the error as a tensor"""
     is_hidden, error = line_baseline(x, share, g)
@@ -1315,6 +1341,7 @@ def wrong_other_axis(x, share, g):
 nb.refused(check_line_baseline, wrong_by_chance, wrong_rounded_down, wrong_constant, wrong_one_mask)
 nb.refused(check_line_baseline, wrong_own_generator, wrong_last_value, wrong_all_steps, wrong_other_axis)
 nb.refused(check_line_baseline, wrong_begins_again, wrong_kind, wrong_ends, wrong_uneven, wrong_never_both)
+nb.refused(check_line_baseline, wrong_halves, wrong_length, wrong_filled_in, wrong_numbers)
 
 # %% [markdown]
 # ### 14.2 Encode visible patches only `**`
@@ -1348,16 +1375,14 @@ def check_mae_loss(answer):
     patches, out, seen, places = draw(4, 9, 3), draw(5, 3), [], []
     weight, positions, mask = (draw(*shape).requires_grad_() for shape in ((3, 5), (9, 5), (5,)))
     is_hidden = torch.tensor([[p not in row for p in range(9)] for row in ((0, 2, 5), (3, 4, 8), (1, 6, 7), (0, 4, 6))])
-    encode = lambda h: seen.append(h) or mixed(h)  # noqa: E731
-    decode = lambda h: places.append(h) or mixed(h) @ out  # noqa: E731
+    encode, decode = lambda h: seen.append(h) or mixed(h), lambda h: places.append(h) or mixed(h) @ out
     found = answer(patches, is_hidden, weight, positions, encode, decode, mask)
     nb.check("a tensor with a gradient", getattr(found, "requires_grad", False), True, hint="no .item(), no .detach()")
     nb.check("calls of encode, of decode", (len(seen), len(places)), (1, 1), hint="one call each, for the whole batch")
     nb.check("what encode sees (B, visible, D)", seen[0].shape, (4, 3, 5), hint="drop hidden patches before encode")
     shown = torch.stack([torch.stack([patches[i, p] @ weight + positions[p] for p in range(9) if not is_hidden[i, p]])
                          for i in range(4)])  # fmt: skip
-    hint = "each patch with the position of its place; the visible ones in the order of time"
-    nb.check("embeddings that encode sees", seen[0].detach(), shown.detach(), rtol=1e-9, hint=hint)
+    nb.check("what it sees", seen[0].detach(), shown.detach(), rtol=1e-9, hint="positions of their places; in order")
     codes, filled = iter(mixed(shown).flatten(0, 1)), is_hidden.flatten().tolist()
     filled = torch.stack([mask if hidden else next(codes) for hidden in filled]).view(4, 9, 5)
     nb.check("what decode sees", places[0].detach(), filled.detach(), rtol=1e-9, hint="all in its place; nothing added")
@@ -1366,6 +1391,8 @@ def check_mae_loss(answer):
     for name, part in (("weight", weight), ("positions", positions), ("mask", mask)):
         slopes = [torch.autograd.grad(v, part, retain_graph=True, materialize_grads=True)[0] for v in (found, loss)]
         nb.check(f"gradient of {name}", *slopes, rtol=1e-7, atol=1e-10, hint="nothing is detached on the way")
+    fewer = patches[::3, 1:], is_hidden[::3, 1:], weight, positions[1:], encode, decode, mask
+    nb.answered(answer, *fewer, hint="all sizes come from the inputs")
 
 
 nb.examine(check_mae_loss, mae_loss)
@@ -1448,6 +1475,14 @@ def wrong_not_encoded(patches, is_hidden, weight, positions, encode, decode, mas
     return mae_loss(patches, is_hidden, weight, positions, lambda h: h, decode, mask)
 
 
+def wrong_sizes(patches, is_hidden, weight, positions, encode, decode, mask):
+    """takes four series of nine patches, three of them visible, for granted"""
+    h = patches @ weight + positions
+    visible = (~is_hidden).nonzero()[:, 1].view(4, 3, 1).expand(4, 3, h.shape[2])
+    told = decode(mask.expand_as(h).scatter(1, visible, encode(h.gather(1, visible))))
+    return F.mse_loss(told[is_hidden], patches[is_hidden])
+
+
 def wrong_sum(patches, is_hidden, weight, positions, encode, decode, mask):
     """adds the values of a patch up before it averages"""
     return patches.shape[2] * mae_loss(patches, is_hidden, weight, positions, encode, decode, mask)
@@ -1465,7 +1500,7 @@ def wrong_number(patches, is_hidden, weight, positions, encode, decode, mask):
 
 nb.refused(check_mae_loss, wrong_positions_after, wrong_all_patches, wrong_encoder_sees_masks, wrong_sees_hidden)
 nb.refused(check_mae_loss, wrong_one_mask_for_all, wrong_not_put_back, wrong_sum, wrong_detached, wrong_number)
-nb.refused(check_mae_loss, wrong_order, wrong_backwards, wrong_positions_again, wrong_not_encoded)
+nb.refused(check_mae_loss, wrong_order, wrong_backwards, wrong_positions_again, wrong_not_encoded, wrong_sizes)
 
 # %% [markdown]
 # ### 14.3 Two objectives, four signs `**`
