@@ -622,7 +622,8 @@ class Spy(TransformerMixin, BaseEstimator):
 
 # %%
 def times_drawn(answer):
-    """How often each draw of 2 rows a class occurs in 240, from classes of 4 and 3 rows.
+    """How often each draw of 2 rows a class occurs in 240, from classes of 4 and 3 rows, and the share of draws that take
+    those two of the 4 that the draw before left.
 
     Row i is in the test split 2^i times, beside as many copies with the sign and the label turned round. Of a copy and its
     row both are told right if the row was drawn, one if not. So the accuracy tells which rows were drawn.
@@ -631,7 +632,8 @@ def times_drawn(answer):
     i = np.repeat(np.arange(7), 2 ** np.arange(7))
     tests, y_test = np.concatenate([one[i], -one[i]]), np.concatenate([y[i], 1 - y[i]])
     found = answer({"row": one}, y, {"row": tests}, y_test, 2, 240, np.random.default_rng(0))["row"]
-    return np.unique(np.round(found * len(tests)), return_counts=True)[1]
+    drawn = np.round(np.multiply(found, len(tests))).astype(int) - 127  # bit i is 1 where row i was drawn
+    return np.unique(drawn, return_counts=True)[1], float(np.mean(drawn[1:] & drawn[:-1] & 15 == 0))
 
 
 def share_right(x, y, fold):
@@ -680,20 +682,20 @@ def check_compare(answer):
     found = ask(5, 20, g := np.random.default_rng(0))
     nb.check("one accuracy a draw, by name", {n: np.shape(found[n]) for n in sorted(found)}, SHAPES)
     nb.check("one representation, two names: equal", found["a"], found["copy"], atol=1e-12, hint="draw once, for all")
-    nb.check("test rows swapped in pairs: in each draw right becomes wrong", found["a"] + found["swapped"], np.ones(20),
-             atol=1e-12, hint="accuracies stand in the order of the draws, for all names")  # fmt: skip
+    nb.check("test rows swapped in pairs: in each draw right becomes wrong", np.add(found["a"], found["swapped"]),
+             np.ones(20), atol=1e-12, hint="accuracies stand in the order of the draws, for all names")  # fmt: skip
     nb.check("different draws differ", len(np.unique(found["a"])) > 3, True, hint="every draw has rows of its own")
     nb.check("asked again, equal draws", np.array_equal(ask(5, 20, g)["a"], found["a"]), False, hint="go on with `rng`")
     known = LogisticRegression(max_iter=1000).fit(SEEN, TWO).score(UNSEEN, TWO)
     nb.check("all rows drawn: the accuracy is known", ask(30, 3, g)["a"], np.full(3, known), atol=1e-12,
              hint="each row once; logistic regression with its own C, features as they are")  # fmt: skip
     y, names = np.repeat([0, 1, 2], (60, 30, 12)), {"row": np.eye(102)}
-    by_name = answer(names, y, names, y, 12, 3, np.random.default_rng(0))["row"]
-    learned = [round(102 * v) in (36, 36 + 48, 36 + 18) for v in by_name]  # 36 rows and all others of one class
-    nb.check("rows known by name: 36 are learned", all(learned), True, hint="12 of each class, none twice, no more")
-    times = times_drawn(answer)
+    right = {round(102 * v) for v in answer(names, y, names, y, 12, 3, np.random.default_rng(0))["row"]}
+    nb.check("rows known by name: 36 are learned", right <= {36, 36 + 48, 36 + 18}, True, hint="12 of each class, once")
+    times, fresh = times_drawn(answer)
     nb.check("2 of 4 rows and 2 of 3: all 18 draws occur", len(times), 18, hint="any row may stand beside any other")
     nb.check("of 240, the most frequent of them", times.max(), low=14, high=40, hint="rows are equally likely")
+    nb.check("draws of what the one before left", fresh, low=0.05, high=0.3, hint="each draw is from all rows")
 
 
 nb.examine(check_compare, compare)
@@ -806,6 +808,19 @@ def wrong_block(*given):
     return with_rows(draw)(*given)
 
 
+def wrong_deck(*given):
+    """deals rows like cards, and shuffles only when too few are left"""
+    decks = {}
+
+    def deal(rows, per_class, rng):
+        deck = decks.setdefault(rows.tobytes(), [])
+        if len(deck) < per_class:
+            deck[:] = rng.permutation(rows).tolist()
+        return [deck.pop() for _ in range(per_class)]
+
+    return with_rows(lambda of_class, per_class, rng: [deal(rows, per_class, rng) for rows in of_class])(*given)
+
+
 def wrong_first_class_fixed(*given):
     """draws from all classes but the first"""
 
@@ -858,7 +873,7 @@ def wrong_penalty(*given):
 nb.refused(check_compare, wrong_own_draws, wrong_fixed_seed, wrong_same_draw, wrong_mean, wrong_sorted)
 nb.refused(check_compare, wrong_scaled, wrong_neighbour, wrong_penalty)
 nb.refused(check_compare, wrong_all_labels, wrong_not_by_class, wrong_with_replacement)
-nb.refused(check_compare, wrong_same_positions, wrong_block, wrong_first_class_fixed)
+nb.refused(check_compare, wrong_same_positions, wrong_block, wrong_first_class_fixed, wrong_deck)
 
 # %% [markdown]
 # ### 16.2 Everything inside the fold `**`
