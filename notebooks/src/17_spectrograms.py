@@ -893,7 +893,8 @@ def check_gain_at_each_step(answer):
             total[j * n_fft // 4 : j * n_fft // 4 + n_fft] += pieces[0, 0, j]
         colleague = total[n_fft // 2 : n_fft // 2 + length] / 1.5
         gain = answer(length, n_fft)
-        nb.check(f"one factor per step, L {length}", tuple(gain.shape), (length,), hint="return L factors")
+        kind = f"{tuple(gain.shape)} {gain.dtype}"
+        nb.check(f"one factor per step, L {length}", kind, f"({length},) torch.float64", hint="L factors in float64")
         hint = "which frames cover the first steps, and which the last? The last frame depends on L being even or odd"
         nb.check(f"factor times series, L {length}, n_fft {n_fft}", gain * x[0, 0], colleague, atol=1e-9, hint=hint)
 
@@ -915,6 +916,11 @@ def wrong_believes_it(length, n_fft):
     return torch.ones(length, dtype=torch.float64)
 
 
+def wrong_float32(length, n_fft):
+    """computes in float32"""
+    return gain_at_each_step(length, n_fft).float()
+
+
 def wrong_keeps_the_mirrored_part(length, n_fft):
     """forgets to cut off the n_fft/2 mirrored values in front"""
     energy = torch.zeros(length + n_fft, dtype=torch.float64)
@@ -931,13 +937,14 @@ def wrong_mirrors_the_start(length, n_fft):
 
 
 nb.refused(check_gain_at_each_step, wrong_believes_it, wrong_keeps_the_mirrored_part, wrong_mirrors_the_start)
+nb.refused(check_gain_at_each_step, wrong_float32)
 
 # %% [markdown]
 # ### 17.3 A series from its magnitude `**`
 # The magnitude alone, sent back with waves that all peak at the centre of their frames (`without_phase` above), gave
 # something like $|x|$. D. Griffin and J. Lim (1984) found an iteration that does better. Start there. Then repeat:
 # *project* the picture (to a series and back to a spectrogram), and give it the *wanted magnitude* again, keeping the
-# phase that the projection brought. After the last round return the series.
+# phase that the projection brought. After the last round return the series. The `m` that is given stays as it is.
 #
 # Why should it help? The projection makes neighbouring frames agree on what they share, and that moves their phases.
 
@@ -966,17 +973,19 @@ def check_series_of_magnitude(answer):
     x[0, 1] = 0  # a channel that was switched off has magnitude 0
     for length, n_fft in ((64, 16), (40, 8)):
         m = magnitude(stft(x[..., :length], n_fft))
-
-        def distance(rounds, m=m, length=length, n_fft=n_fft):
-            found = magnitude(stft(answer(m, length, n_fft, rounds), n_fft))
-            return ((found - m) ** 2).sum().sqrt() / (m**2).sum().sqrt()
-
-        start = istft(without_phase(m), length, n_fft)
-        found = answer(m, length, n_fft, 0)
-        nb.check(f"L {length}, no round: the first series", found, start, atol=1e-9, hint="which start is asked for?")
-        hint = "each round: project, then keep the phase of the projection and put the wanted magnitude"
-        closer = distance(200) / distance(0)
-        nb.check(f"L {length}: distance to m, 200 rounds : none", closer, low=0, high=0.5, hint=hint)
+        expected, far = istft(without_phase(m), length, n_fft), {}
+        for rounds in (0, 1, 2, 3, 200):
+            found = answer(given := m.clone(), length, n_fft, rounds)
+            far[rounds] = (magnitude(stft(found, n_fft)) - m).norm()
+            hint = "each round: project, then keep the phase of the projection and put the wanted magnitude"
+            hint = "0 / 0 is no number, and a channel may be switched off" if found.isnan().any() else hint
+            if rounds < 4:
+                nb.check(f"L {length}, {rounds} rounds: m stays", bool((given == m).all()), True, hint="work on a copy")
+                nb.check("the series", found, expected, atol=1e-6, hint=hint if rounds else "which start is asked for?")
+            real, imag = stft(expected, n_fft).chunk(2, dim=1)
+            turn = torch.atan2(imag, real)
+            expected = istft(torch.cat([m * turn.cos(), m * turn.sin()], dim=1), length, n_fft)
+        nb.check(f"L {length}: distance to m, 200 rounds : none", far[200] / far[0], low=0, high=0.5, hint=hint)
 
 
 nb.examine(check_series_of_magnitude, series_of_magnitude)
@@ -1014,4 +1023,42 @@ def wrong_scales_parts_apart(m, length, n_fft, rounds):
     return istft(u, length, n_fft)
 
 
+def wrong_one_round_less(m, length, n_fft, rounds):
+    """stops one round early"""
+    return series_of_magnitude(m, length, n_fft, max(rounds - 1, 0))
+
+
+def wrong_hundred_rounds(m, length, n_fft, rounds):
+    """goes on for a hundred rounds whatever is asked"""
+    return series_of_magnitude(m, length, n_fft, 100 * (rounds > 0))
+
+
+def wrong_large_clamp(m, length, n_fft, rounds):
+    """clamps at a magnitude that is not small here"""
+    u = without_phase(m)
+    for _ in range(rounds):
+        u = stft(istft(u, length, n_fft), n_fft)
+        u = m.repeat(1, 2, 1, 1) * u / magnitude(u).clamp(min=1e-3).repeat(1, 2, 1, 1)
+    return istft(u, length, n_fft)
+
+
+def wrong_divides_by_zero(m, length, n_fft, rounds):
+    """divides by a magnitude that may be 0"""
+    u = without_phase(m)
+    for _ in range(rounds):
+        u = stft(istft(u, length, n_fft), n_fft)
+        u = m.repeat(1, 2, 1, 1) * u / magnitude(u).repeat(1, 2, 1, 1)
+    return istft(u, length, n_fft)
+
+
+def wrong_moves_m(m, length, n_fft, rounds):
+    """writes what it reached into the m that it was given"""
+    x = istft(without_phase(m), length, n_fft)
+    if rounds:
+        m.copy_(1.01 * magnitude(stft(x, n_fft)))
+    return x
+
+
 nb.refused(check_series_of_magnitude, wrong_only_projects, wrong_never_projects, wrong_scales_parts_apart)
+nb.refused(check_series_of_magnitude, wrong_one_round_less, wrong_hundred_rounds, wrong_large_clamp)
+nb.refused(check_series_of_magnitude, wrong_divides_by_zero, wrong_moves_m)
