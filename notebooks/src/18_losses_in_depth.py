@@ -700,13 +700,14 @@ def check_linear_cka(answer):
     x, y = random + 2, torch.cat([random[:, :2] ** 2, random[:, 4:5]], dim=1)  # (6, 9), (6, 3)
     rotation = torch.linalg.qr(random[:, :6])[0]
     nb.check("rotated and rescaled", answer(x[:, :6], 3 * x[:, :6] @ rotation), 1.0, rtol=1e-9,
-             hint="the denominator has the norms of X^T X and Y^T Y, not of X and Y")  # fmt: skip
+             hint="centre each column over the series; the denominator has the norms of X^T X and Y^T Y")  # fmt: skip
     centred_x, centred_y = x - x.mean(dim=0), y - y.mean(dim=0)
     norms = [torch.linalg.matrix_norm(m) for m in (centred_x.T @ centred_x, centred_y.T @ centred_y)]
     expected = torch.linalg.matrix_norm(centred_x.T @ centred_y) ** 2 / (norms[0] * norms[1])
-    nb.check("widths 9 and 3", answer(x, y), expected, rtol=1e-9, hint="centre each column over the series first")
-    wide = torch.ones(3, 20_000).cumsum(dim=0) + torch.arange(20_000) % 2  # slow? a D x D matrix has 1.6 GB here
-    nb.check("width 20000", answer(wide, wide), 1.0, rtol=1e-4)
+    nb.check("widths 9 and 3", answer(x, y), expected, rtol=1e-9, hint="a squared norm over a product of two norms")
+    wide = torch.ones(3, 6_000_000).cumsum(dim=0) + torch.arange(6_000_000) % 2  # a D x D matrix would have 144 TB
+    found = nb.answered(answer, wide, wide, hint="B x B matrices only: one of D x D fits into no memory")
+    nb.check("width 6000000", found, 1.0, rtol=1e-4)
 
 
 nb.examine(check_linear_cka, linear_cka)
@@ -730,6 +731,12 @@ def wrong_denominator(x, y):
     return ((x @ x.T) * (y @ y.T)).sum() / ((x**2).sum() * (y**2).sum())
 
 
+def wrong_wide_matrices(x, y):
+    """builds D x D matrices"""
+    x, y = x - x.mean(dim=0), y - y.mean(dim=0)
+    return (x.T @ y).norm() ** 2 / ((x.T @ x).norm() * (y.T @ y).norm())
+
+
 def wrong_centres_rows(x, y):
     """centres each series over its features instead of each feature over the series"""
     x, y = x - x.mean(dim=1, keepdim=True), y - y.mean(dim=1, keepdim=True)
@@ -737,7 +744,7 @@ def wrong_centres_rows(x, y):
     return (gram_x * gram_y).sum() / (gram_x.norm() * gram_y.norm())
 
 
-nb.refused(check_linear_cka, wrong_not_centred, wrong_denominator, wrong_centres_rows)
+nb.refused(check_linear_cka, wrong_not_centred, wrong_denominator, wrong_centres_rows, wrong_wide_matrices)
 
 # %% [markdown]
 # ### 18.2 How many directions are in use? `*`
