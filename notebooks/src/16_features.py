@@ -199,7 +199,7 @@ def few_label_scores(f, y, f_test, y_test, per_class=cfg.some, probe=linear_prob
 
 
 # %%
-METHODS = {  # a single step with a tiny rate leaves the weights as they were drawn
+METHODS = {  # a step of a tiny rate leaves the weights as drawn; batch norms go a tenth of the way to what they see
     "untrained": Representation("simclr", steps=1, lr=1e-12, seed=cfg.seed),
     "simclr": Representation("simclr", steps=cfg.steps, seed=cfg.seed),
     "vicreg": Representation("vicreg", steps=cfg.steps, seed=cfg.seed),
