@@ -174,8 +174,9 @@ def verdict(mean, error, seeds, n=None):
     seeds, 4 % with five: Student's t has 2 and 4 degrees of freedom.
 
     n   of a difference of accuracies: how many test series, the same ones for all seeds, whose error is not in that of
-        the seeds. Where d of them change sides, all in one direction, its standard error is sqrt(d): with fewer than
-        nine of them the difference is not settled for other series. None where each seed draws other test series.
+        the seeds. Where d of them change sides in one run, all in one direction, the error of d is sqrt(d) if there is
+        no difference (McNemar's test): with fewer than nine of them it is not settled for other series. A mean over
+        seeds may have a smaller error: the rule is on the safe side. None where each seed draws other test series.
     """
     if not seeds:
         return "not recorded"

@@ -892,8 +892,9 @@ nb.check("recorded: untrained TS2Vec minus untrained residual network", squares[
 # residual network (a likely reason, not tested: it is read by its largest value over time, and the other by its mean).
 # A table that has only trained rows compares architectures and calls it losses. Second, whether training *helps* is a
 # question for each row, and the last column of the table answers it, by *two* untrained networks. They differ more than
-# many methods do: on charts a probe reads the plain one at 0.86, the normalised one at 0.75. So "mixup, CLOCS and ExpCLR
-# made it no better, or worse" is true beside the one and not beside the other, and a table should say which it has. The
+# many methods do: on charts a probe reads the plain one at 0.86, the normalised one at 0.75. Beside the plain one mixup is
+# worse, and CLOCS and ExpCLR are not settled; beside the normalised one CLOCS and ExpCLR are better, and mixup is not
+# settled. A table should say which it has. The
 # live runs have the plain one, and a case, CLOCS, where training does not help beside it. Its claim is that the two
 # halves of a chart are the same thing. A likely reason, not tested: that is wrong for a chart that shifts or drifts in
 # between.
@@ -901,7 +902,7 @@ nb.check("recorded: untrained TS2Vec minus untrained residual network", squares[
 # Do *leads* teach more than pairs with nothing in common? On the gestures they are 0.020 better, 8 of 400 test series, just
 # short of what the rule asks; halves of one series are 0.025 better, which passes. Beside the untrained networks leads
 # teach there, plain or normalised. On BasicMotions, the set with six channels, no difference is settled (40 test series:
-# one is 0.025). And pairs with nothing in common can teach, too: on the gestures 5-NN has 0.91 after them, and untrained
+# one is 0.025, and nine are more than is left above 0.955). And pairs with nothing in common can teach, too: on the gestures 5-NN has 0.91 after them, and untrained
 # 0.66 plain, 0.75 normalised. They still push all series apart.
 #
 # ### Where does the partner stand?
@@ -1028,7 +1029,7 @@ nb.check("by hand: changed columns of a row, at most", int(changed.max()), 18)
 # The last two lines are why the donors must differ: with one donor row for all columns, what was copied is a piece of
 # a real row, and its columns agree with each other. The view then says less about which columns belong together.
 # (Public code has three variants: one donor; values uniform between a column's extremes; and a mask that is inverted,
-# so that "60 %" replaces 40 %. What is recorded of them stands in the last lines of the table below.)
+# so that "60 %" replaces 40 %. What is recorded of them stands below, in the table of SCARF's frozen features.)
 #
 # ### Four rows
 #
@@ -1155,8 +1156,9 @@ for name in TABLES:
 # At a rate of 1 the view tells nothing of its row. So features at 0.6 are to be compared with those at 1 and with
 # those of the untrained network: the lines 'frozen' do it, table by table. With all labels, and right ones, none of them is
 # settled: there the curve over rates does not show what pre-training adds. It does add with a tenth of the labels, on wine
-# and digits, and most with 30 % wrong ones: a border in SCARF's frozen features is 0.16 to 0.26 better than one in an untrained network's, on all three tables. It is
-# not better than one in the raw columns, but for digits.
+# and digits, and most with 30 % wrong ones: a border in SCARF's frozen features is 0.16 to 0.26 better than one in an untrained
+# network's, on all three tables. Beside a border in the *raw columns* it is settled on digits only, with 30 % wrong
+# labels; with a tenth of the labels it is below that one on digits and breast cancer.
 #
 # Two networks stand beside fine-tuning. "fine_tuned, untrained" has the same small rate for the encoder as fine-tuning,
 # "scratch" ten times that rate, as one would train it. With 30 % wrong labels fine-tuning is above the first on breast
