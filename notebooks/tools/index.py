@@ -144,8 +144,8 @@ def how_long():
 
 OUTCOMES = """*Found* and *the opposite is found* need three seeds or more and a mean difference of more than three
 standard errors; of differences that are chance alone that is 9.5 % with three seeds, 4 % with five. Where all seeds
-share a test set, differences of accuracies also need nine of its series (chapter 11 says why). *Not settled* is a difference below that,
-*too few runs* fewer than three seeds. *Survey* is told in words, with its source: it needs
+share a test set, differences of accuracies also need nine of its series (chapter 11 says why). *Not settled* is a
+difference below that, *too few runs* fewer than three seeds. *Survey* is told in words, with its source: it needs
 other data than series or a training of its own. *Left to text* could be tested here and is not; {left} rows say so."""
 
 
