@@ -5,6 +5,8 @@ scaled series. `finite`, `series`, `whole_numbers` and what uses them look at va
 looks at types and shapes alone, so that it may stand in a training step.
 """
 
+import contextlib
+
 import numpy as np
 import torch
 
@@ -42,7 +44,8 @@ def _from_array(values, what) -> torch.Tensor:
     """A copy of numbers as a tensor of float32, float64 (of float64 and longer ones) or int64; gaps become NaN."""
     expected = f"{what}: expected real numbers as a tensor or an array"
     try:
-        array = np.asanyarray(values)
+        masked = isinstance(values, list | tuple) and any(isinstance(part, np.ma.MaskedArray) for part in values)
+        array = np.ma.array(values) if masked else np.asanyarray(values)
         if isinstance(array, np.ma.MaskedArray):
             array = array.astype(np.float64).filled(np.nan)  # pyright: ignore[reportAttributeAccessIssue]  # numpy's types lose the mask here
     except (ValueError, TypeError, RuntimeError) as error:  # rows of unequal length, say
@@ -264,6 +267,18 @@ def source(generator, like):
     found = f"one on {generator.device}" if isinstance(generator, torch.Generator) else shown(generator)
     right = f"torch.Generator({like.device.type!r}).manual_seed(0)"
     raise BadInput(f"generator must be None or a torch.Generator on {like.device}, got {found}: pass {right}")
+
+
+@contextlib.contextmanager
+def usual_torch():
+    """Within the block, or a function decorated by it, torch makes float32 and gradients, whatever is set outside."""
+    outside = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        torch.set_default_dtype(outside)
 
 
 def device(wanted=None):

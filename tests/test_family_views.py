@@ -269,6 +269,15 @@ def test_gaps_are_interpolated_as_numpy_does():
     assert torch.equal(interpolate_missing(gaps.numpy()), filled)
     with pytest.raises(BadInput, match="no value at all"):
         interpolate_missing(torch.full((1, 1, 3), math.nan))
+    infinite = torch.tensor([[1, math.inf, 3, math.nan, 5]])
+    assert interpolate_missing(infinite).tolist() == [[1, math.inf, 3, 4, 5]]
+
+
+@pytest.mark.parametrize("fill, value", [(fill_missing, 1), (interpolate_missing, 2)])
+def test_masked_values_are_filled(fill, value):
+    masked = np.ma.masked_array([[1.0, 99, 3], [4, 4, 4]], [[False, True, False], [False] * 3])
+    for x in (masked, list(masked), [masked[0], [4.0, 4, 4]]):
+        assert fill(x).tolist() == [[1, value, 3], [4, 4, 4]]
 
 
 def test_wrong_labels_are_of_other_classes():

@@ -41,17 +41,9 @@ def few_labels(y: Int[ArrayLike, " n"], per_class, g) -> Int[Tensor, " m"]:
 
 @checked(per_class=optional(count), epochs=count_from_0, lr=not_negative, head_lr=not_negative, batch=count)
 def fine_tune(
-    net,
-    x: Float[ArrayLike, "n C L"],
-    y: Int[ArrayLike, " n"],
-    *,
-    per_class,
-    g,
-    epochs=100,
-    lr=1e-4,
-    head_lr=1e-3,
+    net, x: Float[ArrayLike, "n C L"], y: Int[ArrayLike, " n"], *, per_class, g, epochs=100, lr=1e-4, head_lr=1e-3,
     batch=64,
-) -> nn.Module:
+) -> nn.Module:  # fmt: skip
     """A classifier: a copy of a trained encoder and a linear head, both trained on a few labelled series, by Adam.
 
     net        encoder, series (B, C, L) -> (B, D); it stays as it is

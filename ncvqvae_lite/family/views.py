@@ -222,7 +222,7 @@ def fill_missing(x: Float[ArrayLike, "*rows L"]) -> Float[Tensor, "*rows L"]:
 def interpolate_missing(x: Float[ArrayLike, "*rows L"]) -> Float[Tensor, "*rows L"]:
     """Arrays (..., L) without their NaN: linear between the values on both sides, at the ends the nearest value.
 
-    x        numpy or torch; other values, type and device stay as they are
+    x        numpy or torch; other values, type and device stay as they are. Beside an infinite value NaN may stay
     raises   BadInput where all L values of a row are missing
     """
     x = floats(x, "x")
@@ -230,7 +230,8 @@ def interpolate_missing(x: Float[ArrayLike, "*rows L"]) -> Float[Tensor, "*rows 
     known, steps = ~x.isnan(), torch.arange(x.shape[-1], device=x.device)
     last = torch.where(known, steps, -1).cummax(dim=-1).values
     following = torch.where(known, steps, x.shape[-1]).flip(-1).cummin(dim=-1).values.flip(-1)
-    return torch.lerp(before, after, (steps - last).to(x.dtype) / (following - last).clamp(min=1))
+    line = torch.lerp(before, after, (steps - last).to(x.dtype) / (following - last).clamp(min=1))
+    return torch.where(known, x, line)
 
 
 @checked(share=inner_share)
