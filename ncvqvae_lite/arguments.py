@@ -124,6 +124,8 @@ def seed_number(value, name):
     """What a generator of random numbers can be started from: a whole number of 64 bits, negative ones too."""
     if isinstance(value, numbers.Integral) and -(2**63) <= value < 0:  # pyright: ignore[reportOperatorIssue]
         return int(value)
+    if value is None:
+        raise BadInput(f"{name} must be a whole number, got None: write {name}=0, so that a repetition gives the same")
     return integer(value, name, low=0, high=2**63 - 1)
 
 

@@ -3,6 +3,8 @@
 Private to `data`. Letters: n series, C channels, L steps.
 """
 
+import re
+
 import numpy as np
 import torch
 
@@ -10,6 +12,7 @@ from .errors import BadInput, one_line
 
 MIN_STEPS = 16  # in shorter series the encoder has no frame to halve
 FAR = 1e4  # standard deviations from zero to the mean: farther out float32 has less than 3 digits for the shape
+LARGEST = 1e140  # value that `not_far` lets pass: the squares of larger ones have no mean
 JUDGED = 10  # series at least, to judge whether a column looks like labels
 NOT_STEPS = ("label", "labels", "class", "classes", "target", "y", "id", "index", "unnamed: 0")  # names of columns
 
@@ -19,8 +22,9 @@ def series_array(x, what):
 
     Masked values and None are gaps, and refused like NaN. The array may share memory with x.
     """
-    x = to_numpy(x)
-    x = [to_numpy(series) for series in x] if isinstance(x, (list, tuple)) else x
+    if x is None:
+        raise BadInput(f"{what} is None, expected (n, L) or (n, C, L): pass some series")
+    x = plain_series(x)
     try:
         array = np.asarray(x)
         array = _without_objects(array) if array.dtype == object else array
@@ -45,6 +49,24 @@ def series_array(x, what):
         ]
         raise BadInput(f"{what} has {' and '.join(found)} values {_where(~finite)}, expected none: fill or drop them")
     return array
+
+
+def refusal(said, x, what):
+    """Another library's refusal of x: its first words, then what `series_array` says; all of it if that takes x."""
+    try:
+        series_array(x, what)
+    except BadInput as error:
+        first = re.split(r"[.:](?:\s|$)|\n", said)[0]
+        return f"{first}: {error}" + (". Reshape your data by x[None] if it is one series" if "got 1D" in first else "")
+    return " ".join(said.split())
+
+
+def not_far(x, what, most=LARGEST, unit=""):
+    """Series (n, C, L), all values at most so far from 0; NaN passes."""
+    if (far := np.abs(x) > most).any():
+        found = f"values of size {np.nanmax(np.abs(x)):.3g}{unit} {_where(far)}, expected at most {most:.3g}"
+        raise BadInput(f"{what} has {found}: drop these series, or mark the values as missing")
+    return x
 
 
 def storage_type(x):
@@ -120,6 +142,12 @@ def _without_objects(array):
     if texts := [value for value in array.flat if isinstance(value, (str, bytes))]:
         raise TypeError(f"the text {texts[0]!r}")  # float() would take 1_0 for 10
     return np.asarray(np.where(pd.isna(array), None, array).tolist(), dtype=np.float64)  # pyright: ignore[reportArgumentType]  # numpy takes None
+
+
+def plain_series(x):
+    """Series as numpy knows them: `to_numpy` of x, or of each series in a list."""
+    x = to_numpy(x)
+    return [to_numpy(series) for series in x] if isinstance(x, (list, tuple)) else x
 
 
 def to_numpy(x):

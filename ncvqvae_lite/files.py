@@ -146,10 +146,13 @@ def save_module(module, file, arguments):
 
 
 def load_module(file, *classes):
-    """Rebuild what `save_module` wrote of a network of one of these classes, on the CPU, in eval mode."""
+    """Rebuild what `save_module` wrote of a network of one of these classes, on the CPU, in eval mode.
+
+    A class whose `saved_by` is the name of another one is called so in messages.
+    """
     from safetensors import safe_open
 
-    file, wanted = Path(file), " or ".join(cls.__name__ for cls in classes)
+    file, wanted = Path(file), " or ".join(getattr(cls, "saved_by", cls.__name__) for cls in classes)
     if not file.is_file():
         raise NotFound(f"no {file.name} in {file.parent}: expected a folder that {wanted}.save wrote")
     try:

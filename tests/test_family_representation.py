@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -250,6 +251,14 @@ def test_neither_offset_nor_scale_of_the_units_matter(control):
         ({}, np.zeros((4, 20, 8)), "series of 8 steps, expected at least 16"),
         ({}, np.full((4, 20), np.nan), "Input contains NaN"),
         ({}, [["a"] * 20] * 4, "could not convert string to float"),
+        ({"seed": None}, np.zeros((4, 20)), "got None: write seed=0"),
+        ({}, None, "X is None, expected .*: pass some series"),
+        ({}, [[0.0] * 20, [1.0] * 18], r"X holds unequal lengths \(18 to 20 steps\).*: cut, resample or convert"),
+        ({}, np.where(np.eye(20), np.inf, 0.0), r"Input contains infinity .* in 20 of 20 series .*: fill or drop them"),
+        ({}, np.zeros((4, 8)), "series of 8 steps, expected at least 16: resample them"),
+        ({}, np.zeros(20), r"^[^\[]* shape \(20,\), .*: reshape it. Reshape your data by x\[None\]"),
+        ({}, np.full((4, 20), 1j), r"^Complex data not supported: X holds values of type complex128, .*: convert them"),
+        ({}, pd.DataFrame(np.zeros((4, 20))).assign(day=pd.Timestamp(0)), "X holds no plain numbers .*: cut, resample"),
     ],
 )
 def test_what_cannot_be_learned_from_is_refused(change, x, message):
@@ -266,5 +275,95 @@ def test_other_series_than_those_learned_from_are_refused(control, tmp_path):
         learned.transform(np.stack([x, x], axis=1))
     with pytest.raises(NotFittedError):
         Representation().transform(x)
-    with pytest.raises(NotFound, match="no representation.safetensors"):
+    with pytest.raises(NotFound, match="no representation.safetensors in .* that Representation.save wrote"):
         Representation.load(tmp_path)
+
+
+@pytest.mark.parametrize("method, fails", [("simclr", True), ("ts2vec", False)])
+def test_masked_values_are_missing(method, fails):
+    hidden = np.random.default_rng(0).normal(size=(8, 20))
+    mask = np.arange(20) == np.arange(8)[:, None]
+    hidden[mask] = 1e6
+    gaps = np.where(mask, np.nan, hidden)
+    for masked in (np.ma.masked_array(hidden, mask), list(np.ma.masked_array(hidden, mask))):
+        if fails:
+            with pytest.raises(
+                BadInput, match=r"Input contains NaN: .* in 8 of 8 series .*interpolate_missing.* ts2vec$"
+            ):
+                Representation(method, steps=1).fit(masked)
+        else:
+            one, other = (Representation(method, steps=2).fit(x) for x in (masked, gaps))
+            np.testing.assert_array_equal(one.transform(masked), other.transform(gaps))
+
+
+def test_tensors_of_any_kind_are_series():
+    x = torch.randn(6, 20, generator=torch.Generator().manual_seed(0)).bfloat16()
+    features = Representation(steps=1).fit_transform(x.float().numpy())
+    for tensors in (x, x.float().requires_grad_(), list(x.float().requires_grad_())):
+        np.testing.assert_array_equal(Representation(steps=1).fit_transform(tensors), features)
+
+
+def test_values_beyond_what_can_be_computed_with_are_refused():
+    x = np.random.default_rng(0).normal(size=(8, 20))
+    learned, far = Representation(steps=1).fit(x), x.copy()
+    far[3, 5], far[6, 1] = 1e39, np.finfo(float).max / 2
+    with pytest.raises(
+        BadInput, match=r"in 1 of 8 series \(rows 6, .*, the first at step 1, .*: drop these series, or"
+    ):
+        learned.transform(far)
+    far[6, 1] = 0
+    with pytest.raises(
+        BadInput, match=r"size 1\.\d+e\+39 standard deviations of train in 1 of 8 series \(rows 3, .* step 5"
+    ):
+        learned.transform(far)
+    far[3, 5] = 1e160
+    with pytest.raises(
+        BadInput, match=r"X has values of size 1e\+160 in 1 of 8 series \(rows 3, .*mark the values as mis"
+    ):
+        Representation(steps=1).fit(far)
+
+
+def test_a_refused_fit_changes_nothing(control):
+    x = pd.DataFrame(control[0][:8], columns=[f"t{i}" for i in range(60)])
+    learned = Representation(steps=1).fit(x)
+    before = dict(vars(learned))
+    for other in (x.add_prefix("u").iloc[:, :12], x.add_prefix("u").assign(u0=np.inf), x.iloc[:1].to_numpy()):
+        with pytest.raises(BadInput):
+            learned.fit(other)
+    assert vars(learned).keys() == before.keys() and all(vars(learned)[name] is before[name] for name in before)
+
+
+def test_what_looks_like_something_else_than_series_is_warned_of():
+    x = np.random.default_rng(0).normal(size=(12, 20))
+    x[:, 0] = np.arange(12) % 3
+    gaps = np.round(np.random.default_rng(0).normal(0, 9, size=(12, 20)))
+    gaps[np.arange(1, 20) % 12, np.arange(1, 20)] = np.nan  # a gap in all columns of whole numbers but the first
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Representation("ts2vec", steps=1).fit(gaps)
+    for doubtful, told in (
+        (x, "the first step of X looks like a column of labels"),
+        (np.zeros((3, 40, 17)) + np.arange(17), "X has 40 channels of 17 steps: if that is (n, L, C), swap"),
+        (pd.DataFrame(x).rename(columns=str).rename(columns={"0": "label"}), "a table with a column 'label'"),
+    ):
+        with pytest.warns(WeakEvidence, match=re.escape(told)) as warned:
+            Representation(steps=1).fit(doubtful)
+        assert warned[0].filename == __file__
+
+
+@pytest.mark.parametrize("method", SYSTEMS)
+def test_settings_of_torch_change_no_feature(method, control, tmp_path):
+    x = control[0][:8]
+    learned = Representation(method, steps=2).fit(x)
+    features = learned.transform(x)
+    learned.save(tmp_path)
+    torch.set_default_dtype(torch.float64)
+    try:
+        for estimator in (Representation(method, steps=2).fit(x), learned, Representation.load(tmp_path)):
+            np.testing.assert_array_equal(estimator.transform(x), features)
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for within in (torch.no_grad, torch.inference_mode):
+        with within():
+            np.testing.assert_array_equal(Representation(method, steps=2).fit_transform(x), features)

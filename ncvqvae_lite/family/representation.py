@@ -5,6 +5,7 @@ in pipelines and grid searches: `make_pipeline(Representation(), StandardScaler(
 one record in SYSTEMS; what it does is in its own module. Everything runs on the CPU.
 """
 
+import copy
 import functools
 import warnings
 from collections.abc import Callable
@@ -18,7 +19,8 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import nn
 
 from ..arguments import choice, count, optional, path, positive, seed_number
-from ..data_arrays import MIN_STEPS, rows_text, series_array
+from ..arguments_tensors import usual_torch
+from ..data_arrays import MIN_STEPS, doubts, not_far, plain_series, refusal, rows_text, series_array, table_doubts
 from ..errors import BadInput, WeakEvidence
 from ..files import load_module, save_module
 from ..inference import batched
@@ -32,6 +34,8 @@ from .views import simclr_views
 
 FILE = "representation.safetensors"
 FEW = 0.1  # share of steps known in all channels below which `Representation` warns
+FARTHEST = 1e15  # standard deviations of the train series: the squares of farther values are none in float32
+FILLS = "family.views.interpolate_missing or fill_missing"
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ PARAMETERS = dict(
 class _Learned(nn.Module):
     """What `fit` learns and `save` writes: the network, and of the train series each channel's mean and deviation."""
 
+    saved_by = "Representation"
     mean: torch.Tensor  # (C, 1) float64
     std: torch.Tensor
 
@@ -105,8 +110,10 @@ class _Learned(nn.Module):
             self.register_buffer(name, torch.full((channels, 1), value, dtype=torch.float64))
 
     def scaled(self, x):
-        """x (n, C, L) as float32, by the train series; NaN stays."""
-        return torch.as_tensor((x - self.mean.numpy()) / self.std.numpy(), dtype=torch.float32)
+        """x (n, C, L) as float32, by the train series; NaN stays. Raises BadInput for values too far from these."""
+        with np.errstate(over="ignore"):  # what becomes infinite is refused
+            x = not_far((x - self.mean.numpy()) / self.std.numpy(), "X", FARTHEST, " standard deviations of train")
+        return torch.as_tensor(x, dtype=torch.float32)
 
 
 class Representation(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -134,6 +141,7 @@ class Representation(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def __init__(self, method="simclr", *, steps=None, batch=None, lr=1e-3, seed=0):
         self.method, self.steps, self.batch, self.lr, self.seed = method, steps, batch, lr, seed
 
+    @usual_torch()
     def fit(self, X, y=None):
         """Learn from series.
 
@@ -141,19 +149,22 @@ class Representation(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         y         is not looked at
         returns   self
         raises    BadInput for other series, parameters that cannot be, fewer than two series
-        warns     WeakEvidence where few steps are known
+        warns     WeakEvidence where few steps are known, and where X looks like something else than series
         """
         # As plain Python values, whatever kind of number was given
         how: dict[str, Any] = {name: check(getattr(self, name), name) for name, check in PARAMETERS.items()}
         system, seed = SYSTEMS[how["method"]], how["seed"]
         steps, batch = how["steps"] or system.steps, how["batch"] or system.batch
-        x = self._series(X, system.gaps, reset=True)
+        named = copy.copy(self)  # has the names of columns; a refusal leaves `self` as it was
+        x = named._series(X, system.gaps, reset=True)
+        for sentence in (*table_doubts(X, "X"), *doubts(np.nan_to_num(x), None, "X")):
+            warnings.warn(sentence, WeakEvidence, stacklevel=3)
         if batch < 2:
             raise BadInput(f"batch is {batch}, expected 2 or more: series are set side by side")
         n, channels, length = x.shape
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            learned = _Learned(channels, length, names=list(getattr(self, "feature_names_in_", ())), **how)
+            learned = _Learned(channels, length, names=list(getattr(named, "feature_names_in_", ())), **how)
         mean, std = (moment(x, axis=(0, 2))[:, None] for moment in (np.nanmean, np.nanstd))  # (C, 1)
         rounding = np.finfo(np.float64).eps * n * length * np.abs(mean)  # the std of a constant is at most this
         learned.mean.copy_(torch.as_tensor(mean))
@@ -163,6 +174,7 @@ class Representation(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         self.losses_ = np.array(losses)
         return self._keep(learned.eval())
 
+    @usual_torch()
     def transform(self, X):
         """Features (n, d) float32 of series of the channels and the length that were learned from."""
         check_is_fitted(self)
@@ -182,6 +194,7 @@ class Representation(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         save_module(self.learned_, path(folder, "folder") / FILE, self.learned_.arguments)
 
     @classmethod
+    @usual_torch()
     def load(cls, folder):
         """The fitted estimator that `save` wrote; its `losses_` are not kept."""
         learned = load_module(path(folder, "folder") / FILE, _Learned)
@@ -190,6 +203,7 @@ class Representation(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def _keep(self, learned):
         self.learned_ = learned
         self.channels_, self.n_features_in_ = learned.arguments["channels"], learned.arguments["length"]
+        vars(self).pop("feature_names_in_", None)
         if names := learned.arguments.get("names"):
             self.feature_names_in_ = np.array(names, dtype=object)
         return self
@@ -212,28 +226,25 @@ class Representation(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
         reset   True in `fit`: the names of columns are kept, and two series are needed
         """
-        try:
-            validate_data(self, x, reset=reset, skip_check_array=True, ensure_2d=False)  # the names of columns alone
-        except (TypeError, ValueError) as error:
-            raise BadInput(str(error)) from error
+        plain = plain_series(x)
         try:  # in scikit-learn's words, which its users know
-            sizes = dict(allow_nd=True, ensure_min_samples=1 + reset, ensure_min_features=MIN_STEPS)
-            x = check_array(x, dtype=np.float64, ensure_all_finite="allow-nan" if gaps else True, **sizes)
+            validate_data(self, x, reset=reset, skip_check_array=True, ensure_2d=False)  # the names of columns alone
+            x = check_array(plain, allow_nd=True, dtype=np.float64, ensure_all_finite=False)
+            x = np.where(missing := np.isnan(x) & gaps, 0.0, x)
+            check_array(x, allow_nd=True, ensure_min_samples=1 + reset, ensure_min_features=MIN_STEPS)
         except (TypeError, ValueError) as error:
-            said, known = " ".join(str(error).split()), [name for name, system in SYSTEMS.items() if system.gaps]
-            advice = f" Fill the gaps (family.views.fill_missing), or take a method that knows them: {', '.join(known)}"
-            raise BadInput(said + (advice if "contains NaN" in said else "")) from error
-        missing = np.isnan(x)
-        series = series_array(np.where(missing, 0.0, x), "X")
+            known = ", ".join(name for name, system in SYSTEMS.items() if system.gaps)
+            advice = f" ({FILLS}), or take a method that knows gaps: {known}" if "contains NaN" in str(error) else ""
+            raise BadInput(refusal(str(error), x, "X") + advice) from error
+        series = not_far(series_array(x, "X"), "X")
         missing = missing.reshape(series.shape)
         if (empty := missing.all(axis=(1, 2))).any():
             raise BadInput(f"X has no value at all in series {int(empty.argmax())}: leave it out")
         known = ~missing.any(axis=1)  # (n, L)
         if (lost := ~known.any(axis=1)).any():
             found = f"X has no step with values in every channel, in {rows_text(np.flatnonzero(lost), len(x))}"
-            raise BadInput(f"{found}: fill gaps (family.views.fill_missing), leave out these series, or a channel")
+            raise BadInput(f"{found}: fill gaps ({FILLS}), leave out these series, or a channel")
         if known.mean() < FEW:
             found = f"only {known.mean():.1%} of the steps of X have values in every channel, the others are not seen"
-            advice = "fill gaps (family.views.fill_missing), or leave out channels"
-            warnings.warn(f"{found}: {advice}", WeakEvidence, stacklevel=3)
+            warnings.warn(f"{found}: fill gaps ({FILLS}), or leave out channels", WeakEvidence, stacklevel=4)
         return np.where(missing, np.nan, series)
