@@ -234,9 +234,12 @@ class TestEvaluate:
         rng, words = np.random.default_rng(0), []
         for share in (0.3, 1.0, 4.0):
             noisy = fresh + share * fresh.std() * rng.standard_normal(fresh.shape)
-            words.append(reading.judged(compare(control, synthetic=(noisy, y))))
+            words.append(reading.judged(found := compare(control, synthetic=(noisy, y))))
         order = list(reading.WORDS)
         assert words[-1] == "far"
+        reasons, alike = found.verdict.removesuffix(".").split("; as real: ")
+        assert alike.split(", ") == [name for name in reading.REASONS if reading.word(found, name) == "as real"]
+        assert reasons.startswith("Far from real: fid ") and "copied" in alike and "copied" not in reasons
         assert words == sorted(words, key=order.index)
 
     def test_flat_lines_are_no_copies(self, control):
@@ -391,6 +394,10 @@ class TestEvaluate:
             evaluate(fresh, np.where(np.arange(120)[:, None, None] == 7, np.nan, fresh))
         with pytest.raises(BadInput, match=r"shape \(60,\), expected"):
             evaluate(fresh, fresh[0, 0])
+        with pytest.raises(
+            BadInput, match=r"synthetic has no series \(shape \(0, 1, 60\)\), expected at least 4: give more"
+        ):
+            evaluate(fresh, fresh[:0])
         with pytest.raises(BadInput, match="same constant"):
             evaluate(np.ones((20, 30)), fresh[:, 0, :30])
 

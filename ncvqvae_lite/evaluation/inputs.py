@@ -75,6 +75,8 @@ def sets_of(real, synthetic, train=None, real_labels=None, synthetic_labels=None
 
 def _series(x, name):
     x = float_array(x, f"{name} series")
+    if x.ndim in (2, 3) and len(x) == 0:
+        raise BadInput(f"{name} has no series (shape {x.shape}), expected at least {FEWEST}: give more")
     if x.ndim not in (2, 3) or x.size == 0:
         raise BadInput(f"{name} series have shape {x.shape}, expected (n, L) or (n, C, L): reshape them")
     x = x if x.ndim == 3 else x[:, None, :]

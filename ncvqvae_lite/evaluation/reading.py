@@ -54,15 +54,21 @@ def word(evaluation, name):
 
 
 def verdict(evaluation):
-    """One sentence for people."""
+    """One sentence for people: the scores that are its reasons, and then those that read `as real`, by name only.
+
+    Of samples that are as good as real, all stand with their numbers.
+    """
     kind = judged(evaluation)
     if kind is None:
         return f"Too few series for a verdict: {', '.join(EYE)} need more."
-    reasons = [f"{name} {_told(evaluation, name)}" for name in REASONS if name in evaluation]
+    names = [name for name in REASONS if name in evaluation]
+    alike = [name for name in names if kind != "real" and word(evaluation, name) == "as real"]
+    reasons = [f"{name} {_told(evaluation, name)}" for name in names if name not in alike]
     if kind == "copy":
-        reasons = [f"copied {_told(evaluation, 'copied')}; copies have 1, new series 0"]
+        reasons, alike = [f"copied {_told(evaluation, 'copied')}; copies have 1, new series 0"], []
     blind = "" if "copied" in evaluation else " Without train series nothing says whether they are copies."
-    return f"{WORDS[kind].capitalize()}: {', '.join(reasons)}.{blind}"
+    others = f"; as real: {', '.join(alike)}" if alike else ""
+    return f"{WORDS[kind].capitalize()}: {', '.join(reasons)}{others}.{blind}"
 
 
 def judged(evaluation):
