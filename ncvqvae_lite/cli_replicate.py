@@ -40,7 +40,8 @@ class Replicate:
                       ~/.cache/ncvqvae_lite); `ncvqvae fcn fetch` fills it. For generated sets weights ship with the
                       package; for others without weights an FCN is trained. With either, FID and IS are not
                       comparable with the thesis
-    set FIELD=VALUE   replace single settings of the preset, for example --set epochs=100 cas=false
+    set FIELD=VALUE   replace single settings of the preset, for example --set epochs=100 cas=false. Where series are
+                      few, min_steps of the preset asks for more epochs: --set min_steps=0 to have exactly so many
     """
 
     dataset: str = GENERATED
@@ -70,6 +71,7 @@ class Replicate:
 
         from .data import load_dataset
         from .experiment import cell_folder, check_experiment, not_computed, run_experiment
+        from .experiment_card import trained_epochs
         from .tables import floors_table, published_table, scores_table
 
         ds = load_dataset(self.dataset, self.data)
@@ -78,6 +80,10 @@ class Replicate:
         check_experiment(cfg, ds, weights)
         folder = cell_folder(cfg, self.out, weights)
         recipe = ", ".join([f"preset {self.preset}", *self.set])
+        more = [
+            f"{count} {name}" for name, count in trained_epochs(cfg, ds).items() if count > changes.get(name, count)
+        ]
+        recipe += f" ({' and '.join(more)} are trained, so that there are min_steps)" if more else ""
         say(f"Run: {self.dataset}, {self.method} + {self.augmentation}, seed {self.seed}, {recipe}")
         say(f"Data: {ds.sizes}, {ds.n_classes or 'no'} classes; {ds.source}")
         absent = not_computed(cfg, ds)

@@ -4,6 +4,7 @@ import shlex
 from collections import defaultdict
 from pathlib import Path
 
+from .experiment_stages import optim_settings, resolve
 from .files import atomic, read_json
 from .names import METHODS, arm
 from .tables import floors_table, scores_table
@@ -26,7 +27,7 @@ def write_card(folder, cfg, ds, metrics, absent, weak, fcn_weights):
     sections = [
         _title(cfg, ds, config),
         _data(ds, config),
-        _method(cfg, config),
+        _method(cfg, ds, config),
         _scores(metrics, absent, config, fcn_weights),
         _sampling(ds, config),
         _limits(ds, metrics, weak, (folder / "residuals.safetensors").exists()),
@@ -58,9 +59,15 @@ def _data(ds, config):
     return "\n".join([*lines, f"\n{scaling}; samples are in the units of the series."])
 
 
-def _method(cfg, config):
+def trained_epochs(cfg, ds):
+    """Setting -> epochs that are trained, more than it says where `min_steps` asks for them."""
+    resolved, n = resolve(cfg, ds), len(ds.x_train)
+    return {f"{prefix}epochs": optim_settings(resolved, n, prefix)["epochs"] for prefix in ("", "prior_", "fcn_")}
+
+
+def _method(cfg, ds, config):
     what = "no second view" if METHODS[cfg.method].loss is None else f"views by `{cfg.augmentation}`"
-    settings = config | config["resolved"]
+    settings = config | config["resolved"] | trained_epochs(cfg, ds)
     told = {name: settings[name] for name in (*MATTER, *cfg.changes())}
     return (
         f"## Method\n\nNC-VQVAE (arXiv 2408.16613): a VQVAE (`{cfg.method}`, {what}) writes a series as tokens, a "

@@ -28,6 +28,7 @@ from ncvqvae_lite.experiment_folders import finished_metrics
 from ncvqvae_lite.experiment_parts import hash_when_made, sha256_of
 from ncvqvae_lite.files import link_or_copy, made_from, read_json, with_its_cells, write_json
 from ncvqvae_lite.lab.results import cell_rows
+from ncvqvae_lite.training_engine import epochs_for
 
 MICRO = dict(
     dim=8, n_blocks=1, codebook_size=8, epochs=1, min_steps=0, batch_size=16, probe_every=2, prior_dim=8,
@@ -326,8 +327,10 @@ def test_the_card_says_what_the_folder_is(runs):
 def test_the_card_of_series_without_labels_and_of_weak_evidence(tmp_path):
     raw = seasons()
     plain = from_arrays(raw.x_train, x_test=raw.x_test, name="seasons")
-    run_experiment(cfg(noise="none"), plain, tmp_path / "plain", device="cpu")
-    card = (cell_folder(cfg(noise="none"), tmp_path / "plain") / "README.md").read_text()
+    longer = cfg(noise="none", min_steps=8, prior_min_steps=3)  # batches of 16 and 20 series
+    run_experiment(longer, plain, tmp_path / "plain", device="cpu")
+    card = (cell_folder(longer, tmp_path / "plain") / "README.md").read_text()
+    assert f", epochs {epochs_for(20, 16, 1, 8)}, " in card and ", prior_epochs 3, " in card
     assert "The series have no labels." in card and "class_name" not in card and "--class" not in card
     assert "(the series have no labels)" in card and "pieces of train series" not in card
     assert "in brackets other test series: fid_kernels" in card
