@@ -22,7 +22,7 @@ import torch
 
 from . import data_archive, data_files, generators
 from .arguments import checked, optional, path, shown
-from .data_arrays import doubts, series_array, storage_type, stored, table_doubts
+from .data_arrays import doubts, order_doubts, series_array, storage_type, stored, table_doubts
 from .data_labels import check_classes, class_order, hold_out, label_names
 from .errors import BadInput, NotFound, WeakEvidence, one_line
 from .files import atomic, cache_dir
@@ -88,7 +88,8 @@ def from_arrays(x_train, y_train=None, x_test=None, y_test=None, *, name="mine",
                      train's labels, numbers first. Equal plain decimals are one class: "1", 1, 1.0 (see `data_labels`)
     source           one sentence: where they come from
     raises           BadInput, with what was found, what was expected and what to do
-    warns            WeakEvidence where the shape, or a table's names, say that something else than series was meant
+    warns            WeakEvidence where the shape, or a table's names, say that something else than series was meant,
+                     or that labels are in another order
     """
     _check_name(name)
     if y_test is not None and x_test is None:
@@ -96,7 +97,11 @@ def from_arrays(x_train, y_train=None, x_test=None, y_test=None, *, name="mine",
     if x_test is not None and (y_train is None) != (y_test is None):
         lacking = "y_train" if y_train is None else "y_test"
         raise BadInput(f"{name}: only {lacking} is missing, expected labels for both splits or for none: pass it too")
-    suspected = list(table_doubts(x_train, f"{name}: x_train"))
+    suspected = [
+        *table_doubts(x_train, f"{name}: x_train"),
+        *order_doubts(x_train, y_train, f"{name}: x_train", "y_train"),
+        *order_doubts(x_test, y_test, f"{name}: x_test", "y_test"),
+    ]
     x_train = series_array(x_train, f"{name}: x_train")
     if len(x_train) < 2:
         raise BadInput(f"{name}: x_train holds 1 series, expected at least 2: add more")

@@ -132,6 +132,16 @@ def table_doubts(x, what):
             yield f"{what} is a table with a column {column!r}, which becomes a step of each series: if not, drop it"
 
 
+def order_doubts(x, y, what, what_y):
+    """The same of a table and its labels whose rows pandas names alike, but not in the same order."""
+    rows, named = (getattr(part, "index", None) for part in (x, y))
+    if not (hasattr(rows, "equals") and hasattr(named, "equals")) or rows.equals(named) or not rows.is_unique:
+        return
+    if len(rows) == len(named) and set(rows) == set(named):
+        found = f"{what} and {what_y} have the same row names in another order, and are paired by position"
+        yield f"{found}: pass y.loc[x.index]"
+
+
 # ---- pieces
 
 

@@ -2,7 +2,7 @@
 
 .tsv .txt .csv   the UCR archive's tables: label first, then L values, no header. The first line shows which separator
                  the file has: that of tab, semicolon and comma which stands there most often, else blanks. An empty
-                 field is a missing value. A separator at the end of each line is none
+                 field is a missing value. A separator at the end of each line is none, and warned of
 .ts              the text of sktime and aeon: lines of `@key value` up to `@data`, then channels separated by colons,
                  values by commas, label last; # and % begin a comment. What the header says is compared with the data
 Each may be compressed: .tsv.gz, ... UTF-8, with or without a byte-order mark. Lines, columns and steps count from 1.
@@ -12,13 +12,14 @@ import csv
 import gzip
 import math
 import re
+import warnings
 import zlib
 
 import numpy as np
 
 from .data_arrays import JUDGED, NOT_STEPS, rows_text
 from .data_labels import plain_name
-from .errors import BadInput, one_line
+from .errors import BadInput, WeakEvidence, one_line
 
 GAPS = ("", "?", "na", "n/a", "nan", "null", "none", "-")  # what stands for a missing value, in any case
 HIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\ufeff]")  # what no editor shows
@@ -137,6 +138,8 @@ def _read_table(lines, path):
     lines = [(number, line) for number, line in lines if line.strip() or separator == "\t"]
     if separator and all(line.rstrip(" ").endswith(separator) for _, line in lines):
         lines = [(number, line.rstrip(" ")[:-1]) for number, line in lines]
+        found = "each line ends with a separator, which is read as no value"
+        warnings.warn(f"{path}: {found}: if the last value is missing, write NaN there", WeakEvidence, stacklevel=2)
     name = {"\t": "tabs", ";": "semicolons", ",": "commas", None: "blanks"}[separator]
     labels, series, numbers = [], [], []
     for number, line in lines:

@@ -425,6 +425,18 @@ def first_run(tmp_path_factory):
         return data, folder / "runs", captured(on_tiny(data, folder / "runs"))
 
 
+def test_a_run_says_how_many_epochs_are_trained(tmp_path, capsys, monkeypatch):
+    def stop(*_, **__):
+        raise BadInput("stopped")
+
+    monkeypatch.setattr("ncvqvae_lite.experiment.run_experiment", stop)
+    main(on_tiny(write_tiny(tmp_path / "data"), tmp_path / "runs", min_steps=100, batch_size=20))
+    first = capsys.readouterr().out.splitlines()[0]
+    assert "epochs=2" in first and first.endswith(" (50 epochs are trained, so that there are min_steps)")
+    main(["replicate", "--help"])
+    assert "--set min_steps=0 to have exactly so many" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_run_prints_its_table_and_where_everything_is(first_run):
     data, runs, (code, out, _) = first_run
     assert code == 0

@@ -1,6 +1,7 @@
 """Arrays and tables: precision far from zero, gaps, true messages, and shapes that look like something else."""
 
 import hashlib
+import re
 import warnings
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from ncvqvae_lite import evaluate
 from ncvqvae_lite.data import cbf, from_arrays, load_dataset, synthetic_control, two_patterns
 from ncvqvae_lite.errors import BadInput, WeakEvidence
 
@@ -180,10 +182,21 @@ def test_what_is_likely_something_else_is_warned_of(case):
         (X[:, None].repeat(16, axis=1), Y),  # as many channels as steps
         (pd.DataFrame(X), pd.Series(Y)),
         (pd.DataFrame(X, index=pd.Index(range(12), name="patient")), Y),
+        (pd.DataFrame(X, index=list("lkjihgfedcba")), pd.Series(Y, index=list("lkjihgfedcba"))),
+        (pd.DataFrame(X), pd.Series(Y, index=range(12, 24))),
     ],
 )
 def test_ordinary_arrays_raise_no_doubt(arrays):
     assert doubts(*arrays) == []
+
+
+def test_labels_in_another_order_than_their_series_are_warned_of():
+    x, y = pd.DataFrame(X, index=list("abcdefghijkl")), pd.Series(Y, index=list("abcdefghijkl"))
+    told = "{} have the same row names in another order, and are paired by position: pass y.loc[x.index]"
+    assert doubts(x, y[::-1]) == [told.format("mine: x_train and y_train")]
+    assert doubts(x, y, pd.DataFrame(X), pd.Series(Y)[::-1]) == [told.format("mine: x_test and y_test")]
+    with pytest.warns(WeakEvidence, match=re.escape(told.format("synthetic and synthetic_labels"))):
+        evaluate(x, x + 1, real_labels=y, synthetic_labels=y[::-1])
 
 
 def test_our_own_and_real_series_raise_no_doubt(monkeypatch, real_data):

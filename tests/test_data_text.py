@@ -10,7 +10,7 @@ import pytest
 
 from ncvqvae_lite import cli_doctor, data, data_files
 from ncvqvae_lite.data import from_arrays, load_dataset
-from ncvqvae_lite.errors import BadInput, NotFound
+from ncvqvae_lite.errors import BadInput, NotFound, WeakEvidence
 
 X = np.random.default_rng(0).integers(-2000, 2000, (12, 16)) / 1000 + 0.0001  # no whole number among them
 Y = ["1", "2"] * 6
@@ -85,6 +85,12 @@ SAME = {
 def test_the_same_series_in_many_ways_of_writing(tmp_path, case):
     ds = read(tmp_path, *SAME[case])
     assert ds.content_hash == EXPECTED.content_hash and ds.class_names == ("1", "2")
+
+
+def test_a_separator_at_each_lines_end_may_be_a_missing_value(tmp_path):
+    lines = [line + "," for line in table(",")]
+    with pytest.warns(WeakEvidence, match=r"_TRAIN.csv: each line ends with a separator, .* write NaN there"):
+        assert read(tmp_path, lines, ".csv").length == X.shape[1]
 
 
 @pytest.mark.parametrize("pair", [("1E2", "100"), ("1_1", "11"), ("None", "NA"), ("walk fast", "sit"), ("a", "A")])

@@ -1,13 +1,15 @@
 """The input of `evaluate`, looked at before any work: sets of series that can be compared, and what that took."""
 
 import functools
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..arguments_arrays import float_array
+from ..data_arrays import order_doubts
 from ..data_labels import check_classes, label_names
-from ..errors import BadInput
+from ..errors import BadInput, WeakEvidence
 from .arrays import Scaling
 
 FEWEST = 4  # series: a half of them are two
@@ -46,8 +48,14 @@ class Sets:
 
 
 def sets_of(real, synthetic, train=None, real_labels=None, synthetic_labels=None, train_labels=None):
-    """Checked Sets of arrays, tensors or lists; raises BadInput as `evaluate` does."""
+    """Checked Sets of arrays, tensors or lists; raises BadInput as `evaluate` does.
+
+    WeakEvidence is warned of where the names of rows say that labels are in another order than their series.
+    """
     notes = []
+    pairs = (("real", real, real_labels), ("synthetic", synthetic, synthetic_labels), ("train", train, train_labels))
+    for sentence in (doubt for name, x, y in pairs for doubt in order_doubts(x, y, name, f"{name}_labels")):
+        warnings.warn(sentence, WeakEvidence, stacklevel=4)
     given = {"real": real, "synthetic": synthetic} | ({} if train is None else {"train": train})
     series = {name: _series(x, name) for name, x in given.items()}
     channels = {name: x.shape[1] for name, x in series.items()}
