@@ -134,8 +134,8 @@ def table_doubts(x, what):
 
 def order_doubts(x, y, what, what_y):
     """The same of a table and its labels whose rows pandas names alike, but not in the same order."""
-    rows, named = (getattr(part, "index", None) for part in (x, y))
-    if not (hasattr(rows, "equals") and hasattr(named, "equals")) or rows.equals(named) or not rows.is_unique:
+    rows, named = (getattr(part, "index", len) for part in (x, y))  # a method where there are no names, of lists too
+    if callable(rows) or callable(named) or rows.equals(named) or not rows.is_unique:
         return
     if len(rows) == len(named) and set(rows) == set(named):
         found = f"{what} and {what_y} have the same row names in another order, and are paired by position"

@@ -203,7 +203,7 @@ class Representation(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def _keep(self, learned):
         self.learned_ = learned
         self.channels_, self.n_features_in_ = learned.arguments["channels"], learned.arguments["length"]
-        vars(self).pop("feature_names_in_", None)
+        self.__dict__.pop("feature_names_in_", None)
         if names := learned.arguments.get("names"):
             self.feature_names_in_ = np.array(names, dtype=object)
         return self
