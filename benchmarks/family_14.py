@@ -123,7 +123,7 @@ class Points(nn.Module):
 
 
 def masked(dataset, setting, seed):
-    """MAE, or `Points`: errors of hidden steps beside interpolation and mean, probe, fine-tuning. untrained: a probe."""
+    """MAE, or `Points`: errors of hidden steps beside interpolation and mean; probe, tuning. untrained: a probe."""
     d, g = splits(dataset, TEST), source(seed)
     if setting == "untrained":
         return probe(encoder_of(d.x_train).eval(), d)

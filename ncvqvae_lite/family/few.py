@@ -19,10 +19,12 @@ from ..numerics import training_numerics
 from ..shapes import ArrayLike, Float, Int, Tensor
 
 MOST_CLASSES = 10_000
+Series = Float[ArrayLike, "n C L"]
+Labels = Int[ArrayLike, " n"]
 
 
 @checked(per_class=optional(count))
-def few_labels(y: Int[ArrayLike, " n"], per_class, g) -> Int[Tensor, " m"]:
+def few_labels(y: Labels, per_class, g) -> Int[Tensor, " m"]:
     """Rows of `per_class` series of each class, drawn without replacement; None: all rows.
 
     y        labels 0..k-1
@@ -40,10 +42,7 @@ def few_labels(y: Int[ArrayLike, " n"], per_class, g) -> Int[Tensor, " m"]:
 
 
 @checked(per_class=optional(count), epochs=count_from_0, lr=not_negative, head_lr=not_negative, batch=count)
-def fine_tune(
-    net, x: Float[ArrayLike, "n C L"], y: Int[ArrayLike, " n"], *, per_class, g, epochs=100, lr=1e-4, head_lr=1e-3,
-    batch=64,
-) -> nn.Module:  # fmt: skip
+def fine_tune(net, x: Series, y: Labels, *, per_class, g, epochs=100, lr=1e-4, head_lr=1e-3, batch=64) -> nn.Module:
     """A classifier: a copy of a trained encoder and a linear head, both trained on a few labelled series, by Adam.
 
     net        encoder, series (B, C, L) -> (B, D); it stays as it is
@@ -60,9 +59,7 @@ def fine_tune(
 
 
 @checked(per_class=optional(count), epochs=count_from_0, lr=not_negative, batch=count)
-def from_scratch(
-    net, x: Float[ArrayLike, "n C L"], y: Int[ArrayLike, " n"], *, per_class, g, epochs=100, lr=1e-3, batch=64
-) -> nn.Module:
+def from_scratch(net, x: Series, y: Labels, *, per_class, g, epochs=100, lr=1e-3, batch=64) -> nn.Module:
     """What stands beside `fine_tune`: the same classifier of an untrained encoder, all of it trained at one rate.
 
     BatchNorm is trained too. Arguments and result as of `fine_tune`.
@@ -73,7 +70,7 @@ def from_scratch(
     return _fit(classifier.train(), groups, x, y, rows, epochs, batch, g).eval()
 
 
-def accuracy(classifier, x: Float[ArrayLike, "n C L"], y: Int[ArrayLike, " n"]) -> float:
+def accuracy(classifier, x: Series, y: Labels) -> float:
     """Share of the series to which a classifier gives their labels."""
     x = _series(classifier, x)
     y = _labels(y, len(x)).to(x.device)
