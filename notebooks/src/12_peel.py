@@ -353,7 +353,9 @@ nb.check("rank of equal embeddings", effective_rank(torch.ones(64, 256)), 1.0, r
 #   without batch normalisation does it do what the exercise reports: at chance as is, and below the untrained network
 #   even when standardised. (The complete VICReg learns little in so few steps without batch normalisation. So this twin
 #   shows a collapse, and not how well one could train without.)
-# - **As is or standardised**: the untrained network is at chance or far above, by this choice alone.
+# - **As is or standardised**: the untrained network is at chance or far above, by this choice alone. (That is the *plain* one of
+#   chapter 11, whose batch norms change next to nothing, as in all of this chapter: so it and its twin without give the
+#   same row. One whose batch norms hold the statistics of the train series is standardised already.)
 #
 # So "17.6 % without the variance term" is a number about a term, a normalisation, a layer and a probe. Write down all
 # four, or it cannot be compared. (The exercise's network *has* batch normalisation, and ours with it does not do what
@@ -477,7 +479,8 @@ nb.record("12", "purity of neighbours in h, TwoPatterns", purity(tables["near in
 # %% [markdown]
 # Neighbours that are wrong in one case of four teach most of what views teach. The encoder is *better* than the graph it
 # learned from. A likely reason: it cannot learn each wrong edge by heart, so it learns what most edges have in common.
-# Random neighbours teach nothing; untrained features are no worse.
+# Random neighbours teach nothing: features of the plain untrained network are no worse. (Chapter 11 has
+# an untrained one that reads worse, with normalised batch norms; beside that one this is not tested.)
 #
 # The recorded runs take the dose up and down: the share of neighbours that are random, on series of full length. They
 # are read from [`data/results/family.csv`](../data/results/family.csv); +- is the standard error over seeds.
@@ -1094,7 +1097,7 @@ nb.check("recorded, FacesUCR: no variance, rank of z", rank, low=10)
 
 # %% [markdown]
 # A real set keeps some findings and corrects two. The collapse is there, the deviation sees it and the rank does not. But a network
-# without variance term is here about as good as an untrained one, not better. And neighbours of a purity of 0.65, which was plenty
+# without variance term reads here about as well as a plain untrained one by the probe, and worse by 5-NN, not better. And neighbours of a purity of 0.65, which was plenty
 # on TwoPatterns, teach *less* than the series themselves know: with 200 series of 14 classes the wrong neighbours are of
 # similar faces, not random, so their errors agree with each other. That is the exercise's 34.9 % against 72.4 %, in small. Purity
 # is not the whole dose; who the wrong neighbours are counts too. (The reason is a guess, the numbers are not.)
@@ -1113,7 +1116,7 @@ a collapse has effective rank below 2 | What the deviation of z says, and what i
 latent optimisation: a free table | Next layer off: the encoder | found: 5-NN at chance
 latent optimisation: an auto-decoder | Next layer off: the encoder | found on CBF; on TwoPatterns hardly above chance
 neighbours for views: 34.9 % (50.1, 70.2) | Next layer off: the views | not found on TwoPatterns, where neighbours teach nearly as well as views; found on FacesUCR
-random neighbours teach nothing | Next layer off: the views | found
+random neighbours teach nothing | Next layer off: the views | found, beside a plain untrained network
 Laplacian eigenmaps; no neighbours, no structure | No neighbours, no structure? | not found on clean series, found under drift
 amortisation matters | Next layer off: the encoder | found as a cost for new series; for structure the graph decides
 views with drift repair it | No neighbours, no structure? | views do, in part; a drift in the views does not help in so few steps

@@ -1506,12 +1506,12 @@ def check_corrupt_rows(answer):
     nb.check("replaced: 0.67 of 10, 0.5 of 200", counts, [6, 100], hint="int(rate P) in each row, from reference")
     nb.check("new values are of their own column", bool(own[is_new].all()), True, hint="gather along reference's rows")
     nb.check("pairs of columns", is_new.float().T @ is_new.float() / 5000, each, atol=0.04, hint="any six, in each row")
-    nb.check("rarest donor", int(torch.bincount(row[is_new], minlength=80).min()), low=250, high=375, hint="any row")
     apart = torch.bincount((row[:, 0] - row[:, 1])[is_new[:, :2].all(dim=1)] % 80).max()
     nb.check("distance of two donors of a row: most frequent", int(apart), low=20, high=60, hint="one for each value")
+    nb.check("rarest donor", int(torch.bincount(row[is_new], minlength=80).min()), low=250, high=375, hint="any row")
     nb.check("equal generators, equal rows", bool((again == found).all()), True, hint="draw from g")
     both = ((two != -1).float() @ (two != -1).float().T).int()  # columns that row i and row j replace
-    alike = ((two[:, None] == two).sum(dim=2) - both).fill_diagonal_(0)
+    alike = ((two[:, None] == two).sum(dim=2) - both).fill_diagonal_(0)  # as many stay in both rows as go in both
     far, hint = int((both - 50).fill_diagonal_(0).abs().max()), "drawn from g for each row of each batch anew"
     nb.check("columns that two rows replace: 50 ±", far, low=0, high=22, hint=f"columns are {hint}")
     nb.check("values that two rows share", int(alike.max()), low=0, high=15, hint=f"donors are {hint}")
