@@ -979,15 +979,10 @@ def check_series_of_magnitude(answer):
             far[rounds] = (magnitude(stft(found, n_fft)) - m).norm()
             hint = "in each of the rounds project, keep that phase, put the wanted magnitude; a clamp far below m"
             hint = "0 / 0 is no number, and a channel may be switched off" if found.isnan().any() else hint
+            hint = hint if rounds else "which start is asked for?"
             if rounds < 4:
                 nb.check(f"L {length}, {rounds} rounds: m stays", bool((given == m).all()), True, hint="work on a copy")
-                nb.check(
-                    f"{rounds} rounds: series",
-                    found,
-                    expected,
-                    atol=1e-6,
-                    hint=hint if rounds else "which start is asked for?",
-                )
+                nb.check(f"{rounds} rounds: series", found, expected, atol=1e-6, hint=hint)
             real, imag = stft(expected, n_fft).chunk(2, dim=1)
             turn = torch.atan2(imag, real)
             expected = istft(torch.cat([m * turn.cos(), m * turn.sin()], dim=1), length, n_fft)
