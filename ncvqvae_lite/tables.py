@@ -1,5 +1,7 @@
 """Tables as text: our numbers beside the published ones, beside their floors, and those of recorded runs."""
 
+import functools
+
 import numpy as np
 
 from .config import PRESETS
@@ -133,9 +135,16 @@ def recorded_runs(chapter):
     return "\n".join(lines)
 
 
+@functools.lru_cache(1)
+def _read_once(file, changed):
+    """The rows of a table that chapters ask dozens of times; read anew where `changed`, its time, is another one."""
+    return read_csv(file)
+
+
 def _family_rows(*wanted):
     """The rows of data/results/family.csv of one chapter, item and metric."""
-    rows = read_csv(data_file("results/family.csv"))
+    file = data_file("results/family.csv")
+    rows = _read_once(file, file.stat().st_mtime_ns)
     return [row for row in rows if (row["chapter"], row["item"], row["metric"]) == wanted]
 
 
